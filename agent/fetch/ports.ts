@@ -1,0 +1,180 @@
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
+import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { Membership } from '../../proto/trust/membership.ts';
+import type { TrustStore } from '../../proto/trust/trust-store.ts';
+
+/** Last argument of every call that waits. */
+export type CallOptions = { signal?: AbortSignal | undefined };
+
+/** What a peer reports to hold of one blob. `bitmap` counts `chunkCount` chunks. */
+export type PeerAvailability = {
+  size: number;
+  chunkCount: number;
+  bitmap: ChunkBitmap;
+  complete: boolean;
+};
+
+/** One admitted peer: control requests over libp2p. Calls reject when the link is closed. */
+export interface PeerLink {
+  readonly peerId: string;
+  /** Node name out of the membership, for logs. */
+  readonly node: string;
+  readonly closed: boolean;
+  /** False: the peer refused the grant. */
+  openGrant(bundle: GrantBundle, o: CallOptions): Promise<boolean>;
+  /** Answers at once when the peer's count differs from `known.count`, else after `waitMs`. */
+  have(
+    digest: Digest,
+    known: { count: number; waitMs: number },
+    o: CallOptions,
+  ): Promise<PeerAvailability | undefined>;
+  hashes(digest: Digest, maxBytes: number, o: CallOptions): Promise<Buffer | undefined>;
+  statement(digest: Digest, o: CallOptions): Promise<Buffer | undefined>;
+  /** Unverified bytes of a blob of at most 4 MiB. */
+  blob(digest: Digest, o: CallOptions): Promise<Buffer | undefined>;
+  /** A public grant the peer holds for this manifest or blob. */
+  grant(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | undefined>;
+}
+
+/** How chunk bytes travel. Exactly `length` unverified bytes, or a rejection. */
+export interface ChunkTransport {
+  readonly name: string;
+  fetchChunk(
+    peerId: string,
+    request: { digest: Digest; index: number; length: number },
+    o: CallOptions,
+  ): Promise<Buffer>;
+}
+
+/** Proofs of misbehaviour that end our relation with a peer. */
+export type BanReason =
+  | 'chunk-mismatch'
+  | 'blob-mismatch'
+  | 'hashes-mismatch'
+  | 'statement-invalid'
+  | 'grant-invalid'
+  | 'protocol-violation';
+
+export interface Swarm {
+  /** Our own peer id. */
+  readonly peerId: string;
+  /** Verified memberships of the others, banned and revoked ones left out. */
+  members(): readonly Membership[];
+  /** Connects or returns the open link. */
+  link(member: Membership, o: CallOptions): Promise<PeerLink>;
+  readonly transport: ChunkTransport;
+  ban(peerId: string, reason: BanReason, detail: object): void;
+  isBanned(peerId: string): boolean;
+}
+
+export type AnnounceItem = {
+  namespace: string;
+  repository: string;
+  digest: Digest;
+  size: number;
+  complete: boolean;
+  have: ChunkBitmap;
+  /** How many chunk leases from the hub we could use now. */
+  hubChunksWanted: number;
+};
+
+export type AnnounceResult = {
+  digest: Digest;
+  /** Memberships the client has verified already; ourselves and banned peers left out. */
+  peers: Membership[];
+  /** Chunk indices leased to us. */
+  hubChunks: number[];
+  retryAfterMs: number;
+};
+
+/** The hub's fleet API. */
+export interface FleetClient {
+  /** `full`: the items are all we have, so that the tracker may forget the rest. */
+  announce(
+    items: AnnounceItem[],
+    o: CallOptions & { full?: boolean | undefined },
+  ): Promise<AnnounceResult[]>;
+  /** Rejects when the hub cannot be asked. */
+  requestGrant(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | 'not-found'>;
+  /** Whether the last call to the hub worked. */
+  readonly online: boolean;
+  readonly trust: TrustStore;
+  readonly fleetId: string;
+}
+
+/** Bytes of one connection from `start` to the end of the blob. */
+export type SourceStream = { size: number; body: AsyncIterable<Buffer> };
+
+/**
+ * The hub, or a configured upstream, as a source of bytes. undefined means "not there" (404);
+ * anything else that prevents an answer is a rejection.
+ */
+export interface HubSource {
+  readonly kind: 'hub' | 'upstream';
+  head(
+    repository: Repository,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<{ size: number } | undefined>;
+  /** Unverified signed statement. An upstream has none. */
+  statement(repository: Repository, digest: Digest, o: CallOptions): Promise<Buffer | undefined>;
+  /** Unverified packed chunk hashes, at most `maxBytes`. */
+  hashes(
+    repository: Repository,
+    digest: Digest,
+    maxBytes: number,
+    o: CallOptions,
+  ): Promise<Buffer | undefined>;
+  /** Exactly the bytes of the range, unverified. */
+  chunk(
+    repository: Repository,
+    digest: Digest,
+    range: { start: number; end: number },
+    o: CallOptions,
+  ): Promise<Buffer>;
+  stream(
+    repository: Repository,
+    digest: Digest,
+    start: number,
+    o: CallOptions,
+  ): Promise<SourceStream | undefined>;
+  /** A blob or manifest of at most 4 MiB whose digest was checked. */
+  small(
+    repository: Repository,
+    digest: Digest,
+    kind: 'manifest' | 'blob',
+    o: CallOptions,
+  ): Promise<Buffer | undefined>;
+}
+
+/** A blob being read; disposing ends the interest of this reader, not the download. */
+export interface BlobHandle extends Disposable {
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  /**
+   * Streams the half-open byte range, waiting for verified bytes. A buffer is valid until the next
+   * iteration. Throws FetchError STALLED after 20 s without a byte, BROKEN when the source is gone.
+   */
+  read(range: { start: number; end: number }, o: CallOptions): AsyncIterable<Buffer>;
+}
+
+export type OpenRequest = {
+  /** HUB_NAMESPACE or the canonical host of an upstream. */
+  namespace: string;
+  repository: Repository;
+  digest: Digest;
+  /** Without one the hub or upstream itself must confirm the blob before a byte is answered. */
+  grant: GrantBundle | undefined;
+};

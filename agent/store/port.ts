@@ -1,0 +1,81 @@
+import type { ChunkLayout } from '../../proto/chunks/layout.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+
+/** Where a blob was first asked for; kept so that a stored blob can be announced after a restart. */
+export type BlobOrigin = { namespace: string; repository: string };
+
+/** What is needed to open room for a chunked blob. The caller has verified statement and hashes. */
+export type CreateBlob = {
+  digest: Digest;
+  /** Bytes of the whole blob. */
+  size: number;
+  /** The signed chunk statement as received. Empty: known only to us, never served to a peer. */
+  statement: Buffer;
+  /** Packed 32-byte chunk hashes that recompute to the statement's root. */
+  hashes: Buffer;
+  origin?: BlobOrigin | undefined;
+};
+
+export type StoreStats = {
+  /** Verified bytes held. */
+  bytes: number;
+  /** Bytes promised to blobs, held or still to come; this is what the quota limits. */
+  reservedBytes: number;
+  blobs: number;
+  quotaBytes: number;
+};
+
+/** A chunked blob (over 4 MiB) on disk, complete or not. Only verified chunks are ever in it. */
+export interface StoredBlob {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly layout: ChunkLayout;
+  readonly statement: Buffer;
+  readonly hashes: Buffer;
+  readonly origin: BlobOrigin | undefined;
+  /** Verified chunks. Read only for callers; changes are told through onChange. */
+  readonly have: ChunkBitmap;
+  /** Chunks on disk from an earlier boot that are being checked again; not in `have` yet. */
+  readonly pending: ChunkBitmap;
+  readonly complete: boolean;
+  /** False: no hub-signed statement covers these bytes, so peers are not told about them. */
+  readonly servable: boolean;
+  /** Stores one chunk that the caller has verified and marks it. Throws STORE codes DISK_FULL, IO. */
+  write(index: number, bytes: Buffer): Promise<void>;
+  /** Fills `into` from `position`. Throws NOT_VERIFIED unless every chunk touched is verified. */
+  read(into: Buffer, position: number): Promise<void>;
+  /** Keeps the blob from eviction until disposed. */
+  retain(): Disposable;
+  /** Called with the chunk index after it became verified, or after a pending one was lost. */
+  onChange(listener: (index: number) => void): Disposable;
+}
+
+/** An append-only file of bytes whose digest is not known to be right yet. Never visible by name. */
+export interface Spool {
+  readonly written: number;
+  append(bytes: Buffer): Promise<void>;
+  /** Fills `into` from `position`; the range must have been appended. */
+  read(into: Buffer, position: number): Promise<void>;
+  /** The caller checked the whole digest: becomes a complete, unsigned blob under that digest. */
+  commit(verified: { hashes: Buffer }): Promise<StoredBlob>;
+  /** Removes the file. Reads in progress end normally. Safe to call twice and after commit. */
+  discard(): Promise<void>;
+}
+
+export interface ContentStore {
+  /** A blob of at most 4 MiB, its digest checked again while reading. */
+  getSmall(digest: Digest): Promise<Buffer | undefined>;
+  /** Checks the digest, then stores. Throws DIGEST_MISMATCH, STORE_FULL, DISK_FULL. */
+  putSmall(digest: Digest, bytes: Buffer): Promise<void>;
+  /** A chunked blob, complete or partial. Starts the re-check of pending chunks. */
+  find(digest: Digest): StoredBlob | undefined;
+  /** Idempotent. Throws STORE_FULL when nothing more may be evicted. */
+  create(input: CreateBlob): Promise<StoredBlob>;
+  /** Room for a blob without a statement. Throws STORE_FULL. */
+  spool(input: { digest: Digest; size: number; origin?: BlobOrigin | undefined }): Promise<Spool>;
+  /** Most recently used first. */
+  list(): Iterable<StoredBlob>;
+  stats(): StoreStats;
+  close(): Promise<void>;
+}

@@ -1,0 +1,18 @@
+const MIB = 1024 * 1024;
+
+/** Sizes of the long trials in the test command, which has to end within minutes. */
+const reduced = {
+  bigLayerBytes: 200 * MIB,
+  faultLayerBytes: 64 * MIB,
+  swarmNodes: 4,
+};
+
+/** Sizes under `npm run soak`. */
+const full: typeof reduced = {
+  bigLayerBytes: 1024 * MIB,
+  faultLayerBytes: 256 * MIB,
+  swarmNodes: 6,
+};
+
+/** How big the trials are in this run. */
+export const scale = process.env['FLOTILLA_TEST_SCALE'] === 'full' ? full : reduced;

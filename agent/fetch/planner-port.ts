@@ -1,0 +1,64 @@
+/** Chunks a peer holds; must not change after it was handed over. */
+export type ChunkSet = { readonly size: number; has(index: number): boolean };
+
+/** Where a reader of the blob stands. */
+export type ReaderState = {
+  /** Chunk that holds the next byte the reader needs. */
+  chunk: number;
+  /** Since when it waits for that chunk; undefined while bytes flow. */
+  waitingSinceMs: number | undefined;
+  /** Steady consumption; 0 when unknown or not steady yet. */
+  chunksPerSecond: number;
+};
+
+/** Why a request for a chunk came to nothing. */
+export type ChunkFailure = 'busy' | 'not-found' | 'failed' | 'mismatch';
+
+/** What happened, told by the shell around the planner. */
+export type PlannerEvent =
+  | { type: 'peerUp'; peerId: string }
+  | { type: 'peerDown'; peerId: string }
+  | { type: 'availability'; peerId: string; have: ChunkSet }
+  /** The request left the memory queue; from now on its time counts. */
+  | { type: 'started'; ticket: number }
+  /** The chunk is verified and stored, whoever brought it. */
+  | { type: 'chunkDone'; index: number; ticket?: number | undefined }
+  | { type: 'chunkFailed'; ticket: number; reason: ChunkFailure }
+  /** A chunk that was held back (being checked on disk) turned out to be lost. */
+  | { type: 'released'; index: number }
+  /** The tracker answered: our leases, and how many other agents it knows for this blob. */
+  | { type: 'hubLease'; indices: readonly number[]; peersKnown: number }
+  | { type: 'hubDown' }
+  | { type: 'readers'; readers: readonly ReaderState[] }
+  | { type: 'tick' };
+
+/** What the shell is to do. A ticket names one request; it ends by chunkDone, chunkFailed or cancel. */
+export type PlannerCommand =
+  | { type: 'fetchFromPeer'; ticket: number; peerId: string; index: number }
+  | { type: 'fetchFromHub'; ticket: number; index: number; leased: boolean }
+  | { type: 'askHubLease'; wanted: number }
+  | { type: 'cancel'; ticket: number };
+
+/** Decides which chunk to ask of whom. No I/O, no clock, no hidden randomness. */
+export interface Planner {
+  handle(event: PlannerEvent, nowMs: number): PlannerCommand[];
+  /** Chunks not verified yet. */
+  readonly missing: number;
+}
+
+export type PlannerOptions = {
+  chunkCount: number;
+  have: ChunkSet;
+  /** Chunks being checked on disk: neither held nor asked for until done or released. */
+  held: ChunkSet;
+  /** Whether a hub or upstream may be asked for chunks at all. */
+  hub: boolean;
+  startMs: number;
+  random: () => number;
+  /** Requests in flight to one peer. Default PEER_INFLIGHT_MAX. */
+  peerInflightMax?: number;
+  /** Default HUB_INFLIGHT_MAX. */
+  hubInflightMax?: number;
+  /** Over all sources. Default DOWNLOAD_INFLIGHT_MAX. */
+  inflightMax?: number;
+};

@@ -1,0 +1,182 @@
+import type { Logger } from '../../proto/ops/logger.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import { HAVE_WAIT_MAX_MS } from '../../proto/swarm/constants.ts';
+import type { SwarmRequest } from '../../proto/swarm/request.ts';
+import type { SwarmResponse } from '../../proto/swarm/response.ts';
+import type { Membership } from '../../proto/trust/membership.ts';
+import { verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
+import type { TrustStore } from '../../proto/trust/trust-store.ts';
+import type { BanReason } from '../fetch/ports.ts';
+import type { MemberDirectory } from '../fleet/member-book.ts';
+import { HAVE_SETTLE_MS, PEER_EXCHANGE_MAX } from './constants.ts';
+import type { ContentReader, ServableBlob } from './content-reader.ts';
+import type { GrantTable } from './grant-table.ts';
+
+/** Who asks. */
+export type Asker = { readonly peerId: string; readonly member: Membership };
+
+/** Bytes that follow an answer. */
+export type Body =
+  | { kind: 'bytes'; bytes: Buffer; upload: boolean }
+  | { kind: 'chunk'; blob: ServableBlob; start: number; end: number };
+
+export type Reply = { answer: Omit<SwarmResponse, 'id' | 'bodyBytes'>; body?: Body };
+
+/** Public grants of this node that others may learn from it. */
+export interface GrantRelay {
+  publicGrant(
+    namespace: string,
+    repository: string,
+    digest: GrantBundle['digests'][number],
+  ): GrantBundle | undefined;
+}
+
+export type HandlerModules = {
+  content: ContentReader;
+  grants: GrantTable;
+  relay: GrantRelay;
+  members: Pick<MemberDirectory, 'list' | 'get'>;
+  trust: TrustStore;
+  fleetId: () => string;
+  graceMs: () => number;
+  now: () => number;
+  ban: (peerId: string, reason: BanReason, detail: object) => void;
+  logger: Logger;
+};
+
+const NO_GRANT: Reply = { answer: { status: 'noGrant' } };
+const NOT_FOUND: Reply = { answer: { status: 'notFound' } };
+const BAD_REQUEST: Reply = { answer: { status: 'badRequest' } };
+
+/**
+ * What this node answers to one request. Whatever is asked about a digest, the grant is looked at
+ * first, so that the refusal says nothing about what is held here.
+ */
+export async function replyTo(
+  request: SwarmRequest,
+  asker: Asker,
+  modules: HandlerModules,
+  signal: AbortSignal,
+): Promise<Reply> {
+  switch (request.kind) {
+    case 'openGrant':
+      return openGrant(request.bundle, asker, modules);
+    case 'getGrant':
+      return relayGrant(request, modules);
+    case 'getPeers':
+      return peers(request.limit, asker, modules);
+    default:
+      break;
+  }
+  const { digest } = request;
+  if (!modules.grants.reaches(asker.peerId, digest)) return NO_GRANT;
+  if (request.kind === 'getBlob') {
+    const bytes = await modules.content.small(digest);
+    return bytes ? ok({ kind: 'bytes', bytes, upload: true }) : NOT_FOUND;
+  }
+  const blob = modules.content.find(digest);
+  if (!blob) return NOT_FOUND;
+  switch (request.kind) {
+    case 'getStatement':
+      return ok({ kind: 'bytes', bytes: blob.statement, upload: false });
+    case 'getHashes':
+      return ok({ kind: 'bytes', bytes: blob.hashes, upload: false });
+    case 'getChunk': {
+      if (request.index >= blob.chunkCount) return BAD_REQUEST;
+      if (!blob.have.has(request.index)) return NOT_FOUND;
+      return ok({ kind: 'chunk', blob, ...blob.chunkRange(request.index) });
+    }
+    default:
+      break;
+  }
+  const waitMs = Math.min(request.waitMs, HAVE_WAIT_MAX_MS);
+  if (blob.have.count === request.knownCount && waitMs > 0) {
+    await changeOf(blob, waitMs, signal);
+    // The grant may have run out, or the blob may be gone, while the question waited.
+    if (!modules.grants.reaches(asker.peerId, digest)) return NO_GRANT;
+    if (!modules.content.find(digest)) return NOT_FOUND;
+  }
+  return availability(blob);
+}
+
+function ok(body: Body): Reply {
+  return { answer: { status: 'ok' }, body };
+}
+
+function availability(blob: ServableBlob): Reply {
+  const { size, chunkCount, have: bitmap, complete } = blob;
+  const result = { size, chunkCount, bitmap, complete };
+  return { answer: { status: 'ok', result: { kind: 'availability', availability: result } } };
+}
+
+function openGrant(bundle: GrantBundle, asker: Asker, modules: HandlerModules): Reply {
+  try {
+    modules.grants.open(asker.peerId, bundle);
+    return { answer: { status: 'ok' } };
+  } catch (err) {
+    modules.logger.debug(
+      { node: asker.member.node, peerId: asker.peerId, reason: messageOf(err) },
+      'grant of a peer refused',
+    );
+    if (modules.grants.refused(asker.peerId)) {
+      modules.ban(asker.peerId, 'grant-invalid', { reason: messageOf(err) });
+    }
+    return NO_GRANT;
+  }
+}
+
+function relayGrant(
+  request: Extract<SwarmRequest, { kind: 'getGrant' }>,
+  modules: HandlerModules,
+): Reply {
+  const { namespace, repository, digest } = request;
+  const bundle = modules.relay.publicGrant(namespace, repository, digest);
+  if (!bundle) return NOT_FOUND;
+  try {
+    // With no peer id only a public grant passes, whatever the relay handed out.
+    verifyGrant(bundle.grant, bundle.digests, modules.trust, {
+      nowMs: modules.now(),
+      graceMs: modules.graceMs(),
+      fleetId: modules.fleetId(),
+      peerId: '',
+    });
+  } catch {
+    return NOT_FOUND;
+  }
+  return { answer: { status: 'ok', result: { kind: 'grant', bundle } } };
+}
+
+function peers(limit: number, asker: Asker, modules: HandlerModules): Reply {
+  const others = modules.members.list().filter((member) => member.peerId !== asker.peerId);
+  const wanted = Math.min(limit, PEER_EXCHANGE_MAX, others.length);
+  const memberships: Buffer[] = [];
+  // A partial shuffle: members must not depend on their place in the list to be known.
+  for (let at = 0; at < wanted; at++) {
+    const from = at + Math.floor(Math.random() * (others.length - at));
+    const chosen = others[from];
+    if (!chosen) break;
+    others[from] = others[at] ?? chosen;
+    const record = modules.members.get(chosen.peerId);
+    if (record) memberships.push(record.bytes);
+  }
+  return { answer: { status: 'ok', result: { kind: 'peers', memberships } } };
+}
+
+/** Resolves a moment after the blob gained or lost a chunk, or after `waitMs`. */
+function changeOf(blob: ServableBlob, waitMs: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const done = (): void => resolve();
+  const end = setTimeout(done, waitMs);
+  let settle: NodeJS.Timeout | undefined;
+  // A busy download changes many times a second; one answer tells of several chunks.
+  const watch = blob.onChange(() => {
+    settle ??= setTimeout(done, HAVE_SETTLE_MS);
+  });
+  signal.addEventListener('abort', done, { once: true });
+  return promise.finally(() => {
+    clearTimeout(end);
+    clearTimeout(settle);
+    signal.removeEventListener('abort', done);
+    watch[Symbol.dispose]();
+  });
+}

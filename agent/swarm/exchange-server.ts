@@ -1,0 +1,254 @@
+import type { Connection, Stream } from '@libp2p/interface';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { FRAME_MAX_BYTES, INFLIGHT_REQUESTS_MAX } from '../../proto/swarm/constants.ts';
+import { encodeFrame, FrameReader } from '../../proto/swarm/frame-codec.ts';
+import { decodeRequest, type SwarmRequest } from '../../proto/swarm/request.ts';
+import { encodeResponse, type SwarmStatus } from '../../proto/swarm/response.ts';
+import type { Admission } from './admission.ts';
+import { PENDING_REQUESTS_MAX, STREAM_IDLE_TIMEOUT_MS, WRITE_SLICE_BYTES } from './constants.ts';
+import { errorOf, PeerError } from './errors.ts';
+import {
+  replyTo,
+  type Asker,
+  type Body,
+  type HandlerModules,
+  type Reply,
+} from './exchange-handlers.ts';
+import { onSlices } from './frame-stream.ts';
+import type { SwarmMetrics } from './metrics.ts';
+import { StreamWriter, type SendSlice } from './stream-writer.ts';
+import type { UploadSlot, UploadSlots } from './upload-slots.ts';
+
+export type ServerModules = HandlerModules & {
+  admission: Admission;
+  uploads: UploadSlots;
+  metrics: SwarmMetrics;
+  logger: Logger;
+};
+
+/** Serves one exchange stream of a peer. Resets it unless the hello of the connection passed. */
+export async function serveExchange(
+  stream: Stream,
+  connection: Connection,
+  modules: ServerModules,
+): Promise<void> {
+  await modules.admission.settled(connection);
+  const member = modules.admission.membershipOf(connection);
+  if (!member) {
+    stream.abort(new PeerError('No hello on this connection.', { code: 'PROTOCOL' }));
+    return;
+  }
+  const asker = { peerId: member.peerId, member };
+  const stillMember = (): boolean => modules.admission.membershipOf(connection) !== undefined;
+  new ServerStream(stream, asker, stillMember, modules).start();
+}
+
+class ServerStream {
+  readonly #stream: Stream;
+  readonly #asker: Asker;
+  readonly #stillMember: () => boolean;
+  readonly #modules: ServerModules;
+  readonly #writer: StreamWriter;
+  readonly #reader = new FrameReader({ maxBytes: FRAME_MAX_BYTES });
+  readonly #ended = new AbortController();
+  readonly #queue: SwarmRequest[] = [];
+  readonly #open = new Set<number>();
+  #running = 0;
+  #idle: NodeJS.Timeout | undefined;
+
+  constructor(stream: Stream, asker: Asker, stillMember: () => boolean, modules: ServerModules) {
+    this.#stream = stream;
+    this.#asker = asker;
+    this.#stillMember = stillMember;
+    this.#modules = modules;
+    this.#writer = new StreamWriter(stream);
+  }
+
+  start(): void {
+    this.#restIdle();
+    onSlices(this.#stream, {
+      slice: (slice) => this.#onSlice(slice),
+      end: () => this.#onEnd(),
+    });
+  }
+
+  #onSlice(slice: Uint8Array): void {
+    if (this.#ended.signal.aborted) return;
+    try {
+      this.#reader.push(slice);
+      for (let frame = this.#reader.readFrame(); frame; frame = this.#reader.readFrame()) {
+        this.#onRequest(decodeRequest(frame));
+      }
+    } catch (err) {
+      this.#violation(err);
+    }
+  }
+
+  #onRequest(request: SwarmRequest): void {
+    if (this.#open.has(request.id)) throw new Error(`request ${request.id} is open already`);
+    if (this.#queue.length >= PENDING_REQUESTS_MAX) throw new Error('too many open requests');
+    this.#open.add(request.id);
+    this.#queue.push(request);
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#running < INFLIGHT_REQUESTS_MAX) {
+      const request = this.#queue.shift();
+      if (!request) break;
+      this.#running++;
+      void this.#run(request);
+    }
+    this.#restIdle();
+  }
+
+  async #run(request: SwarmRequest): Promise<void> {
+    try {
+      if (!this.#stillMember()) throw new PeerError('Not a member.', { code: 'NOT_A_MEMBER' });
+      await this.#serve(request);
+    } catch (err) {
+      // Whatever failed in mid-answer, the peer can only be told by cutting the stream.
+      this.#stream.abort(errorOf(err));
+      this.#onEnd();
+      const fields = { node: this.#asker.member.node, peerId: this.#asker.peerId };
+      if (hasCode(err, 'CLOSED')) {
+        this.#modules.logger.debug(
+          { ...fields, kind: request.kind },
+          'peer left before the answer',
+        );
+      } else {
+        this.#modules.logger.warn(
+          { ...fields, kind: request.kind, reason: messageOf(err) },
+          'request of a peer failed, stream cut',
+        );
+      }
+    } finally {
+      this.#running--;
+      this.#open.delete(request.id);
+      if (!this.#ended.signal.aborted) this.#next();
+    }
+  }
+
+  async #serve(request: SwarmRequest): Promise<void> {
+    const { kind } = request;
+    const reply = await replyTo(request, this.#asker, this.#modules, this.#ended.signal);
+    if (this.#ended.signal.aborted) return;
+    const status = reply.body
+      ? await this.#sendBody(request, reply.body)
+      : await this.#sendHead(request.id, reply.answer);
+    this.#modules.metrics.served.inc({ kind, status });
+  }
+
+  async #sendHead(id: number, answer: Reply['answer']): Promise<SwarmStatus> {
+    const frame = encodeFrame(encodeResponse({ ...answer, id, bodyBytes: 0 }));
+    await this.#writer.exclusive((send) => sendSlices(frame, send));
+    return answer.status;
+  }
+
+  async #sendBody({ id }: SwarmRequest, body: Body): Promise<SwarmStatus> {
+    const bodyBytes = body.kind === 'bytes' ? body.bytes.length : body.end - body.start;
+    const frame = encodeFrame(encodeResponse({ id, status: 'ok', bodyBytes }));
+    if (body.kind === 'bytes' && !body.upload) {
+      await this.#writer.exclusive((send) => sendSlices(Buffer.concat([frame, body.bytes]), send));
+      return 'ok';
+    }
+    using slot = await this.#modules.uploads.acquire(this.#asker.peerId);
+    if (!slot) return this.#sendHead(id, { status: 'busy' });
+    const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
+    if (body.kind === 'chunk') return await this.#sendChunk(id, frame, body, slot, sent);
+    await this.#writer.exclusive(async (send) => {
+      await send(frame);
+      await sendSlices(body.bytes, send);
+      sent(body.bytes.length);
+    });
+    return 'ok';
+  }
+
+  async #sendChunk(
+    id: number,
+    frame: Buffer,
+    chunk: ChunkBody,
+    slot: UploadSlot,
+    sent: (bytes: number) => void,
+  ): Promise<SwarmStatus> {
+    using held = new DisposableStack();
+    held.use(chunk.blob.retain());
+    let first: Buffer;
+    try {
+      first = await readSlice(chunk, chunk.start, slot.buffers[0]);
+    } catch (err) {
+      this.#modules.logger.warn({ reason: messageOf(err) }, 'reading a chunk for a peer failed');
+      return await this.#sendHead(id, { status: 'internal' });
+    }
+    await this.#writer.exclusive(async (send) => {
+      await send(frame);
+      await sendChunk(chunk, first, slot.buffers, send, sent);
+    });
+    return 'ok';
+  }
+
+  #violation(err: unknown): void {
+    this.#modules.ban(this.#asker.peerId, 'protocol-violation', { reason: messageOf(err) });
+    this.#stream.abort(errorOf(err));
+    this.#onEnd();
+  }
+
+  #restIdle(): void {
+    clearTimeout(this.#idle);
+    if (this.#running > 0 || this.#ended.signal.aborted) return;
+    this.#idle = setTimeout(() => {
+      this.#stream.abort(new Error('idle'));
+      this.#onEnd();
+    }, STREAM_IDLE_TIMEOUT_MS);
+    this.#idle.unref();
+  }
+
+  #onEnd(): void {
+    if (this.#ended.signal.aborted) return;
+    clearTimeout(this.#idle);
+    this.#queue.length = 0;
+    this.#ended.abort(new PeerError('The peer closed the stream.', { code: 'CLOSED' }));
+    if (this.#stream.writeStatus === 'writable') this.#stream.abort(new Error('peer left'));
+  }
+}
+
+async function sendSlices(bytes: Buffer, send: SendSlice): Promise<void> {
+  for (let at = 0; at < bytes.length; at += WRITE_SLICE_BYTES) {
+    // oxlint-disable-next-line no-await-in-loop -- slices go out in order
+    await send(bytes.subarray(at, at + WRITE_SLICE_BYTES));
+  }
+}
+
+type ChunkBody = Extract<Body, { kind: 'chunk' }>;
+
+async function readSlice(chunk: ChunkBody, position: number, buffer: Buffer): Promise<Buffer> {
+  const slice = buffer.subarray(0, Math.min(WRITE_SLICE_BYTES, chunk.end - position));
+  await chunk.blob.read(slice, position);
+  return slice;
+}
+
+/** Reads one slice while the one before it is on its way, in two buffers. */
+async function sendChunk(
+  chunk: ChunkBody,
+  first: Buffer,
+  buffers: readonly [Buffer, Buffer],
+  send: SendSlice,
+  sent: (bytes: number) => void,
+): Promise<void> {
+  let slice = first;
+  let next = chunk.start + first.length;
+  for (let turn = 1; ; turn++) {
+    const buffer = buffers[turn % 2 === 0 ? 0 : 1];
+    const coming = next < chunk.end ? readSlice(chunk, next, buffer) : undefined;
+    // Both are awaited even when one fails, or the other would end unobserved.
+    // oxlint-disable-next-line no-await-in-loop -- slices go out in order
+    const [flushed, read] = await Promise.allSettled([send(slice), coming]);
+    if (flushed.status === 'rejected') throw flushed.reason;
+    if (read.status === 'rejected') throw read.reason;
+    sent(slice.length);
+    if (!read.value) return;
+    slice = read.value;
+    next += slice.length;
+  }
+}

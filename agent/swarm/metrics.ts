@@ -1,0 +1,64 @@
+import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+
+export type SwarmMetrics = ReturnType<typeof createSwarmMetrics>;
+
+const CHUNK_SECONDS_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60];
+
+/** What the swarm counts. `live` reports the connections at scrape time. */
+export function createSwarmMetrics(
+  metrics: MetricsRegistry,
+  live: () => { admitted: number; unadmitted: number; peers: number; uploads: number },
+) {
+  return {
+    peersConnected: metrics.gauge(
+      'swarm_peers_connected',
+      'Peers with at least one connection whose hello passed.',
+      [],
+      (gauge) => gauge.set(live().peers),
+    ),
+    connections: metrics.gauge(
+      'swarm_connections',
+      'libp2p connections by whether their hello has passed.',
+      ['state'],
+      (gauge) => {
+        const { admitted, unadmitted } = live();
+        gauge.set({ state: 'admitted' }, admitted);
+        gauge.set({ state: 'unadmitted' }, unadmitted);
+      },
+    ),
+    uploadsInFlight: metrics.gauge(
+      'swarm_uploads_in_flight',
+      'Chunk and blob bodies being sent to peers now.',
+      [],
+      (gauge) => gauge.set(live().uploads),
+    ),
+    hellos: metrics.counter('swarm_hellos_total', 'Hellos by who opened the connection.', [
+      'direction',
+      'outcome',
+    ]),
+    dials: metrics.counter('swarm_dials_total', 'Connections this node tried to open.', [
+      'outcome',
+    ]),
+    banned: metrics.counter('swarm_peers_banned_total', 'Peers banned, by what they did.', [
+      'reason',
+    ]),
+    served: metrics.counter('swarm_served_requests_total', 'Requests of peers, by answer.', [
+      'kind',
+      'status',
+    ]),
+    uploaded: metrics.counter(
+      'swarm_uploaded_bytes_total',
+      'Bytes of chunks and small blobs sent to peers.',
+    ),
+    asked: metrics.counter('swarm_requests_total', 'Requests sent to peers, by outcome.', [
+      'kind',
+      'outcome',
+    ]),
+    chunkSeconds: metrics.histogram(
+      'swarm_chunk_seconds',
+      'Time to receive one chunk from a peer, from the request on.',
+      [],
+      CHUNK_SECONDS_BUCKETS,
+    ),
+  };
+}

@@ -1,0 +1,44 @@
+import { Type } from 'typebox';
+import type { Static } from 'typebox';
+import { Listen, Port } from '../../proto/ops/config.ts';
+
+const ADDRESSES_MAX = 8;
+
+/** Section `swarm`. */
+export const SwarmOptions = Type.Object(
+  {
+    listen: Type.Array(
+      Listen({ description: 'where other agents reach this one; the same port in all entries' }),
+      {
+        description: 'addresses of the libp2p listener',
+        default: ['0.0.0.0:7412', '[::]:7412'],
+        minItems: 1,
+        maxItems: ADDRESSES_MAX,
+      },
+    ),
+    addresses: Type.Array(Type.String({ description: 'an IPv4 or IPv6 address', maxLength: 45 }), {
+      description:
+        'addresses proposed to the hub for this node, which certifies those it can confirm; ' +
+        'empty: the address of the connection to the hub',
+      default: [],
+      maxItems: ADDRESSES_MAX,
+    }),
+    lanePort: Port({ description: 'reserved for the bulk lane; 0: none', default: 0 }),
+    connectionsMax: Type.Integer({
+      description: 'connections to other agents, both directions',
+      default: 512,
+      minimum: 8,
+      maximum: 16_384,
+    }),
+    uploads: Type.Integer({
+      description: 'chunks and small blobs sent to other agents at the same time',
+      default: 16,
+      minimum: 1,
+      maximum: 1_024,
+    }),
+  },
+  { description: 'the exchange of chunks with the other agents', default: {} },
+);
+
+/** Decoded. */
+export type SwarmConfig = Static<typeof SwarmOptions>;

@@ -1,0 +1,198 @@
+import type { Connection } from '@libp2p/interface';
+import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import { deadline } from '../../proto/std/abort.ts';
+import { SMALL_BODY_MAX_BYTES } from '../../proto/swarm/constants.ts';
+import type { SwarmResponse } from '../../proto/swarm/response.ts';
+import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { Membership } from '../../proto/trust/membership.ts';
+import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
+import { BulkStreams } from './bulk-streams.ts';
+import {
+  BODY_STALL_TIMEOUT_MS,
+  HAVE_GRACE_MS,
+  LINK_TIMEOUT_MS,
+  REQUEST_TIMEOUT_MS,
+} from './constants.ts';
+import { PeerError, type PeerErrorCode } from './errors.ts';
+import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
+import type { SwarmMetrics } from './metrics.ts';
+
+type Failure = Exclude<SwarmResponse['status'], 'ok' | 'notFound'>;
+
+const FAILURES: Record<Failure, { code: PeerErrorCode; message: string }> = {
+  noGrant: { code: 'NO_GRANT', message: 'The peer knows no grant of ours for this digest.' },
+  busy: { code: 'BUSY', message: 'The peer has no upload slot free.' },
+  badRequest: { code: 'REFUSED', message: 'The peer calls the request invalid.' },
+  internal: { code: 'REFUSED', message: 'The peer failed to read what it holds.' },
+};
+
+/** One admitted peer over one connection: a stream for questions, others for chunk bodies. */
+export class Libp2pPeerLink implements PeerLink {
+  readonly peerId: string;
+  readonly node: string;
+  readonly #connection: Connection;
+  readonly #control: ExchangeStream;
+  readonly #bulk: BulkStreams;
+  readonly #modules: { metrics: SwarmMetrics; onViolation: (err: Error) => void };
+
+  private constructor(
+    member: Membership,
+    connection: Connection,
+    control: ExchangeStream,
+    modules: { metrics: SwarmMetrics; onViolation: (err: Error) => void },
+  ) {
+    this.peerId = member.peerId;
+    this.node = member.node;
+    this.#connection = connection;
+    this.#control = control;
+    this.#bulk = new BulkStreams(connection, { onViolation: modules.onViolation });
+    this.#modules = modules;
+  }
+
+  /** Opens the control stream on an admitted connection. */
+  static async open(
+    member: Membership,
+    connection: Connection,
+    modules: { metrics: SwarmMetrics; onViolation: (err: Error) => void },
+    options: { signal: AbortSignal },
+  ): Promise<Libp2pPeerLink> {
+    const control = await ExchangeStream.open(connection, {
+      signal: options.signal,
+      onViolation: modules.onViolation,
+    });
+    return new Libp2pPeerLink(member, connection, control, modules);
+  }
+
+  get closed(): boolean {
+    return this.#control.closed || this.#connection.status !== 'open';
+  }
+
+  async openGrant(bundle: GrantBundle, o: CallOptions): Promise<boolean> {
+    const { response } = await this.#ask({ kind: 'openGrant', bundle }, o);
+    if (response.status === 'noGrant') return false;
+    this.#found(response);
+    return true;
+  }
+
+  async have(
+    digest: Digest,
+    known: { count: number; waitMs: number },
+    o: CallOptions,
+  ): Promise<PeerAvailability | undefined> {
+    const { response } = await this.#ask(
+      { kind: 'have', digest, knownCount: known.count, waitMs: known.waitMs },
+      { ...o, stallMs: known.waitMs + HAVE_GRACE_MS },
+    );
+    if (!this.#found(response)) return undefined;
+    if (response.result?.kind !== 'availability') throw this.#violation('no availability');
+    return response.result.availability;
+  }
+
+  hashes(digest: Digest, maxBytes: number, o: CallOptions): Promise<Buffer | undefined> {
+    return this.#bytes({ kind: 'getHashes', digest }, maxBytes, o);
+  }
+
+  statement(digest: Digest, o: CallOptions): Promise<Buffer | undefined> {
+    return this.#bytes({ kind: 'getStatement', digest }, STATEMENT_MAX_BYTES, o);
+  }
+
+  blob(digest: Digest, o: CallOptions): Promise<Buffer | undefined> {
+    return this.#bytes({ kind: 'getBlob', digest }, SMALL_BODY_MAX_BYTES, o);
+  }
+
+  async grant(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | undefined> {
+    const { response } = await this.#ask({ kind: 'getGrant', namespace, repository, digest }, o);
+    if (!this.#found(response)) return undefined;
+    if (response.result?.kind !== 'grant') throw this.#violation('no grant');
+    return response.result.bundle;
+  }
+
+  /** Membership certificates the peer knows, not verified yet. */
+  async peers(limit: number, o: CallOptions): Promise<Buffer[]> {
+    const { response } = await this.#ask({ kind: 'getPeers', limit }, o);
+    if (!this.#found(response)) return [];
+    if (response.result?.kind !== 'peers') throw this.#violation('no peers');
+    return response.result.memberships.slice(0, limit);
+  }
+
+  /** See ChunkTransport.fetchChunk. */
+  async chunk(
+    request: { digest: Digest; index: number; length: number },
+    o: CallOptions,
+  ): Promise<Buffer> {
+    const { digest, index, length } = request;
+    const endTimer = this.#modules.metrics.chunkSeconds.startTimer();
+    using opening = deadline(LINK_TIMEOUT_MS, o.signal);
+    const stream = await this.#bulk.pick(opening.signal);
+    const { response, body } = await this.#ask(
+      { kind: 'getChunk', digest, index },
+      { ...o, stallMs: BODY_STALL_TIMEOUT_MS },
+      { stream, expect: { exact: length } },
+    );
+    if (!this.#found(response) || !body) {
+      throw new PeerError('The peer does not hold this chunk.', {
+        code: 'NOT_FOUND',
+        peerId: this.peerId,
+      });
+    }
+    endTimer();
+    return body;
+  }
+
+  close(): void {
+    this.#control.close();
+    this.#bulk.close();
+  }
+
+  async #bytes(ask: Ask, max: number, o: CallOptions): Promise<Buffer | undefined> {
+    const { response, body } = await this.#ask(ask, o, { expect: { max } });
+    return this.#found(response) ? body : undefined;
+  }
+
+  async #ask(
+    ask: Ask,
+    o: CallOptions & { stallMs?: number },
+    how: { stream?: ExchangeStream; expect?: BodyExpectation } = {},
+  ): Promise<Answer> {
+    const { stream = this.#control, expect } = how;
+    const stallMs = o.stallMs ?? REQUEST_TIMEOUT_MS;
+    const count = (outcome: string): void => {
+      this.#modules.metrics.asked.inc({ kind: ask.kind, outcome });
+    };
+    try {
+      const answer = await stream.ask(ask, {
+        stallMs,
+        ...(expect && { expect }),
+        ...(o.signal && { signal: o.signal }),
+      });
+      count(answer.response.status);
+      return answer;
+    } catch (err) {
+      count(o.signal?.aborted ? 'aborted' : 'failed');
+      throw err;
+    }
+  }
+
+  /** False for NOT_FOUND; throws for every other answer that is not OK. */
+  #found(response: SwarmResponse): boolean {
+    if (response.status === 'ok') return true;
+    if (response.status === 'notFound') return false;
+    const { code, message } = FAILURES[response.status];
+    throw new PeerError(message, { code, peerId: this.peerId });
+  }
+
+  #violation(what: string): PeerError {
+    const err = new PeerError(`The peer broke the exchange protocol: ${what} in the answer.`, {
+      code: 'PROTOCOL',
+      peerId: this.peerId,
+    });
+    this.#modules.onViolation(err);
+    return err;
+  }
+}

@@ -1,0 +1,301 @@
+import type { Connection, Libp2p, PrivateKey } from '@libp2p/interface';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { parseListen } from '../../proto/ops/listen.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import {
+  EXCHANGE_PROTOCOL,
+  HELLO_PROTOCOL,
+  STREAMS_PER_PEER_MAX,
+} from '../../proto/swarm/constants.ts';
+import type { Membership } from '../../proto/trust/membership.ts';
+import type { TrustStore } from '../../proto/trust/trust-store.ts';
+import type { BanReason, CallOptions, ChunkTransport, Swarm } from '../fetch/ports.ts';
+import type { MemberDirectory } from '../fleet/member-book.ts';
+import { Admission } from './admission.ts';
+import { BanBook } from './bans.ts';
+import { LINK_TIMEOUT_MS, PEER_EXCHANGE_MAX } from './constants.ts';
+import type { ContentReader } from './content-reader.ts';
+import { PeerError } from './errors.ts';
+import type { GrantRelay } from './exchange-handlers.ts';
+import { serveExchange, type ServerModules } from './exchange-server.ts';
+import { createGater, dialAddresses } from './gater.ts';
+import { GrantTable } from './grant-table.ts';
+import { HelloProtocol } from './hello.ts';
+import { createLibp2pNode, portOf } from './libp2p-node.ts';
+import type { SwarmMetrics } from './metrics.ts';
+import { createMuxerGuard } from './muxer-guard.ts';
+import { Libp2pPeerLink } from './peer-link.ts';
+import { UploadSlots } from './upload-slots.ts';
+
+export type SwarmNodeOptions = {
+  privateKey: PrivateKey;
+  /** As in the configuration: `0.0.0.0:7412`, `[::]:7412`. */
+  listen: readonly string[];
+  connectionsMax: number;
+  uploads: number;
+  build: string;
+  now?: () => number;
+};
+
+export type SwarmNodeModules = {
+  members: MemberDirectory;
+  trust: TrustStore;
+  fleetId: () => string;
+  /** How long grants and memberships outlive their end now: 0 while the hub answers. */
+  graceMs: () => number;
+  content: ContentReader;
+  relay: GrantRelay;
+  /** Makes the metrics over the live numbers of this swarm. */
+  metrics: (live: LiveCounts) => SwarmMetrics;
+  logger: Logger;
+};
+
+export type LiveCounts = () => {
+  admitted: number;
+  unadmitted: number;
+  peers: number;
+  uploads: number;
+};
+
+/** The libp2p host of this agent with the chunk server and the links to other agents. */
+export class SwarmNode implements Swarm {
+  readonly peerId: string;
+  readonly transport: ChunkTransport;
+  readonly #node: Libp2p;
+  readonly #admission: Admission;
+  readonly #bans: BanBook;
+  readonly #grants: GrantTable;
+  readonly #uploads: UploadSlots;
+  readonly #hello: HelloProtocol;
+  readonly #metrics: SwarmMetrics;
+  readonly #modules: SwarmNodeModules;
+  readonly #links = new Map<string, Libp2pPeerLink>();
+  readonly #linking = new Map<string, Promise<Libp2pPeerLink>>();
+  readonly #stopped = new AbortController();
+
+  private constructor(parts: {
+    node: Libp2p;
+    admission: Admission;
+    bans: BanBook;
+    options: SwarmNodeOptions;
+    modules: SwarmNodeModules;
+  }) {
+    const { node, admission, bans, options, modules } = parts;
+    this.#node = node;
+    this.#admission = admission;
+    this.#bans = bans;
+    this.#modules = modules;
+    this.peerId = node.peerId.toString();
+    this.#uploads = new UploadSlots({ uploads: options.uploads });
+    const now = options.now ?? Date.now;
+    this.#grants = new GrantTable({ now, graceMs: modules.graceMs }, modules);
+    this.#metrics = modules.metrics(() => ({
+      ...admission.counts,
+      peers: admission.peers().size,
+      uploads: this.#uploads.inUse,
+    }));
+    const { metrics, logger, members } = { ...modules, metrics: this.#metrics };
+    this.#hello = new HelloProtocol(options, { admission, members, metrics, logger });
+    this.transport = {
+      name: 'libp2p-stream',
+      fetchChunk: (peerId, request, o) => this.#fetchChunk(peerId, request, o),
+    };
+  }
+
+  /** Starts the host. Throws the errors of libp2p when an address cannot be listened on. */
+  static async start(options: SwarmNodeOptions, modules: SwarmNodeModules): Promise<SwarmNode> {
+    const bans = new BanBook(options.now ? { now: options.now } : {});
+    const guard = createMuxerGuard();
+    const { members, logger } = modules;
+    const admission = new Admission({ members, bans, guard, logger });
+    const gater = createGater({ admission, members, bans });
+    const listen = options.listen.map(parseListen);
+    const node = await createLibp2pNode({ ...options, listen }, { gater, guard });
+    const swarm = new SwarmNode({ node, admission, bans, options, modules });
+    await swarm.#start(options.now ?? Date.now);
+    return swarm;
+  }
+
+  /** The port of the listener, which belongs into the membership. */
+  get port(): number {
+    return portOf(this.#node) ?? 0;
+  }
+
+  members(): readonly Membership[] {
+    return this.#modules.members.list().filter((member) => !this.#bans.isBanned(member.peerId));
+  }
+
+  async link(member: Membership, o: CallOptions): Promise<Libp2pPeerLink> {
+    const { peerId } = member;
+    this.#checkPeer(peerId);
+    const open = this.#links.get(peerId);
+    if (open && !open.closed) return open;
+    let linking = this.#linking.get(peerId);
+    if (!linking) {
+      linking = this.#connect(peerId).finally(() => this.#linking.delete(peerId));
+      this.#linking.set(peerId, linking);
+    }
+    return abortable(linking, o.signal);
+  }
+
+  ban(peerId: string, reason: BanReason, detail: object): void {
+    const again = this.#bans.isBanned(peerId);
+    const durationMs = this.#bans.ban(peerId, reason);
+    const node = this.#modules.members.get(peerId)?.membership.node;
+    if (!again) {
+      this.#metrics.banned.inc({ reason });
+      this.#modules.logger.warn(
+        { node, peerId, reason, detail, durationMs },
+        'peer banned, connections cut; its node is faulty or taken over',
+      );
+    }
+    this.#links.get(peerId)?.close();
+    this.#links.delete(peerId);
+    this.#admission.cut(peerId, new Error('banned'));
+  }
+
+  isBanned(peerId: string): boolean {
+    return this.#bans.isBanned(peerId);
+  }
+
+  /** Learns members from a peer, for the time when the hub does not answer. */
+  async exchangePeers(member: Membership, o: CallOptions): Promise<number> {
+    const link = await this.link(member, o);
+    const before = this.#modules.members.list().length;
+    for (const certificate of await link.peers(PEER_EXCHANGE_MAX, o)) {
+      try {
+        this.#modules.members.learn(certificate);
+      } catch (err) {
+        this.#modules.logger.debug(
+          { node: link.node, peerId: link.peerId, reason: messageOf(err) },
+          'membership from a peer refused',
+        );
+      }
+    }
+    return this.#modules.members.list().length - before;
+  }
+
+  /** Closes all connections and the listener. */
+  async close(): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    this.#stopped.abort(new PeerError('The swarm is stopped.', { code: 'STOPPED' }));
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+    this.#admission.cutAll(new Error('stopping'));
+    await this.#node.stop();
+  }
+
+  async #start(now: () => number): Promise<void> {
+    const node = this.#node;
+    const { members } = this.#modules;
+    const server: ServerModules = {
+      ...this.#modules,
+      now,
+      grants: this.#grants,
+      admission: this.#admission,
+      uploads: this.#uploads,
+      metrics: this.#metrics,
+      ban: (peerId, reason, detail) => this.ban(peerId, reason, detail),
+    };
+    node.addEventListener('connection:open', (event) => this.#admission.opened(event.detail));
+    node.addEventListener('connection:close', (event) => this.#onClose(event.detail));
+    const watch = members.onChange(() => this.#admission.sweep());
+    this.#stopped.signal.addEventListener('abort', () => watch[Symbol.dispose]());
+    await node.handle(HELLO_PROTOCOL, (stream, conn) => this.#hello.answer(stream, conn), {
+      maxInboundStreams: 1,
+      maxOutboundStreams: 1,
+    });
+    await node.handle(EXCHANGE_PROTOCOL, (stream, conn) => serveExchange(stream, conn, server), {
+      maxInboundStreams: STREAMS_PER_PEER_MAX,
+      maxOutboundStreams: STREAMS_PER_PEER_MAX,
+    });
+    await node.start();
+  }
+
+  #onClose(connection: Connection): void {
+    this.#admission.closed(connection);
+    const peerId = connection.remotePeer.toString();
+    const link = this.#links.get(peerId);
+    if (link?.closed) {
+      link.close();
+      this.#links.delete(peerId);
+    }
+    if (this.#node.getConnections(connection.remotePeer).length > 0) return;
+    this.#grants.drop(peerId);
+    // libp2p remembers every peer id it ever met; what we know of peers is in the member book.
+    this.#node.peerStore.delete(connection.remotePeer).catch(() => {});
+  }
+
+  #checkPeer(peerId: string): void {
+    this.#stopped.signal.throwIfAborted();
+    if (this.#bans.isBanned(peerId)) {
+      throw new PeerError('The peer is banned.', { code: 'BANNED', peerId });
+    }
+    if (!this.#modules.members.get(peerId)) {
+      throw new PeerError('No valid membership of this peer is known.', {
+        code: 'NOT_A_MEMBER',
+        peerId,
+      });
+    }
+  }
+
+  async #connect(peerId: string): Promise<Libp2pPeerLink> {
+    using limit = deadline(LINK_TIMEOUT_MS, this.#stopped.signal);
+    const record = this.#modules.members.get(peerId);
+    if (!record) throw new PeerError('Not a member.', { code: 'NOT_A_MEMBER', peerId });
+    const { membership } = record;
+    try {
+      const connection =
+        this.#admission.connectionTo(peerId) ?? (await this.#dial(membership, limit.signal));
+      const onViolation = (err: Error): void => {
+        this.ban(peerId, 'protocol-violation', { reason: messageOf(err) });
+      };
+      const modules = { metrics: this.#metrics, onViolation };
+      const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
+      if (this.#bans.isBanned(peerId)) {
+        link.close();
+        throw new PeerError('The peer is banned.', { code: 'BANNED', peerId });
+      }
+      this.#links.set(peerId, link);
+      return link;
+    } catch (cause) {
+      this.#stopped.signal.throwIfAborted();
+      throw new PeerError(
+        `No link to ${membership.node} at ${membership.addresses.join(', ')}.`,
+        { code: 'UNREACHABLE', peerId },
+        { cause },
+      );
+    }
+  }
+
+  async #dial(member: Membership, signal: AbortSignal): Promise<Connection> {
+    try {
+      const connection = await this.#node.dial(dialAddresses(member), { signal });
+      this.#admission.opened(connection);
+      if (connection.direction === 'outbound') {
+        await this.#hello.greet(connection, { signal });
+      } else if (!(await abortable(this.#admission.admitted(connection), signal))) {
+        // The peer dialled us meanwhile, so the hello is its to say.
+        throw new PeerError('The peer said no hello.', { code: 'UNREACHABLE' });
+      }
+      this.#metrics.dials.inc({ outcome: 'connected' });
+      return connection;
+    } catch (err) {
+      this.#metrics.dials.inc({ outcome: 'failed' });
+      throw err;
+    }
+  }
+
+  async #fetchChunk(
+    peerId: string,
+    request: Parameters<ChunkTransport['fetchChunk']>[1],
+    o: CallOptions,
+  ): Promise<Buffer> {
+    this.#checkPeer(peerId);
+    const record = this.#modules.members.get(peerId);
+    if (!record) throw new PeerError('Not a member.', { code: 'NOT_A_MEMBER', peerId });
+    const link = await this.link(record.membership, o);
+    return link.chunk(request, o);
+  }
+}

@@ -1,0 +1,243 @@
+// A fleet in one process for the tests of this room: real keys, real libp2p hosts on loopback.
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ContentHasher } from '../../proto/chunks/content-hasher.ts';
+import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
+import { chunkHashesFromLeaves } from '../../proto/chunks/merkle.ts';
+import { signStatement } from '../../proto/chunks/statement.ts';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import {
+  grantContentHash,
+  signGrant,
+  type Grant,
+  type GrantBundle,
+} from '../../proto/trust/grant.ts';
+import { KeyRing } from '../../proto/trust/key-ring.ts';
+import { signMembership, type Membership } from '../../proto/trust/membership.ts';
+import { TrustStore } from '../../proto/trust/trust-store.ts';
+import { libp2pKeyOf, loadIdentity, type NodeIdentity } from '../fleet/identity.ts';
+import { MemberBook } from '../fleet/member-book.ts';
+import type { ContentReader, ServableBlob } from './content-reader.ts';
+import type { GrantRelay } from './exchange-handlers.ts';
+import { createSwarmMetrics } from './metrics.ts';
+import { SwarmNode } from './swarm.ts';
+
+const FLEET_ID = 'test-fleet';
+const HOUR_MS = 3_600_000;
+
+/** Content in memory; `change` tells those who wait for news. */
+export class MemoryContent implements ContentReader {
+  readonly #blobs = new Map<Digest, ServableBlob & { change: () => void }>();
+  readonly #small = new Map<Digest, Buffer>();
+
+  add(blob: TestBlob, held: readonly number[] | 'all' = 'all'): void {
+    const { layout, bytes, statement, hashes } = blob;
+    const have = new ChunkBitmap(layout.chunkCount);
+    for (let i = 0; i < layout.chunkCount; i++) if (held === 'all' || held.includes(i)) have.set(i);
+    const listeners = new Set<() => void>();
+    this.#blobs.set(blob.digest, {
+      size: bytes.length,
+      chunkCount: layout.chunkCount,
+      have,
+      get complete() {
+        return have.complete;
+      },
+      statement,
+      hashes,
+      chunkRange: (index) => chunkRange(layout, index),
+      read: async (into, position) => {
+        bytes.copy(into, 0, position, position + into.length);
+      },
+      retain: () => ({ [Symbol.dispose]: () => {} }),
+      onChange: (listener) => {
+        listeners.add(listener);
+        return { [Symbol.dispose]: () => listeners.delete(listener) };
+      },
+      change: () => {
+        for (const listener of listeners) listener();
+      },
+    });
+  }
+
+  addSmall(bytes: Buffer): Digest {
+    const digest = digestOf(bytes);
+    this.#small.set(digest, bytes);
+    return digest;
+  }
+
+  gain(digest: Digest, index: number): void {
+    const blob = this.#blobs.get(digest);
+    blob?.have.set(index);
+    blob?.change();
+  }
+
+  find(digest: Digest): ServableBlob | undefined {
+    return this.#blobs.get(digest);
+  }
+
+  small(digest: Digest): Promise<Buffer | undefined> {
+    return Promise.resolve(this.#small.get(digest));
+  }
+}
+
+export type TestBlob = ReturnType<TestFleet['blob']>;
+
+export type TestNode = {
+  swarm: SwarmNode;
+  identity: NodeIdentity;
+  members: MemberBook;
+  content: MemoryContent;
+  metrics: MetricsRegistry;
+  membership: Membership;
+  clock: { nowMs: number };
+};
+
+/** Signs for a fleet and runs its nodes; disposing stops them all. */
+export class TestFleet implements AsyncDisposable {
+  readonly #ring = KeyRing.create(Date.now());
+  readonly #nodes: TestNode[] = [];
+  readonly #folders: string[] = [];
+  #serial = 0;
+
+  trust(): TrustStore {
+    const trust = new TrustStore({ rootFingerprint: this.#ring.fingerprint() });
+    trust.load(this.#ring.bundle());
+    return trust;
+  }
+
+  async identity(): Promise<NodeIdentity> {
+    const folder = await mkdtemp(join(tmpdir(), 'flotilla-swarm-'));
+    this.#folders.push(folder);
+    return loadIdentity(folder);
+  }
+
+  /** Starts a node that is enrolled, but that no other node knows of yet. */
+  async node(
+    name: string,
+    options: {
+      host?: string;
+      wrap?: (content: ContentReader) => ContentReader;
+      relay?: GrantRelay;
+      enrolled?: boolean;
+      clock?: { nowMs: number };
+    } = {},
+  ): Promise<TestNode> {
+    const { host = '127.0.0.1', wrap = (content) => content, enrolled = true } = options;
+    const clock = options.clock ?? { nowMs: Date.now() };
+    const now = (): number => clock.nowMs;
+    const identity = await this.identity();
+    const trust = this.trust();
+    const fleetId = (): string => FLEET_ID;
+    const members = new MemberBook({ peerId: identity.peerId, now }, { trust, fleetId });
+    const content = new MemoryContent();
+    const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
+    const swarm = await SwarmNode.start(
+      {
+        privateKey: await libp2pKeyOf(identity),
+        listen: [host.includes(':') ? `[${host}]:0` : `${host}:0`],
+        connectionsMax: 64,
+        uploads: 8,
+        build: 'test',
+        now,
+      },
+      {
+        members,
+        trust,
+        fleetId,
+        graceMs: () => 0,
+        content: wrap(content),
+        relay: options.relay ?? { publicGrant: () => undefined },
+        metrics: (live) => createSwarmMetrics(metrics, live),
+        logger: createLogger({ level: 'silent', name: name }),
+      },
+    );
+    const membership: Membership = {
+      fleetId: FLEET_ID,
+      peerId: identity.peerId,
+      node: name,
+      zone: '',
+      addresses: [host],
+      libp2pPort: swarm.port,
+      lanePort: 0,
+      serial: ++this.#serial,
+      notBeforeMs: clock.nowMs - HOUR_MS,
+      notAfterMs: clock.nowMs + HOUR_MS,
+    };
+    if (enrolled) members.setOwn(this.certificate(membership));
+    const node = { swarm, identity, members, content, metrics, membership, clock };
+    this.#nodes.push(node);
+    return node;
+  }
+
+  certificate(membership: Membership): Buffer {
+    return signMembership(membership, this.#ring.signingKey('membership'));
+  }
+
+  /** Gives every node the same snapshot, as the hub would. */
+  publish(nodes: readonly TestNode[], revokedSerials: readonly number[] = []): void {
+    const memberships = nodes
+      .filter((node) => !revokedSerials.includes(node.membership.serial))
+      .map((node) => this.certificate(node.membership));
+    for (const node of nodes) {
+      const version = node.members.version + 1;
+      node.members.replace({ version, memberships, revokedSerials });
+    }
+  }
+
+  /** Two enrolled nodes that know each other. */
+  async pair(
+    options: Parameters<TestFleet['node']>[1] = {},
+  ): Promise<{ server: TestNode; client: TestNode }> {
+    const server = await this.node('server', options);
+    const client = await this.node('client', { ...options, wrap: (content) => content });
+    this.publish([server, client]);
+    return { server, client };
+  }
+
+  blob(size: number) {
+    const bytes = randomBytes(size);
+    const hasher = new ContentHasher();
+    hasher.update(bytes);
+    const { digests, leaves, root } = hasher.finish();
+    const digest = digests.sha256;
+    const layout = layoutOf(size);
+    const statement = signStatement({ digest, size, root }, this.#ring.signingKey('statement'));
+    const hashes = chunkHashesFromLeaves(leaves, layout);
+    return { bytes, digest, layout, statement, hashes };
+  }
+
+  grant(digests: Digest[], overrides: Partial<Grant> = {}): GrantBundle {
+    const issuedAtMs = Date.now() - 1_000;
+    const grant: Grant = {
+      fleetId: FLEET_ID,
+      peerId: '',
+      namespace: 'hub',
+      repository: 'team/app',
+      manifestDigest: digestOf(Buffer.from('a manifest')),
+      contentHash: grantContentHash(digests),
+      issuedAtMs,
+      notAfterMs: issuedAtMs + 60_000,
+      ...overrides,
+    };
+    return { grant: signGrant(grant, this.#ring.signingKey('grant')), digests };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.swarm.close()));
+    await Promise.all(this.#folders.map((path) => rm(path, { recursive: true, force: true })));
+  }
+}
+
+/** Checks the code of a rejection. */
+export function code(expected: string): (err: unknown) => boolean {
+  return (err) => {
+    if (!hasCode(err, expected)) throw new Error(`expected code ${expected}`, { cause: err });
+    return true;
+  };
+}

@@ -1,0 +1,29 @@
+/** Where the fleet API begins on the hub's HTTP port. */
+export const FLEET_API_BASE = '/api/fleet/v1';
+
+/** Paths of the fleet API. All but `keys` want a signed request. */
+export const FLEET_PATHS = {
+  enrol: `${FLEET_API_BASE}/enrol`,
+  keys: `${FLEET_API_BASE}/keys`,
+  renew: `${FLEET_API_BASE}/renew`,
+  members: `${FLEET_API_BASE}/members`,
+  grants: `${FLEET_API_BASE}/grants`,
+  announce: `${FLEET_API_BASE}/announce`,
+} as const;
+
+/** Most members in a fleet, and so in a snapshot. */
+export const MEMBERS_MAX = 20_000;
+/** Most revoked serials that a snapshot lists; older ones have expired. */
+export const REVOKED_MAX = 20_000;
+/** Most downloads in one announcement. */
+export const ANNOUNCE_DOWNLOADS_MAX = 256;
+/** Most leases on hub chunks that an agent may ask for, and get, for one digest. */
+export const HUB_CHUNKS_MAX = 64;
+/** Most peers in the answer for one digest. */
+export const ANNOUNCE_PEERS_MAX = 30;
+/** Largest body of an enrol, renew or grant request in bytes. */
+export const SMALL_REQUEST_MAX_BYTES = 16_384;
+/** Largest announcement in bytes: every download with a full bitmap. */
+export const ANNOUNCE_MAX_BYTES = 2 * 1_048_576;
+/** Largest answer of the hub that an agent reads, in bytes. */
+export const FLEET_RESPONSE_MAX_BYTES = 64 * 1_048_576;

@@ -1,0 +1,114 @@
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { CHUNKS_MAX } from '../chunks/layout.ts';
+import type { Digest } from '../oci/digest.ts';
+import { encodeDigest } from '../trust/digest-bytes.ts';
+import { GRANT_MAX_BYTES, type GrantBundle } from '../trust/grant.ts';
+import { FRAME_DIGESTS_MAX, HAVE_WAIT_MAX_MS, PEERS_MAX } from './constants.ts';
+import { badMessage, decodeWire, inRange, wireDigest, wireDigests } from './decode.ts';
+import { RequestSchema, type Request } from './messages_pb.ts';
+
+/** Longest namespace or repository name on the wire, in characters. */
+const NAME_MAX_CHARS = 255;
+const UINT32_MAX = 2 ** 32 - 1;
+
+/** A request with every field in range. */
+export type SwarmRequest = { id: number } & (
+  | { kind: 'openGrant'; bundle: GrantBundle }
+  | { kind: 'have'; digest: Digest; knownCount: number; waitMs: number }
+  | { kind: 'getChunk'; digest: Digest; index: number }
+  | { kind: 'getHashes'; digest: Digest }
+  | { kind: 'getStatement'; digest: Digest }
+  | { kind: 'getBlob'; digest: Digest }
+  | { kind: 'getGrant'; namespace: string; repository: string; digest: Digest }
+  | { kind: 'getPeers'; limit: number }
+);
+
+type RequestOp = NonNullable<MessageInitShape<typeof RequestSchema>['op']>;
+
+function opOf(request: SwarmRequest): RequestOp {
+  switch (request.kind) {
+    case 'openGrant': {
+      const { grant, digests } = request.bundle;
+      return { case: 'openGrant', value: { grant, digests: digests.map(encodeDigest) } };
+    }
+    case 'have': {
+      const { knownCount, waitMs } = request;
+      return { case: 'have', value: { digest: encodeDigest(request.digest), knownCount, waitMs } };
+    }
+    case 'getChunk':
+      return {
+        case: 'getChunk',
+        value: { digest: encodeDigest(request.digest), index: request.index },
+      };
+    case 'getGrant': {
+      const { namespace, repository } = request;
+      return {
+        case: 'getGrant',
+        value: { namespace, repository, digest: encodeDigest(request.digest) },
+      };
+    }
+    case 'getPeers':
+      return { case: 'getPeers', value: { limit: request.limit } };
+    default:
+      return { case: request.kind, value: { digest: encodeDigest(request.digest) } };
+  }
+}
+
+/** Payload of a request frame. Throws RangeError (protobuf) when a number is no uint32. */
+export function encodeRequest(request: SwarmRequest): Uint8Array {
+  return toBinary(RequestSchema, create(RequestSchema, { id: request.id, op: opOf(request) }));
+}
+
+function name(text: string): string {
+  inRange(text.length, 1, NAME_MAX_CHARS, 'name length');
+  return text;
+}
+
+function requestOf(id: number, op: Request['op']): SwarmRequest {
+  switch (op.case) {
+    case 'openGrant': {
+      inRange(op.value.grant.length, 1, GRANT_MAX_BYTES, 'grant length');
+      const digests = wireDigests(op.value.digests, FRAME_DIGESTS_MAX);
+      return { id, kind: 'openGrant', bundle: { grant: Buffer.from(op.value.grant), digests } };
+    }
+    case 'have': {
+      const { knownCount, waitMs } = op.value;
+      inRange(knownCount, 0, CHUNKS_MAX, 'known count');
+      inRange(waitMs, 0, HAVE_WAIT_MAX_MS, 'wait');
+      return { id, kind: 'have', digest: wireDigest(op.value.digest), knownCount, waitMs };
+    }
+    case 'getChunk': {
+      const index = inRange(op.value.index, 0, CHUNKS_MAX - 1, 'chunk index');
+      return { id, kind: 'getChunk', digest: wireDigest(op.value.digest), index };
+    }
+    case 'getHashes':
+    case 'getStatement':
+    case 'getBlob':
+      return { id, kind: op.case, digest: wireDigest(op.value.digest) };
+    case 'getGrant': {
+      const digest = wireDigest(op.value.digest);
+      const { namespace, repository } = op.value;
+      return {
+        id,
+        kind: op.case,
+        namespace: name(namespace),
+        repository: name(repository),
+        digest,
+      };
+    }
+    case 'getPeers':
+      return { id, kind: 'getPeers', limit: inRange(op.value.limit, 0, PEERS_MAX, 'limit') };
+    default:
+      throw badMessage('request of an unknown kind');
+  }
+}
+
+/**
+ * Reads the payload of a request frame.
+ * @throws SwarmError BAD_MESSAGE when it does not decode, is of an unknown kind, or has a digest,
+ *   index, count or length out of range
+ */
+export function decodeRequest(bytes: Uint8Array): SwarmRequest {
+  const message = decodeWire(RequestSchema, bytes);
+  return requestOf(inRange(message.id, 0, UINT32_MAX, 'request id'), message.op);
+}

@@ -1,0 +1,21 @@
+/** Bytes of a configuration file that are read; a larger file is refused. */
+export const CONFIG_FILE_MAX_BYTES = 1024 * 1024;
+/** Problems reported for one configuration; further ones are counted, not listed. */
+export const CONFIG_PROBLEMS_MAX = 50;
+/** Largest edit distance at which another key is offered as the one that was meant. */
+export const SUGGESTION_DISTANCE_MAX = 3;
+
+/** Connections an ops server holds at once; further ones are closed on accept. */
+export const OPS_CONNECTIONS_MAX = 64;
+/** Time for a client of the ops server to send its request headers. */
+export const OPS_HEADERS_TIMEOUT_MS = 5_000;
+/** Idle time after which a kept-alive ops connection is closed. */
+export const OPS_KEEP_ALIVE_MS = 15_000;
+/** Time one health check or one metrics scrape may take before it answers 503. */
+export const OPS_CHECK_TIMEOUT_MS = 5_000;
+
+/** Longest string value written into one log field; the rest is cut. */
+export const LOG_FIELD_MAX_CHARS = 4_096;
+
+/** Time after the drain deadline for the last close calls, before the process ends regardless. */
+export const SHUTDOWN_GRACE_MS = 5_000;

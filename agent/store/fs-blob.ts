@@ -1,0 +1,275 @@
+import { rm, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
+import type { ChunkLayout } from '../../proto/chunks/layout.ts';
+import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { encodeBitmap } from './bitmap-file.ts';
+import { BitmapSaver } from './bitmap-saver.ts';
+import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
+import type { BlobPaths } from './blob-paths.ts';
+import { TOUCH_INTERVAL_MS } from './constants.ts';
+import { StoreError, storeErrorOf } from './errors.ts';
+import type { FileCache } from './file-cache.ts';
+import { readFully, replaceFile, writeFully } from './files.ts';
+import { encodeMeta } from './meta-file.ts';
+import type { BlobOrigin, CreateBlob, StoredBlob } from './port.ts';
+import type { Rechecker } from './rechecker.ts';
+
+export type FsBlobState = {
+  have: ChunkBitmap;
+  pending: ChunkBitmap;
+  bootId: string;
+  /** The bitmap file says that the data is flushed. */
+  clean: boolean;
+};
+
+export type FsBlobModules = {
+  paths: BlobPaths;
+  files: FileCache;
+  rechecker: Rechecker;
+  logger: Logger;
+  /** Frees at least this much on the file system; false when nothing could be evicted. */
+  makeRoom: (bytes: number) => Promise<boolean>;
+};
+
+/** A chunked blob as a sparse file, a file of facts and a bitmap file in one folder. */
+export class FsBlob implements StoredBlob {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly layout: ChunkLayout;
+  readonly hashes: Buffer;
+  readonly origin: BlobOrigin | undefined;
+  readonly have: ChunkBitmap;
+  readonly pending: ChunkBitmap;
+  readonly folder: string;
+  #statement: Buffer;
+  #retained = 0;
+  #gone = false;
+  #clean: boolean;
+  #touchedMs = 0;
+  readonly #bootId: string;
+  readonly #modules: FsBlobModules;
+  readonly #listeners = new Set<(index: number) => void>();
+  readonly #saver: BitmapSaver;
+
+  constructor(facts: CreateBlob, state: FsBlobState, modules: FsBlobModules) {
+    this.digest = facts.digest;
+    this.size = facts.size;
+    this.layout = layoutOf(facts.size);
+    this.hashes = facts.hashes;
+    this.origin = facts.origin;
+    this.have = state.have;
+    this.pending = state.pending;
+    this.folder = modules.paths.chunked(facts.digest);
+    this.#statement = facts.statement;
+    this.#bootId = state.bootId;
+    this.#clean = state.clean;
+    this.#modules = modules;
+    this.#saver = new BitmapSaver((clean) => this.#saveBitmap(clean), modules.logger);
+  }
+
+  get statement(): Buffer {
+    return this.#statement;
+  }
+
+  get complete(): boolean {
+    return this.have.complete;
+  }
+
+  get servable(): boolean {
+    return this.#statement.length > 0;
+  }
+
+  get isRetained(): boolean {
+    return this.#retained > 0;
+  }
+
+  /** Verified bytes. */
+  get bytes(): number {
+    let bytes = this.have.count * this.layout.chunkBytes;
+    const last = this.layout.chunkCount - 1;
+    if (this.have.has(last)) bytes += this.#lengthOf(last) - this.layout.chunkBytes;
+    return bytes;
+  }
+
+  async write(index: number, bytes: Buffer): Promise<void> {
+    this.#checkPresent();
+    const { start, end } = chunkRange(this.layout, index);
+    if (bytes.length !== end - start) {
+      throw new StoreError(`chunk ${index} has ${end - start} bytes, not ${bytes.length}`, {
+        code: 'OUT_OF_RANGE',
+      });
+    }
+    if (this.have.has(index)) return;
+    try {
+      await this.#writeAt(bytes, start);
+    } catch (err) {
+      const roomMade = err instanceof StoreError && err.code === 'DISK_FULL';
+      if (!roomMade || !(await this.#modules.makeRoom(bytes.length))) throw err;
+      await this.#writeAt(bytes, start);
+    }
+    this.#checkPresent();
+    this.#mark(index);
+  }
+
+  async read(into: Buffer, position: number): Promise<void> {
+    this.#checkPresent();
+    const end = position + into.length;
+    if (!Number.isSafeInteger(position) || position < 0 || end > this.size) {
+      throw new StoreError(`bytes ${position} to ${end} of ${this.size}`, { code: 'OUT_OF_RANGE' });
+    }
+    const { chunkBytes } = this.layout;
+    for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
+      if (!this.have.has(index)) throw this.#notVerified(index);
+    }
+    if (!(await this.#fill(into, position))) {
+      for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
+        this.#lose(index);
+      }
+      throw new StoreError(`${this.folder}/${DATA_FILE} was cut short`, {
+        code: 'CORRUPT',
+        path: this.folder,
+      });
+    }
+  }
+
+  retain(): Disposable {
+    this.#retained += 1;
+    let held = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (held) this.#retained -= 1;
+        held = false;
+      },
+    };
+  }
+
+  onChange(listener: (index: number) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** Starts to check what an earlier boot left, if anything. */
+  recheck(): void {
+    if (this.pending.count > 0 && !this.#gone) this.#modules.rechecker.start(this);
+  }
+
+  /** Reads one pending chunk back and keeps it if its hash is right. */
+  async recheckChunk(index: number, buffer: Buffer): Promise<boolean> {
+    if (this.#gone || !this.pending.has(index)) return false;
+    const { start, end } = chunkRange(this.layout, index);
+    const bytes = buffer.subarray(0, end - start);
+    const expected = this.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+    const good = (await this.#fill(bytes, start)) && chunkHash(bytes).equals(expected);
+    if (this.#gone) return false;
+    this.pending.clear(index);
+    if (good) this.#mark(index);
+    else this.#tell(index);
+    return good;
+  }
+
+  /** Adds the statement to a blob that was stored without one. */
+  async certify(statement: Buffer): Promise<void> {
+    const { digest, size, hashes, origin } = this;
+    const meta = encodeMeta({ digest, size, hashes, origin, statement });
+    await replaceFile(join(this.folder, META_FILE), this.#modules.paths.temporary(), meta);
+    this.#statement = statement;
+  }
+
+  /** Remembers the use on disk, so that the order of eviction outlives a restart. */
+  touch(nowMs: number): void {
+    if (nowMs - this.#touchedMs < TOUCH_INTERVAL_MS) return;
+    this.#touchedMs = nowMs;
+    const seconds = nowMs / 1000;
+    utimes(join(this.folder, META_FILE), seconds, seconds).catch((err: unknown) => {
+      this.#modules.logger.debug({ err }, 'time of use not saved');
+    });
+  }
+
+  /** Flushes and saves for a clean stop. `flush` false: the bits are checked after a reboot. */
+  async close(flush: boolean): Promise<void> {
+    if (this.#gone || this.#clean) return;
+    if (flush) await this.#modules.files.use(this.#dataPath, (file) => file.datasync());
+    await this.#saver.finish(flush);
+    this.#clean = flush;
+  }
+
+  /** Deletes the files. Facts first: without them the folder is no blob. */
+  async remove(): Promise<void> {
+    this.#gone = true;
+    await this.#saver.abandon();
+    await rm(join(this.folder, META_FILE), { force: true });
+    await this.#modules.files.forget(this.#dataPath);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  get #dataPath(): string {
+    return join(this.folder, DATA_FILE);
+  }
+
+  #lengthOf(index: number): number {
+    const { start, end } = chunkRange(this.layout, index);
+    return end - start;
+  }
+
+  async #writeAt(bytes: Buffer, position: number): Promise<void> {
+    try {
+      await this.#modules.files.use(this.#dataPath, (file) => writeFully(file, bytes, position));
+    } catch (err) {
+      throw storeErrorOf(err, this.#dataPath);
+    }
+  }
+
+  async #fill(into: Buffer, position: number): Promise<boolean> {
+    try {
+      const done = await this.#modules.files.use(this.#dataPath, (file) =>
+        readFully(file, into, position),
+      );
+      return done === into.length;
+    } catch (err) {
+      throw storeErrorOf(err, this.#dataPath);
+    }
+  }
+
+  #mark(index: number): void {
+    this.pending.clear(index);
+    if (!this.have.set(index)) return;
+    this.#clean = false;
+    this.#saver.changed(this.#lengthOf(index));
+    this.#tell(index);
+  }
+
+  #lose(index: number): void {
+    if (!this.have.clear(index)) return;
+    this.#clean = false;
+    this.#saver.changed(this.#lengthOf(index));
+    this.#tell(index);
+  }
+
+  #tell(index: number): void {
+    for (const listener of this.#listeners) listener(index);
+  }
+
+  async #saveBitmap(clean: boolean): Promise<void> {
+    if (this.#gone) return;
+    const saved = { have: this.have, pending: this.pending, bootId: this.#bootId, clean };
+    const path = join(this.folder, BITMAP_FILE);
+    await replaceFile(path, this.#modules.paths.temporary(), encodeBitmap(saved));
+  }
+
+  #checkPresent(): void {
+    if (!this.#gone) return;
+    throw new StoreError(`${this.digest} was evicted`, { code: 'EVICTED', digest: this.digest });
+  }
+
+  #notVerified(index: number): StoreError {
+    return new StoreError(`chunk ${index} of ${this.digest} is not verified yet`, {
+      code: 'NOT_VERIFIED',
+      digest: this.digest,
+      index,
+    });
+  }
+}

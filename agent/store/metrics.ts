@@ -1,0 +1,60 @@
+import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import type { StoreStats } from './port.ts';
+
+export type StoreMetrics = ReturnType<typeof createStoreMetrics>;
+
+function nothing(): StoreStats {
+  return { bytes: 0, reservedBytes: 0, blobs: 0, quotaBytes: 0 };
+}
+
+/** Metrics of the content store; the gauges are read from it at each scrape. */
+export function createStoreMetrics(metrics: MetricsRegistry) {
+  let read: () => StoreStats = nothing;
+  metrics.gauge('store_bytes', 'Verified bytes in the content store.', [], (gauge) => {
+    gauge.set(read().bytes);
+  });
+  metrics.gauge(
+    'store_reserved_bytes',
+    'Bytes promised to blobs in the content store, here already or still to come.',
+    [],
+    (gauge) => gauge.set(read().reservedBytes),
+  );
+  metrics.gauge('store_quota_bytes', 'Most bytes the content store may promise.', [], (gauge) => {
+    gauge.set(read().quotaBytes);
+  });
+  metrics.gauge(
+    'store_blobs',
+    'Blobs in the content store, partial ones included.',
+    [],
+    (gauge) => {
+      gauge.set(read().blobs);
+    },
+  );
+  const evictions = metrics.counter(
+    'store_evictions_total',
+    'Blobs removed from the content store, by reason (quota, disk, entries, invalid).',
+    ['reason'],
+  );
+  for (const reason of ['quota', 'disk', 'entries', 'invalid']) evictions.inc({ reason }, 0);
+  const rechecked = metrics.counter(
+    'store_rechecked_chunks_total',
+    'Chunks of an earlier boot that were read back, by result (good, lost).',
+    ['result'],
+  );
+  for (const result of ['good', 'lost']) rechecked.inc({ result }, 0);
+  const refused = metrics.counter(
+    'store_refused_total',
+    'Blobs that were not stored, by reason (store_full, disk_full).',
+    ['reason'],
+  );
+  for (const reason of ['store_full', 'disk_full']) refused.inc({ reason }, 0);
+  return {
+    evictions,
+    rechecked,
+    refused,
+    /** Tells where the gauges read from. */
+    observe(stats: () => StoreStats): void {
+      read = stats;
+    },
+  };
+}

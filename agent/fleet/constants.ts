@@ -8,21 +8,23 @@ export const HUB_BODY_TIMEOUT_MS = 5_000;
 export const HUB_CALL_TIMEOUT_MS = 10_000;
 /** Connections to the hub API kept by one agent. */
 export const HUB_CONNECTIONS_MAX = 8;
-/** Calls waiting for such a connection; beyond it a call fails at once. */
-export const HUB_CALLS_QUEUED_MAX = 64;
+/** Calls under way or waiting for such a connection; beyond it a call fails at once. */
+export const HUB_CALLS_MAX = 64;
 /** Answers of the hub, except for the list of members. */
 export const HUB_RESPONSE_MAX_BYTES = 8 * 1024 * 1024;
 /** The list of members. */
-export const MEMBERS_RESPONSE_MAX_BYTES = 24 * 1024 * 1024;
+export const MEMBERS_RESPONSE_MAX_BYTES = 32 * 1024 * 1024;
 /** Time between two questions for a newer list of members. */
 export const MEMBERS_POLL_MS = 5_000;
+/** Time between two questions for a newer key bundle, which may revoke a key. */
+export const KEYS_POLL_MS = 60_000;
 /** Retries of enrolment, renewal and polling. */
 export const RETRY_BASE_MS = 500;
 export const RETRY_MAX_MS = 30_000;
 /** A membership is renewed when this part of its life is over. */
 export const RENEW_AFTER_PART = 1 / 3;
 /** Members of a fleet; what goes beyond is left out of the book and logged. */
-export const MEMBERS_MAX = 16_384;
+export const MEMBERS_MAX = 20_000;
 /** Members learned from peers and announcements before a snapshot showed them. */
 export const LEARNED_MEMBERS_MAX = 1_024;
 /** Revoked serials kept. */
@@ -31,5 +33,3 @@ export const REVOKED_SERIALS_MAX = 65_536;
 export const ADDRESSES_MAX = 8;
 /** The persisted state with its last list of members. */
 export const STATE_FILE_MAX_BYTES = 32 * 1024 * 1024;
-/** Downloads in one announcement; further ones go into the next. */
-export const ANNOUNCE_ITEMS_MAX = 256;

@@ -7,7 +7,7 @@ import { CodedError } from '../../proto/std/errors.ts';
  * - PLAIN_HTTP_REFUSED, HUB_URL_INVALID, JOIN_TOKEN_INVALID: configuration.
  * - NOT_ENROLLED: the call needs a membership and there is none yet.
  * - HUB_UNREACHABLE, HUB_TIMEOUT: no answer.
- * - HUB_STATUS: an answer other than success; `status` is the HTTP status.
+ * - HUB_STATUS: an answer other than success; `status` is the HTTP status, `hubCode` the reason.
  * - HUB_ANSWER_INVALID: an answer that does not match the schema or does not verify.
  * - STOPPED: the client was closed.
  */
@@ -20,7 +20,7 @@ export type FleetErrorData =
   | { code: 'NOT_ENROLLED' }
   | { code: 'HUB_UNREACHABLE' }
   | { code: 'HUB_TIMEOUT' }
-  | { code: 'HUB_STATUS'; status: number }
+  | { code: 'HUB_STATUS'; status: number; hubCode: string }
   | { code: 'HUB_ANSWER_INVALID' }
   | { code: 'STOPPED' };
 

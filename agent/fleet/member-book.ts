@@ -62,12 +62,27 @@ export class MemberBook implements MemberDirectory {
     return this.#version;
   }
 
-  /** Verifies and keeps our own certificate. Throws TrustError. */
+  /** Verifies and keeps our own certificate. Throws TrustError, WRONG_AUDIENCE for another's. */
   setOwn(bytes: Buffer): Membership {
     const membership = this.#verify(bytes);
+    if (membership.peerId !== this.#options.peerId) {
+      throw new TrustError(`a membership of ${membership.node}, not of this node`, {
+        code: 'WRONG_AUDIENCE',
+      });
+    }
     this.#own = { bytes, membership };
     this.#changed();
     return membership;
+  }
+
+  /** Forgets our own certificate. */
+  clearOwn(): void {
+    this.#own = undefined;
+  }
+
+  /** Tells the listeners that members may have become valid or invalid by the time alone. */
+  refresh(): void {
+    this.#changed();
   }
 
   /**
@@ -147,13 +162,12 @@ export class MemberBook implements MemberDirectory {
     }
     const current = this.get(membership.peerId);
     if (current && current.membership.serial >= membership.serial) return membership;
-    this.#learned.delete(membership.peerId);
+    const before = this.#learned.get(membership.peerId);
+    if (before) this.#forgetLearned(before);
     this.#learned.set(membership.peerId, record);
-    if (this.#learned.size > LEARNED_MEMBERS_MAX) {
-      const [oldest] = this.#learned.keys();
-      if (oldest !== undefined) this.#learned.delete(oldest);
-    }
-    this.#indexVerified();
+    this.#verified.set(copy.toString('latin1'), record);
+    const [oldest] = this.#learned.values();
+    if (oldest && this.#learned.size > LEARNED_MEMBERS_MAX) this.#forgetLearned(oldest);
     this.#changed();
     return membership;
   }
@@ -182,6 +196,11 @@ export class MemberBook implements MemberDirectory {
   // A signature is checked once; a snapshot of thousands mostly repeats the last one.
   #known(bytes: Buffer): MemberRecord | undefined {
     return this.#verified.get(bytes.toString('latin1'));
+  }
+
+  #forgetLearned(record: MemberRecord): void {
+    this.#learned.delete(record.membership.peerId);
+    this.#verified.delete(record.bytes.toString('latin1'));
   }
 
   #indexVerified(): void {

@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { FLEET_PATHS } from '../../proto/hubapi/constants.ts';
+import { digestOf } from '../../proto/oci/digest.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { grantContentHash, signGrant } from '../../proto/trust/grant.ts';
+import { KeyRing } from '../../proto/trust/key-ring.ts';
+import { Fleet, type FleetOptions } from './fleet.ts';
+import { libp2pKeyOf, loadIdentity } from './identity.ts';
+import { createFleetMetrics } from './metrics.ts';
+import { FLEET_ID, TestHub } from './test-hub.ts';
+
+const DAY_MS = 86_400_000;
+const TIMEOUT_MS = 20_000;
+const logger = createLogger({ level: 'silent', name: 'test' });
+
+function signal(): { signal: AbortSignal } {
+  return { signal: AbortSignal.timeout(TIMEOUT_MS) };
+}
+
+function rejectsWith(code: string): (err: unknown) => boolean {
+  return (err) => hasCode(err, code);
+}
+
+/** Fleet clients over one data folder, and the folder's end. */
+class Bench implements AsyncDisposable {
+  readonly #open: Fleet[] = [];
+  #folder: string | undefined;
+
+  async folder(): Promise<string> {
+    this.#folder ??= await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
+    return this.#folder;
+  }
+
+  async open(options: Partial<FleetOptions> & { url: string }): Promise<Fleet | undefined> {
+    const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
+    const fleet = await Fleet.open(
+      {
+        dataDir: await this.folder(),
+        allowPlainHttp: false,
+        node: 'n1',
+        addresses: ['127.0.0.1'],
+        lanePort: 0,
+        outageGraceMs: DAY_MS,
+        build: 'test',
+        ...options,
+      },
+      { metrics: (live) => createFleetMetrics(metrics, live), logger },
+    );
+    if (fleet) this.#open.push(fleet);
+    return fleet;
+  }
+
+  /** Opens, starts and waits for the membership. */
+  async enrolled(options: Partial<FleetOptions> & { url: string }): Promise<Fleet> {
+    const fleet = await this.open(options);
+    assert.ok(fleet);
+    fleet.start({ libp2pPort: 7412 });
+    await fleet.whenEnrolled(signal());
+    return fleet;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#open.splice(0).map((fleet) => fleet.close()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Resolves when `holds` after a change of the member book. */
+async function until(fleet: Fleet, holds: () => boolean): Promise<void> {
+  const changes = new EventTarget();
+  using watch = fleet.members.onChange(() => changes.dispatchEvent(new Event('change')));
+  void watch;
+  while (!holds()) {
+    // oxlint-disable-next-line no-await-in-loop -- each turn waits for the next change
+    await once(changes, 'change', signal());
+  }
+}
+
+test('a node enrols as soon as the hub answers, and is a member again without it', async () => {
+  await using bench = new Bench();
+  const hub = await new TestHub().start();
+  const enrol = hub.handlers[FLEET_PATHS.enrol];
+  assert.ok(enrol);
+  let refusals = 1;
+  hub.handlers[FLEET_PATHS.enrol] = (...input) =>
+    refusals-- > 0 ? { status: 503, body: {} } : enrol(...input);
+  const other = hub.membership({ peerId: (await new TestPeer().load()).peerId, node: 'other' });
+  hub.handlers[FLEET_PATHS.members] = () => ({
+    body: { version: 5, memberships: [other.toString('base64')], revokedSerials: [] },
+  });
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  await until(fleet, () => fleet.members.version === 5);
+  assert.equal(fleet.fleetId, FLEET_ID);
+  assert.equal(fleet.online, true);
+  await bench.stop();
+  await hub[Symbol.asyncDispose]();
+
+  const again = await bench.open({ url: hub.url });
+  assert.ok(again);
+  assert.equal(again.enrolled, true);
+  assert.equal(again.online, false);
+  assert.equal(again.graceMs(), DAY_MS);
+  assert.deepEqual(
+    again.members.list().map((member) => member.node),
+    ['other'],
+  );
+  assert.deepEqual(again.hubNames, ['hub.example']);
+  await assert.rejects(again.announce([], signal()), rejectsWith('HUB_UNREACHABLE'));
+});
+
+/** Another node's peer id. */
+class TestPeer {
+  async load(): Promise<{ peerId: string }> {
+    const folder = await mkdtemp(join(tmpdir(), 'flotilla-peer-'));
+    try {
+      return await loadIdentity(folder);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  }
+}
+
+test('keys of another root than the join token names are refused', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const stranger = KeyRing.create(Date.now());
+  const token = hub.joinToken().replace(/[0-9a-f]{64}$/, stranger.fingerprint());
+  const fleet = await bench.open({ url: hub.url, joinToken: token });
+  assert.ok(fleet);
+  fleet.start({ libp2pPort: 7412 });
+  await until(fleet, () => fleet.status().lastError !== undefined);
+  assert.equal(fleet.enrolled, false);
+  assert.match(fleet.status().lastError ?? '', /fingerprint/);
+});
+
+test('members that do not verify or are revoked are not members', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  await using liar = new TestHub();
+  const peers = await Promise.all([1, 2, 3].map(() => new TestPeer().load()));
+  const [good, revoked, forged] = peers.map(({ peerId }) => peerId);
+  assert.ok(good !== undefined && revoked !== undefined && forged !== undefined);
+  const memberships = [
+    hub.membership({ peerId: good, serial: 100 }),
+    hub.membership({ peerId: revoked, serial: 101 }),
+    liar.membership({ peerId: forged, serial: 102 }),
+  ].map((bytes) => bytes.toString('base64'));
+  hub.handlers[FLEET_PATHS.members] = (_body, { url }) =>
+    url.endsWith('version=0')
+      ? { body: { version: 7, memberships, revokedSerials: [101] } }
+      : { body: { version: 7 } };
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  await until(fleet, () => fleet.members.version === 7);
+  assert.deepEqual(
+    fleet.members.list().map((member) => member.peerId),
+    [good],
+  );
+});
+
+test('a membership is renewed when a third of its life is over', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const first = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  const before = first.members.own?.membership.serial;
+  await bench.stop();
+  const early = await bench.enrolled({ url: hub.url, now: () => Date.now() + 2 * DAY_MS });
+  assert.equal(early.members.own?.membership.serial, before);
+  await bench.stop();
+  const late = await bench.enrolled({ url: hub.url, now: () => Date.now() + 3 * DAY_MS });
+  await until(late, () => late.members.own?.membership.serial !== before);
+  assert.ok(hub.calls.some((call) => call.path === FLEET_PATHS.renew));
+});
+
+test('an announcement carries the bitmaps and brings back verified peers only', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  await using liar = new TestHub();
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  const [good, banned, forged] = await Promise.all([1, 2, 3].map(() => new TestPeer().load()));
+  assert.ok(good && banned && forged);
+  fleet.start({ libp2pPort: 7412, excluded: (peerId) => peerId === banned.peerId });
+  const digest = digestOf(Buffer.from('layer'));
+  hub.handlers[FLEET_PATHS.announce] = (_body, { peerId }) => ({
+    body: {
+      intervalMs: 1_000,
+      downloads: [
+        {
+          digest,
+          peers: [
+            hub.membership(good),
+            hub.membership({ peerId }),
+            hub.membership(banned),
+            liar.membership(forged),
+          ].map((bytes) => bytes.toString('base64')),
+          hubChunks: [3, 1],
+          retryAfterMs: 250,
+        },
+      ],
+    },
+  });
+  const have = new ChunkBitmap(9);
+  have.set(8);
+  const origin = { namespace: 'hub', repository: 'team/app', digest, size: 9 * 1024 * 1024 };
+  const item = { ...origin, complete: false, have, hubChunksWanted: 4 };
+  const [result] = await fleet.announce([item], { ...signal(), full: true });
+  assert.deepEqual(
+    result?.peers.map((peer) => peer.peerId),
+    [good.peerId],
+  );
+  assert.deepEqual(result?.hubChunks, [3, 1]);
+  const call = hub.calls.find(({ path }) => path === FLEET_PATHS.announce);
+  assert.deepEqual(call?.body, {
+    full: true,
+    downloads: [{ ...origin, complete: false, have: 'AAE=', hubChunksWanted: 4 }],
+  });
+  assert.equal(call?.peerId, fleet.identity.peerId);
+});
+
+test('a grant of the hub is verified before it is believed', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  const digest = digestOf(Buffer.from('layer'));
+  const ask = () => fleet.requestGrant('hub', 'team/app', digest, signal());
+  assert.equal(await ask(), 'not-found');
+
+  const issuedAtMs = Date.now();
+  const grant = {
+    fleetId: FLEET_ID,
+    peerId: fleet.identity.peerId,
+    namespace: 'hub',
+    repository: 'team/app',
+    manifestDigest: digestOf(Buffer.from('manifest')),
+    contentHash: grantContentHash([digest]),
+    issuedAtMs,
+    notAfterMs: issuedAtMs + 60_000,
+  };
+  const give = (ring: KeyRing) => {
+    const bytes = signGrant(grant, ring.signingKey('grant'));
+    hub.handlers[FLEET_PATHS.grants] = () => ({
+      body: { grant: bytes.toString('base64'), digests: [digest] },
+    });
+    return bytes;
+  };
+  const bytes = give(hub.ring);
+  assert.deepEqual(await ask(), { grant: bytes, digests: [digest] });
+  give(KeyRing.create(Date.now()));
+  await assert.rejects(ask(), rejectsWith('HUB_ANSWER_INVALID'));
+});
+
+test('an answer that is not what the schema says is a fault of the hub', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  hub.handlers[FLEET_PATHS.announce] = () => ({ body: { downloads: 'many' } });
+  await assert.rejects(fleet.announce([], signal()), rejectsWith('HUB_ANSWER_INVALID'));
+});
+
+test('plain http is for loopback, unless the operator says otherwise', async () => {
+  await using bench = new Bench();
+  await using hub = new TestHub();
+  const joinToken = hub.joinToken();
+  const open = (url: string, allowPlainHttp = false) =>
+    bench.open({ url, allowPlainHttp, joinToken });
+  await assert.rejects(open('http://hub.example:7400'), rejectsWith('PLAIN_HTTP_REFUSED'));
+  await assert.rejects(open('http://127.0.0.1.example'), rejectsWith('PLAIN_HTTP_REFUSED'));
+  await assert.rejects(open('ftp://hub.example'), rejectsWith('HUB_URL_INVALID'));
+  await assert.rejects(open('https://hub.example/path'), rejectsWith('HUB_URL_INVALID'));
+  assert.ok(await open('http://hub.example:7400', true));
+  assert.ok(await open('http://[::1]:7400'));
+  assert.ok(await open('https://hub.example'));
+});
+
+test('a node without membership and token has no fleet, and a bad token says so', async () => {
+  await using bench = new Bench();
+  assert.equal(await bench.open({ url: 'https://hub.example' }), undefined);
+  const open = bench.open({ url: 'https://hub.example', joinToken: 'sesame' });
+  await assert.rejects(open, rejectsWith('JOIN_TOKEN_INVALID'));
+});
+
+test('the identity is private, survives restarts and is the libp2p identity', async () => {
+  await using bench = new Bench();
+  const folder = await bench.folder();
+  const identity = await loadIdentity(folder);
+  const path = join(folder, 'identity.key');
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  assert.equal((await loadIdentity(folder)).peerId, identity.peerId);
+  const key = await libp2pKeyOf(identity);
+  assert.equal(key.publicKey.toString(), identity.peerId);
+  await writeFile(path, 'not a key');
+  await assert.rejects(loadIdentity(folder), rejectsWith('IDENTITY_UNREADABLE'));
+});

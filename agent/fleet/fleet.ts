@@ -1,0 +1,287 @@
+import { ANNOUNCE_DOWNLOADS_MAX, FLEET_PATHS } from '../../proto/hubapi/constants.ts';
+import { AnnounceResponse, GrantResponse } from '../../proto/hubapi/schemas.ts';
+import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
+import { parseJoinToken } from '../../proto/trust/join-token.ts';
+import type { Membership } from '../../proto/trust/membership.ts';
+import { TrustStore } from '../../proto/trust/trust-store.ts';
+import type { AnnounceItem, AnnounceResult, CallOptions, FleetClient } from '../fetch/ports.ts';
+import { FleetError } from './errors.ts';
+import { HubApi } from './hub-api.ts';
+import { loadIdentity, type NodeIdentity } from './identity.ts';
+import { MemberBook } from './member-book.ts';
+import type { FleetMetrics } from './metrics.ts';
+import { Registration } from './registration.ts';
+import { loadFleetState, type FleetState } from './state.ts';
+
+export type FleetOptions = {
+  dataDir: string;
+  /** https://host[:port] of the hub. */
+  url: string;
+  allowPlainHttp: boolean;
+  /** PEM certificates that sign the hub. */
+  ca?: string | undefined;
+  joinToken?: string | undefined;
+  /** Name of this node. */
+  node: string;
+  zone?: string | undefined;
+  /** Addresses proposed to the hub; empty: the hub takes the one it sees. */
+  addresses: readonly string[];
+  lanePort: number;
+  outageGraceMs: number;
+  build: string;
+  now?: () => number;
+};
+
+/** State for health pages and metrics. */
+export type FleetStatus = {
+  enrolled: boolean;
+  online: boolean;
+  /** Why enrolment, renewal or polling failed last; undefined while they work. */
+  lastError: string | undefined;
+  members: number;
+  /** End of our membership, 0 without one. */
+  expiresAtMs: number;
+};
+
+export type FleetModules = {
+  metrics: (live: () => FleetStatus) => FleetMetrics;
+  logger: Logger;
+};
+
+/** The membership of this node in a fleet, and its calls to the hub. */
+export class Fleet implements FleetClient {
+  readonly identity: NodeIdentity;
+  readonly trust: TrustStore;
+  readonly members: MemberBook;
+  readonly #api: HubApi;
+  readonly #registration: Registration;
+  readonly #options: FleetOptions;
+  readonly #now: () => number;
+  readonly #logger: Logger;
+  #excluded: (peerId: string) => boolean = () => false;
+
+  private constructor(parts: {
+    options: FleetOptions;
+    modules: FleetModules;
+    identity: NodeIdentity;
+    rootFingerprint: string;
+  }) {
+    const { options, modules, identity, rootFingerprint } = parts;
+    const now = options.now ?? Date.now;
+    this.#options = options;
+    this.#now = now;
+    this.#logger = modules.logger;
+    this.identity = identity;
+    this.trust = new TrustStore({ rootFingerprint });
+    const metrics = modules.metrics(() => this.status());
+    this.#api = new HubApi({ ...options, now }, { identity, metrics });
+    this.members = new MemberBook(
+      { peerId: identity.peerId, now, graceMs: () => this.graceMs() },
+      { trust: this.trust, fleetId: () => this.fleetId },
+    );
+    this.#registration = new Registration(
+      { ...options, now, rootFingerprint },
+      {
+        api: this.#api,
+        identity,
+        trust: this.trust,
+        members: this.members,
+        logger: modules.logger,
+      },
+    );
+  }
+
+  /**
+   * Reads identity and state of the data folder; calls no hub. undefined when this node is in no
+   * fleet and has no join token. Throws FleetError IDENTITY_UNREADABLE, HUB_URL_INVALID,
+   * PLAIN_HTTP_REFUSED, JOIN_TOKEN_INVALID.
+   */
+  static async open(options: FleetOptions, modules: FleetModules): Promise<Fleet | undefined> {
+    const identity = await loadIdentity(options.dataDir);
+    const invited = fingerprintOf(options.joinToken);
+    const state = await readState(options.dataDir, modules.logger);
+    const known = state?.rootFingerprint;
+    const rootFingerprint = invited ?? known;
+    if (rootFingerprint === undefined) return undefined;
+    const fleet = new Fleet({ options, modules, identity, rootFingerprint });
+    if (state && known === rootFingerprint) fleet.#registration.restore(state);
+    else if (state) modules.logger.warn('the join token is of another fleet; leaving the old one');
+    return fleet;
+  }
+
+  /** Empty before the enrolment. */
+  get fleetId(): string {
+    return this.#registration.fleetId;
+  }
+
+  /** Hosts in image names that the hub says mean itself. */
+  get hubNames(): readonly string[] {
+    return this.#registration.hubNames;
+  }
+
+  get online(): boolean {
+    return this.#api.online;
+  }
+
+  get enrolled(): boolean {
+    return this.members.own !== undefined;
+  }
+
+  /** How long memberships and grants outlive their end at this moment. */
+  graceMs(): number {
+    return this.online ? 0 : this.#options.outageGraceMs;
+  }
+
+  status(): FleetStatus {
+    return {
+      enrolled: this.enrolled,
+      online: this.online,
+      lastError: this.#registration.lastError,
+      members: this.members.list().length,
+      expiresAtMs: this.members.own?.membership.notAfterMs ?? 0,
+    };
+  }
+
+  /**
+   * Begins to enrol, renew and follow the list of members, and goes on until closed.
+   * `libp2pPort`: the port of the running swarm. `excluded`: banned peers, left out of answers.
+   */
+  start(swarm: { libp2pPort: number; excluded?: (peerId: string) => boolean }): void {
+    this.#excluded = swarm.excluded ?? this.#excluded;
+    this.#registration.start(swarm.libp2pPort);
+  }
+
+  /** Resolves when this node holds a membership. */
+  whenEnrolled(options: { signal: AbortSignal }): Promise<void> {
+    return this.#registration.whenEnrolled(options);
+  }
+
+  async announce(
+    items: AnnounceItem[],
+    o: CallOptions & { full?: boolean | undefined },
+  ): Promise<AnnounceResult[]> {
+    this.#checkEnrolled();
+    const results: AnnounceResult[] = [];
+    for (let at = 0; at === 0 || at < items.length; at += ANNOUNCE_DOWNLOADS_MAX) {
+      const part = items.slice(at, at + ANNOUNCE_DOWNLOADS_MAX);
+      // What follows the first part must not make the tracker forget that part.
+      const full = o.full === true && at === 0;
+      const body = { full, downloads: part.map(announcedOf) };
+      // oxlint-disable-next-line no-await-in-loop -- the tracker reads the parts in order
+      const answer = await this.#api.call(
+        {
+          name: 'announce',
+          method: 'POST',
+          path: FLEET_PATHS.announce,
+          body,
+          schema: AnnounceResponse,
+        },
+        o,
+      );
+      for (const { digest, peers, hubChunks, retryAfterMs } of answer.downloads) {
+        results.push({
+          digest: parseDigest(digest),
+          peers: this.#verified(peers),
+          hubChunks,
+          retryAfterMs,
+        });
+      }
+    }
+    return results;
+  }
+
+  async requestGrant(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | 'not-found'> {
+    this.#checkEnrolled();
+    const { peerId } = this.identity;
+    try {
+      const answer = await this.#api.call(
+        {
+          name: 'grant',
+          method: 'POST',
+          path: FLEET_PATHS.grants,
+          body: { namespace, repository, digest },
+          schema: GrantResponse,
+        },
+        o,
+      );
+      const grant = Buffer.from(answer.grant, 'base64');
+      const digests = answer.digests.map(parseDigest);
+      const { trust, fleetId } = this;
+      verifyGrant(grant, digests, trust, { nowMs: this.#now(), fleetId, peerId });
+      return { grant, digests };
+    } catch (err) {
+      if (err instanceof FleetError) {
+        if (err.data.code === 'HUB_STATUS' && err.data.status === 404) return 'not-found';
+        throw err;
+      }
+      o.signal?.throwIfAborted();
+      throw new FleetError(
+        'The hub gave a grant that does not verify.',
+        { code: 'HUB_ANSWER_INVALID' },
+        { cause: err },
+      );
+    }
+  }
+
+  /** Stops the background work and closes the connections to the hub. */
+  async close(): Promise<void> {
+    await this.#registration.close();
+    await this.#api.close();
+  }
+
+  #checkEnrolled(): void {
+    if (!this.enrolled) {
+      throw new FleetError('This node is not enrolled yet.', { code: 'NOT_ENROLLED' });
+    }
+  }
+
+  #verified(certificates: readonly string[]): Membership[] {
+    const peers: Membership[] = [];
+    for (const text of certificates) {
+      try {
+        const membership = this.members.learn(Buffer.from(text, 'base64'));
+        const { peerId } = membership;
+        if (peerId !== this.identity.peerId && !this.#excluded(peerId)) peers.push(membership);
+      } catch (err) {
+        this.#logger.debug({ reason: messageOf(err) }, 'membership from the tracker refused');
+      }
+    }
+    return peers;
+  }
+}
+
+function announcedOf(item: AnnounceItem): object {
+  const { have, complete, ...rest } = item;
+  return { ...rest, complete, have: complete ? '' : have.toBytes().toString('base64') };
+}
+
+function fingerprintOf(joinToken: string | undefined): string | undefined {
+  if (joinToken === undefined) return undefined;
+  try {
+    return parseJoinToken(joinToken.trim()).rootFingerprint;
+  } catch (cause) {
+    throw new FleetError(
+      'hub.joinToken is not a join token. Make one on the hub and give it to this node.',
+      { code: 'JOIN_TOKEN_INVALID' },
+      { cause },
+    );
+  }
+}
+
+async function readState(dataDir: string, logger: Logger): Promise<FleetState | undefined> {
+  try {
+    return await loadFleetState(dataDir);
+  } catch (err) {
+    if (!hasCode(err, 'STATE_UNREADABLE')) throw err;
+    logger.warn({ err }, 'fleet state is damaged; enrolling again needs a join token');
+    return undefined;
+  }
+}

@@ -1,0 +1,318 @@
+import { FLEET_PATHS } from '../../proto/hubapi/constants.ts';
+import {
+  EnrolResponse,
+  KeysResponse,
+  MembersResponse,
+  RenewResponse,
+} from '../../proto/hubapi/schemas.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { abortable, sleep } from '../../proto/std/abort.ts';
+import { backoffMs } from '../../proto/std/backoff.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import type { TrustStore } from '../../proto/trust/trust-store.ts';
+import {
+  KEYS_POLL_MS,
+  MEMBERS_POLL_MS,
+  MEMBERS_RESPONSE_MAX_BYTES,
+  RENEW_AFTER_PART,
+  RETRY_BASE_MS,
+  RETRY_MAX_MS,
+} from './constants.ts';
+import { FleetError } from './errors.ts';
+import type { HubApi } from './hub-api.ts';
+import type { NodeIdentity } from './identity.ts';
+import type { MemberBook } from './member-book.ts';
+import { saveFleetState, type FleetState } from './state.ts';
+
+type RegistrationOptions = {
+  dataDir: string;
+  rootFingerprint: string;
+  joinToken?: string | undefined;
+  node: string;
+  zone?: string | undefined;
+  addresses: readonly string[];
+  lanePort: number;
+  build: string;
+  now: () => number;
+};
+
+type RegistrationModules = {
+  api: HubApi;
+  identity: NodeIdentity;
+  trust: TrustStore;
+  members: MemberBook;
+  logger: Logger;
+};
+
+/** Keeps this node a member: enrols, renews, and follows keys and members, for ever. */
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #modules: RegistrationModules;
+  readonly #stopped = new AbortController();
+  readonly #enrolled = Promise.withResolvers<void>();
+  #fleetId = '';
+  #hubNames: string[] = [];
+  #keyBundle: Buffer = Buffer.alloc(0);
+  #keysAtMs = 0;
+  #lastError: string | undefined;
+  #failures = 0;
+  #wasOnline = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: RegistrationOptions, modules: RegistrationModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  get fleetId(): string {
+    return this.#fleetId;
+  }
+
+  get hubNames(): readonly string[] {
+    return this.#hubNames;
+  }
+
+  /** Why the last round failed. */
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** Takes up the membership of an earlier run, as far as it still verifies. */
+  restore(state: FleetState): void {
+    const { trust, members, logger } = this.#modules;
+    try {
+      this.#setKeys(Buffer.from(state.keyBundle, 'base64'));
+      this.#fleetId = state.fleetId;
+      this.#hubNames = state.hubNames;
+      members.setOwn(Buffer.from(state.membership, 'base64'));
+      const { memberships, ...rest } = state.members;
+      const certificates = memberships.map((text) => Buffer.from(text, 'base64'));
+      members.replace({ ...rest, memberships: certificates });
+      this.#enrolled.resolve();
+      logger.info({ fleetId: state.fleetId, keys: trust.serial }, 'membership restored');
+    } catch (err) {
+      logger.warn({ reason: messageOf(err) }, 'stored membership is of no use, enrolling again');
+    }
+  }
+
+  start(libp2pPort: number): void {
+    this.#running ??= this.#run(libp2pPort);
+  }
+
+  whenEnrolled(options: { signal: AbortSignal }): Promise<void> {
+    return abortable(this.#enrolled.promise, options.signal);
+  }
+
+  async close(): Promise<void> {
+    const stop = new FleetError('The fleet client is closed.', { code: 'STOPPED' });
+    this.#stopped.abort(stop);
+    this.#enrolled.promise.catch(() => {});
+    this.#enrolled.reject(stop);
+    await this.#running;
+  }
+
+  async #run(libp2pPort: number): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      // oxlint-disable-next-line no-await-in-loop -- one round after the other
+      const waitMs = await this.#round(libp2pPort, signal);
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- one round after the other
+        await sleep(waitMs, { signal });
+      } catch {
+        return;
+      }
+    }
+  }
+
+  /** One round; the time to wait before the next one. */
+  async #round(libp2pPort: number, signal: AbortSignal): Promise<number> {
+    const { api, members, logger } = this.#modules;
+    try {
+      if (!members.own) await this.#enrol(libp2pPort, signal);
+      else if (this.#renewalIsDue()) await this.#renew(libp2pPort, signal);
+      if (this.#options.now() - this.#keysAtMs >= KEYS_POLL_MS) await this.#pollKeys(signal);
+      await this.#pollMembers(signal);
+      if (this.#failures > 0) logger.info('the hub answers again');
+      this.#failures = 0;
+      this.#lastError = undefined;
+      return MEMBERS_POLL_MS * (0.75 + Math.random() / 2);
+    } catch (err) {
+      if (signal.aborted) return 0;
+      this.#onFailure(err);
+      const bounds = { baseMs: RETRY_BASE_MS, maxMs: RETRY_MAX_MS };
+      return RETRY_BASE_MS + backoffMs(this.#failures, bounds);
+    } finally {
+      // Grace ends and begins with the hub's silence, so what is valid may have changed.
+      if (api.online !== this.#wasOnline) members.refresh();
+      this.#wasOnline = api.online;
+    }
+  }
+
+  #onFailure(err: unknown): void {
+    const reason = messageOf(err);
+    const { members, logger } = this.#modules;
+    this.#failures++;
+    if (reason !== this.#lastError) {
+      const remedy = members.own
+        ? 'agents go on with the members they know; check the hub and the network to it'
+        : 'check hub.url, hub.joinToken and that the token is neither used up nor expired';
+      logger.warn({ err, remedy }, members.own ? 'the hub does not answer' : 'enrolment failed');
+    }
+    this.#lastError = reason;
+    // The hub does not know us: its database is younger than our membership.
+    if (err instanceof FleetError && err.data.code === 'HUB_STATUS') {
+      const forgotten = err.data.hubCode === 'NOT_A_MEMBER';
+      if (forgotten && this.#options.joinToken !== undefined) members.clearOwn();
+    }
+  }
+
+  #endpoint(libp2pPort: number) {
+    const { addresses, lanePort, build } = this.#options;
+    return { addresses: [...addresses], libp2pPort, lanePort, version: build };
+  }
+
+  async #enrol(libp2pPort: number, signal: AbortSignal): Promise<void> {
+    const { api, identity, members, logger } = this.#modules;
+    const { joinToken, node, zone } = this.#options;
+    if (joinToken === undefined) {
+      throw new FleetError('No membership and no join token; set hub.joinToken.', {
+        code: 'NOT_ENROLLED',
+      });
+    }
+    const answer = await api.call(
+      {
+        name: 'enrol',
+        method: 'POST',
+        path: FLEET_PATHS.enrol,
+        body: {
+          token: joinToken.trim(),
+          node,
+          peerId: identity.peerId,
+          ...(zone === undefined ? {} : { zone }),
+          ...this.#endpoint(libp2pPort),
+        },
+        schema: EnrolResponse,
+      },
+      { signal },
+    );
+    this.#setKeys(Buffer.from(answer.keyBundle, 'base64'));
+    this.#fleetId = answer.fleetId;
+    this.#hubNames = answer.hubNames;
+    this.#setOwn(answer.membership);
+    await this.#save();
+    this.#enrolled.resolve();
+    logger.info({ fleetId: answer.fleetId, node, peerId: identity.peerId }, 'enrolled');
+    logger.debug({ own: members.own?.membership }, 'membership received');
+  }
+
+  #renewalIsDue(): boolean {
+    const own = this.#modules.members.own?.membership;
+    if (!own) return false;
+    const lifeMs = own.notAfterMs - own.notBeforeMs;
+    return this.#options.now() >= own.notBeforeMs + lifeMs * RENEW_AFTER_PART;
+  }
+
+  async #renew(libp2pPort: number, signal: AbortSignal): Promise<void> {
+    const answer = await this.#modules.api.call(
+      {
+        name: 'renew',
+        method: 'POST',
+        path: FLEET_PATHS.renew,
+        body: this.#endpoint(libp2pPort),
+        schema: RenewResponse,
+      },
+      { signal },
+    );
+    this.#setKeys(Buffer.from(answer.keyBundle, 'base64'));
+    this.#setOwn(answer.membership);
+    await this.#save();
+    this.#modules.logger.info('membership renewed');
+  }
+
+  async #pollKeys(signal: AbortSignal): Promise<void> {
+    const answer = await this.#modules.api.call(
+      { name: 'keys', method: 'GET', path: FLEET_PATHS.keys, schema: KeysResponse },
+      { signal },
+    );
+    const bundle = Buffer.from(answer.keyBundle, 'base64');
+    const changed = !bundle.equals(this.#keyBundle);
+    this.#setKeys(bundle);
+    if (!changed) return;
+    this.#modules.members.reverify();
+    await this.#save();
+  }
+
+  async #pollMembers(signal: AbortSignal): Promise<void> {
+    const { api, members, logger } = this.#modules;
+    const answer = await api.call(
+      {
+        name: 'members',
+        method: 'GET',
+        path: `${FLEET_PATHS.members}?version=${members.version}`,
+        schema: MembersResponse,
+        maxBytes: MEMBERS_RESPONSE_MAX_BYTES,
+      },
+      { signal },
+    );
+    const { version, memberships, revokedSerials } = answer;
+    if (!memberships || !revokedSerials) return;
+    const { refused } = members.replace({
+      version,
+      memberships: memberships.map((text) => Buffer.from(text, 'base64')),
+      revokedSerials,
+    });
+    if (refused > 0) logger.warn({ refused }, 'memberships of the hub that do not verify');
+    await this.#save();
+  }
+
+  #setKeys(bundle: Buffer): void {
+    try {
+      this.#modules.trust.load(bundle);
+    } catch (cause) {
+      throw new FleetError(
+        'The keys of the hub do not verify against the fingerprint of the join token.',
+        { code: 'HUB_ANSWER_INVALID' },
+        { cause },
+      );
+    }
+    this.#keyBundle = bundle;
+    this.#keysAtMs = this.#options.now();
+  }
+
+  #setOwn(certificate: string): void {
+    try {
+      this.#modules.members.setOwn(Buffer.from(certificate, 'base64'));
+    } catch (cause) {
+      throw new FleetError(
+        'The hub gave a membership that does not verify or is not for this node.',
+        { code: 'HUB_ANSWER_INVALID' },
+        { cause },
+      );
+    }
+  }
+
+  async #save(): Promise<void> {
+    const { members, logger } = this.#modules;
+    if (!members.own) return;
+    const { memberships, ...rest } = members.snapshot();
+    try {
+      await saveFleetState(this.#options.dataDir, {
+        format: 1,
+        fleetId: this.#fleetId,
+        rootFingerprint: this.#options.rootFingerprint,
+        hubNames: this.#hubNames,
+        keyBundle: this.#keyBundle.toString('base64'),
+        membership: members.own.bytes.toString('base64'),
+        members: {
+          version: rest.version,
+          memberships: memberships.map((bytes) => bytes.toString('base64')),
+          revokedSerials: [...rest.revokedSerials],
+        },
+      });
+    } catch (err) {
+      // The membership works without; only a restart during an outage of the hub would not.
+      logger.warn({ err }, 'membership cannot be stored; free space in the data folder');
+    }
+  }
+}

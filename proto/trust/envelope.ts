@@ -87,7 +87,12 @@ export function openUnverified(bytes: Uint8Array, maxBytes: number): OpenEnvelop
       code: 'TOO_LARGE',
     });
   }
-  const { payload, keyId, signature } = decodeMessage(SignedSchema, bytes);
+  const signed = decodeMessage(SignedSchema, bytes);
+  // One object has one encoding, so that nobody can multiply it by rewriting what is not signed.
+  if (Buffer.compare(toBinary(SignedSchema, signed), bytes) !== 0) {
+    throw new TrustError('signed object in another encoding than ours', { code: 'MALFORMED' });
+  }
+  const { payload, keyId, signature } = signed;
   if (keyId.length !== KEY_ID_BYTES || signature.length !== SIGNATURE_BYTES) {
     throw new TrustError('signed object without key id or signature', { code: 'MALFORMED' });
   }

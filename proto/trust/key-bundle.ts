@@ -4,6 +4,7 @@ import { TrustError } from './errors.ts';
 import {
   fingerprintOf,
   KEY_PURPOSES,
+  keyIdOf,
   PUBLIC_KEY_BYTES,
   publicKeyFromRaw,
   type KeyPurpose,
@@ -89,6 +90,9 @@ export function verifyBundle(bytes: Uint8Array, rootFingerprint: string): KeyBun
     throw new TrustError('key bundle is of another fleet root than the join token names', {
       code: 'UNKNOWN_KEY',
     });
+  }
+  if (!keyIdOf(message.rootPublicKey).equals(envelope.keyId)) {
+    throw new TrustError('key bundle is not signed by the root key', { code: 'UNKNOWN_KEY' });
   }
   checkSignature(TAG, envelope, publicKeyFromRaw(message.rootPublicKey));
   if (message.keys.length > BUNDLE_KEYS_MAX) {

@@ -226,8 +226,9 @@ export class ExchangeStream {
 
   #fail(err: Error): void {
     if (this.#closed) return;
-    this.#stream.abort(err);
+    // First the requests, or the close that the abort causes would tell them less.
     this.#end(err);
+    this.#stream.abort(err);
   }
 
   #onEnd(): void {

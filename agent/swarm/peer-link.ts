@@ -8,15 +8,17 @@ import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
 import { BulkStreams } from './bulk-streams.ts';
-import {
-  BODY_STALL_TIMEOUT_MS,
-  HAVE_GRACE_MS,
-  LINK_TIMEOUT_MS,
-  REQUEST_TIMEOUT_MS,
-} from './constants.ts';
+import { HAVE_GRACE_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
 import { PeerError, type PeerErrorCode } from './errors.ts';
 import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
 import type { SwarmMetrics } from './metrics.ts';
+
+/** `bodyStallMs`: longest silence while a chunk body is awaited. */
+export type LinkModules = {
+  metrics: SwarmMetrics;
+  onViolation: (err: Error) => void;
+  bodyStallMs: number;
+};
 
 type Failure = Exclude<SwarmResponse['status'], 'ok' | 'notFound'>;
 
@@ -34,13 +36,13 @@ export class Libp2pPeerLink implements PeerLink {
   readonly #connection: Connection;
   readonly #control: ExchangeStream;
   readonly #bulk: BulkStreams;
-  readonly #modules: { metrics: SwarmMetrics; onViolation: (err: Error) => void };
+  readonly #modules: LinkModules;
 
   private constructor(
     member: Membership,
     connection: Connection,
     control: ExchangeStream,
-    modules: { metrics: SwarmMetrics; onViolation: (err: Error) => void },
+    modules: LinkModules,
   ) {
     this.peerId = member.peerId;
     this.node = member.node;
@@ -54,7 +56,7 @@ export class Libp2pPeerLink implements PeerLink {
   static async open(
     member: Membership,
     connection: Connection,
-    modules: { metrics: SwarmMetrics; onViolation: (err: Error) => void },
+    modules: LinkModules,
     options: { signal: AbortSignal },
   ): Promise<Libp2pPeerLink> {
     const control = await ExchangeStream.open(connection, {
@@ -132,7 +134,7 @@ export class Libp2pPeerLink implements PeerLink {
     const stream = await this.#bulk.pick(opening.signal);
     const { response, body } = await this.#ask(
       { kind: 'getChunk', digest, index },
-      { ...o, stallMs: BODY_STALL_TIMEOUT_MS },
+      { ...o, stallMs: this.#modules.bodyStallMs },
       { stream, expect: { exact: length } },
     );
     if (!this.#found(response) || !body) {

@@ -14,7 +14,7 @@ import type { BanReason, CallOptions, ChunkTransport, Swarm } from '../fetch/por
 import type { MemberDirectory } from '../fleet/member-book.ts';
 import { Admission } from './admission.ts';
 import { BanBook } from './bans.ts';
-import { LINK_TIMEOUT_MS, PEER_EXCHANGE_MAX } from './constants.ts';
+import { BODY_STALL_TIMEOUT_MS, LINK_TIMEOUT_MS, PEER_EXCHANGE_MAX } from './constants.ts';
 import type { ContentReader } from './content-reader.ts';
 import { PeerError } from './errors.ts';
 import type { GrantRelay } from './exchange-handlers.ts';
@@ -35,6 +35,8 @@ export type SwarmNodeOptions = {
   connectionsMax: number;
   uploads: number;
   build: string;
+  /** Longest silence while a chunk body is awaited; default BODY_STALL_TIMEOUT_MS. */
+  bodyStallMs?: number;
   now?: () => number;
 };
 
@@ -70,6 +72,7 @@ export class SwarmNode implements Swarm {
   readonly #hello: HelloProtocol;
   readonly #metrics: SwarmMetrics;
   readonly #modules: SwarmNodeModules;
+  readonly #bodyStallMs: number;
   readonly #links = new Map<string, Libp2pPeerLink>();
   readonly #linking = new Map<string, Promise<Libp2pPeerLink>>();
   readonly #stopped = new AbortController();
@@ -86,6 +89,7 @@ export class SwarmNode implements Swarm {
     this.#admission = admission;
     this.#bans = bans;
     this.#modules = modules;
+    this.#bodyStallMs = options.bodyStallMs ?? BODY_STALL_TIMEOUT_MS;
     this.peerId = node.peerId.toString();
     this.#uploads = new UploadSlots({ uploads: options.uploads });
     const now = options.now ?? Date.now;
@@ -251,7 +255,7 @@ export class SwarmNode implements Swarm {
       const onViolation = (err: Error): void => {
         this.ban(peerId, 'protocol-violation', { reason: messageOf(err) });
       };
-      const modules = { metrics: this.#metrics, onViolation };
+      const modules = { metrics: this.#metrics, onViolation, bodyStallMs: this.#bodyStallMs };
       const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
       if (this.#bans.isBanned(peerId)) {
         link.close();

@@ -126,6 +126,7 @@ export class TestFleet implements AsyncDisposable {
       relay?: GrantRelay;
       enrolled?: boolean;
       clock?: { nowMs: number };
+      bodyStallMs?: number;
     } = {},
   ): Promise<TestNode> {
     const { host = '127.0.0.1', wrap = (content) => content, enrolled = true } = options;
@@ -144,6 +145,7 @@ export class TestFleet implements AsyncDisposable {
         connectionsMax: 64,
         uploads: 8,
         build: 'test',
+        ...(options.bodyStallMs === undefined ? {} : { bodyStallMs: options.bodyStallMs }),
         now,
       },
       {

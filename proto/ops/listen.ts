@@ -37,7 +37,7 @@ export function formatListen(address: ListenAddress): string {
     : `${address.host}:${address.port}`;
 }
 
-/** True when this machine lacks the address or the whole address family, as without IPv6; looks into causes. */
+/** True when this machine lacks the address or its family (no IPv6); looks into causes. */
 export function isAddressUnavailable(err: unknown): boolean {
   if (hasCode(err, 'EADDRNOTAVAIL', 'EAFNOSUPPORT')) return true;
   return err instanceof Error && err.cause !== undefined && isAddressUnavailable(err.cause);

@@ -16,7 +16,7 @@ import type { MetricsRegistry } from './metrics.ts';
 export type Check = { ok: boolean; reasons: readonly string[] };
 
 export type OpsServerOptions = {
-  /** Listen texts as `parseListen` reads; an address this machine lacks is skipped with a warning. */
+  /** Texts as `parseListen` reads; an address this machine lacks is skipped with a warning. */
   listen: readonly string[];
   registry: MetricsRegistry;
   /** Is the process worth keeping? False makes an orchestrator restart it. */

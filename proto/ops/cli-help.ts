@@ -1,0 +1,56 @@
+/** The pages behind --help. Each ends with a line feed. */
+
+export const MAIN_HELP = `usage: flotilla COMMAND [--help]
+
+Keeps a fleet supplied with container images: a hub holds the registry, an agent on every node
+caches and shares image layers with its peers.
+
+  hub [--config FILE]            run the hub
+  hub join-token create          make a token with which agents enrol
+  agent [--config FILE]          run the agent of this node
+  config check FILE              list everything that is wrong with a configuration
+  config show --kind hub|agent   print every key with default, variable and meaning
+  version [--json]               print what this is
+
+exit codes: 0 done, 1 failed, 2 command line not understood, 69 hub not reachable or Node.js too
+old, 78 configuration not valid
+`;
+
+const CONFIG_NOTE = `Every key of the file can also be given as FLOTILLA_<SECTION>_<KEY> in the environment,
+which wins over the file; "flotilla config show" lists them. Without --config the defaults and the
+environment are used. SIGTERM and SIGINT drain and exit 0; a second signal exits at once.
+`;
+
+export const HUB_HELP = `usage: flotilla hub [--config FILE]
+       flotilla hub join-token create [--config FILE]
+
+Runs the hub: the OCI registry, the coordinator of the fleet, and the metrics and health endpoints.
+${CONFIG_NOTE}`;
+
+export const AGENT_HELP = `usage: flotilla agent [--config FILE]
+
+Runs the agent of this node: the mirror that containerd asks, the store, and the peer.
+${CONFIG_NOTE}`;
+
+export const JOIN_TOKEN_HELP = `usage: flotilla hub join-token create [--config FILE] [--url URL]
+                                      [--uses N] [--expires 24h]
+
+Asks the running hub for a token with which agents enrol, and prints it. Address and administrator
+are taken from the hub's configuration; --url names another address of the same hub.
+
+  --uses N        how many agents may enrol with it (default 1)
+  --expires TIME  how long it is valid, such as 30m, 24h, 7d (default 24h)
+`;
+
+export const CONFIG_HELP = `usage: flotilla config check FILE [--kind hub|agent]
+       flotilla config show --kind hub|agent
+
+check reads the file and the environment as the program would, and lists every problem with its
+line, its key and the nearest known key. Exit code 0 when valid, 78 when not.
+show prints every key with its type, default, environment variable and meaning.
+`;
+
+export const VERSION_HELP = `usage: flotilla version [--json]
+
+Prints the version, the source revision and the Node.js version.
+`;

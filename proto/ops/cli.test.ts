@@ -1,0 +1,139 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Type } from 'typebox';
+import { runCli } from './cli.ts';
+import type { JoinTokenRequest, ProgramEntry } from './cli.ts';
+import { Duration } from './config.ts';
+
+const schema = Type.Object({
+  http: Type.Object({
+    bodyTimeout: Duration({ default: '20s', description: 'Idle limit of a body.' }),
+  }),
+});
+
+type Outcome = {
+  code: number;
+  out: string;
+  err: string;
+  started: { kind: string; text?: string }[];
+  tokens: JoinTokenRequest[];
+};
+
+async function cli(...argv: string[]): Promise<Outcome> {
+  const outcome: Outcome = { code: -1, out: '', err: '', started: [], tokens: [] };
+  const entry = (kind: string): ProgramEntry => ({
+    schema: async () => schema,
+    run: async ({ text }) => {
+      outcome.started.push({ kind, ...(text === undefined ? {} : { text }) });
+      return 0;
+    },
+  });
+  outcome.code = await runCli(argv, {
+    out: (text) => void (outcome.out += text),
+    err: (text) => void (outcome.err += text),
+    env: {},
+    programs: { hub: entry('hub'), agent: entry('agent') },
+    createJoinToken: async (request) => {
+      outcome.tokens.push(request);
+      return 'flotilla-join.v1.example';
+    },
+  });
+  return outcome;
+}
+
+async function withFile(text: string, use: (file: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'flotilla-cli-'));
+  const file = path.join(folder, 'config.yaml');
+  writeFileSync(file, text);
+  try {
+    await use(file);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('--help is there at every level and exits 0', async () => {
+  for (const words of ['', 'hub', 'agent', 'config', 'version', 'hub join-token']) {
+    const argv = [...words.split(' ').filter((word) => word !== ''), '--help'];
+    const { code, out, started } = await cli(...argv);
+    assert.equal(code, 0, words);
+    assert.match(out, /^usage: flotilla/, words);
+    assert.deepEqual(started, []);
+  }
+});
+
+test('a command line that is not understood exits 2 and says what is', async () => {
+  const lines = [
+    [],
+    ['hbu'],
+    ['hub', '--confg', 'x'],
+    ['agent', 'x'],
+    ['config', 'show'],
+    ['config'],
+  ];
+  for (const argv of [
+    ...lines,
+    ['version', '--kind'],
+    ['hub', 'join-token'],
+    ['config', 'check'],
+  ]) {
+    const { code, err, out } = await cli(...argv);
+    assert.equal(code, 2, argv.join(' '));
+    assert.match(err, /usage: flotilla/, argv.join(' '));
+    assert.equal(out, '');
+  }
+  assert.match((await cli('hbu')).err, /did you mean hub\?/);
+  assert.equal((await cli('hub', 'join-token', 'create', '--uses', '0')).code, 2);
+});
+
+test('a program gets the text of its file', async () => {
+  await withFile('http: {}\n', async (file) => {
+    const { code, started } = await cli('agent', '--config', file);
+    assert.equal(code, 0);
+    assert.deepEqual(started, [{ kind: 'agent', text: 'http: {}\n' }]);
+  });
+  assert.deepEqual((await cli('hub')).started, [{ kind: 'hub' }]);
+});
+
+test('a file that is not there or not valid exits 78 with its name', async () => {
+  const missing = await cli('hub', '--config', '/nonexistent/hub.yaml');
+  assert.equal(missing.code, 78);
+  assert.match(missing.err, /\/nonexistent\/hub\.yaml/);
+  await withFile('kind: hub\nhttp:\n  bodyTimout: 5s\n', async (file) => {
+    const { code, err } = await cli('config', 'check', file);
+    assert.equal(code, 78);
+    assert.match(err, /:3: http\.bodyTimout: unknown key; did you mean http\.bodyTimeout\?/);
+  });
+});
+
+test('check takes the kind from the file or the option', async () => {
+  await withFile('kind: agent\n', async (file) => {
+    assert.match((await cli('config', 'check', file)).out, /valid for the agent/);
+    assert.equal((await cli('config', 'check', file, '--kind', 'hub')).code, 78);
+  });
+  await withFile('http: {}\n', async (file) => {
+    assert.equal((await cli('config', 'check', file)).code, 2);
+    assert.equal((await cli('config', 'check', file, '--kind', 'hub')).code, 0);
+  });
+});
+
+test('show prints key, type, default, variable and meaning', async () => {
+  const { out } = await cli('config', 'show', '--kind', 'hub');
+  assert.match(out, /^http\.bodyTimeout\n +duration, default 20s\n +FLOTILLA_HTTP_BODY_TIMEOUT\n/);
+  assert.match(out, /Idle limit of a body\./);
+});
+
+test('version is a line, or JSON for programs', async () => {
+  assert.match((await cli('version')).out, /^flotilla \d+\.\d+\.\d+ \(\w+\), node \d+/);
+  const build: { version: string } = JSON.parse((await cli('version', '--json')).out);
+  assert.match(build.version, /^\d+\.\d+\.\d+$/);
+});
+
+test('a join token is asked for with uses and expiry and printed alone', async () => {
+  const { out, tokens } = await cli('hub', 'join-token', 'create', '--uses', '50');
+  assert.equal(out, 'flotilla-join.v1.example\n');
+  assert.deepEqual(tokens, [{ uses: 50, expires: '24h', url: undefined }]);
+});

@@ -1,0 +1,208 @@
+import { parseArgs } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
+import type { TObject } from 'typebox';
+import { hasCode, messageOf } from '../std/errors.ts';
+import { readBuildInfo } from './build-info.ts';
+import { AGENT_HELP, CONFIG_HELP, HUB_HELP, JOIN_TOKEN_HELP, MAIN_HELP } from './cli-help.ts';
+import { VERSION_HELP } from './cli-help.ts';
+import { loadConfig } from './config.ts';
+import { parseDocumentText } from './config-document.ts';
+import { readConfigFile } from './config-file.ts';
+import { formatReference } from './config-reference.ts';
+import { EXIT } from './exit-codes.ts';
+import { nearest } from './nearest.ts';
+
+export type ProgramKind = 'hub' | 'agent';
+
+/** A program the command line can start; its code is loaded when it is asked for. */
+export type ProgramEntry = {
+  /** The schema of its configuration. */
+  schema(): Promise<TObject>;
+  /** Runs until it is told to stop; resolves with the exit code. */
+  run(input: { text?: string; source?: string }): Promise<number>;
+};
+
+export type JoinTokenRequest = {
+  text?: string;
+  source?: string;
+  uses: number;
+  expires: string;
+  url: string | undefined;
+};
+
+export type CliModules = {
+  out(text: string): void;
+  err(text: string): void;
+  env: Record<string, string | undefined>;
+  programs: Record<ProgramKind, ProgramEntry>;
+  /** Asks a running hub for a join token. */
+  createJoinToken(request: JoinTokenRequest): Promise<string>;
+};
+
+/** A command line that cannot be understood; `help` is the page that says how. */
+class UsageError extends Error {
+  readonly help: string;
+
+  constructor(message: string, help: string) {
+    super(message);
+    this.help = help;
+  }
+}
+
+const FILE_OPTIONS = {
+  config: { type: 'string', short: 'c' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+/** Runs one command line and resolves with the exit code; never throws. */
+export async function runCli(argv: readonly string[], modules: CliModules): Promise<number> {
+  try {
+    return await dispatch(argv, modules);
+  } catch (err) {
+    if (err instanceof UsageError) {
+      modules.err(`flotilla: ${err.message}\n\n${err.help}`);
+      return EXIT.usage;
+    }
+    modules.err(`flotilla: ${messageOf(err)}\n`);
+    if (hasCode(err, 'CONFIG_INVALID')) return EXIT.config;
+    return hasCode(err, 'HUB_UNREACHABLE') ? EXIT.unavailable : EXIT.failure;
+  }
+}
+
+function dispatch(argv: readonly string[], modules: CliModules): number | Promise<number> {
+  const [command, ...rest] = argv;
+  switch (command) {
+    case undefined:
+      throw new UsageError('no command given', MAIN_HELP);
+    case '--help':
+    case '-h':
+    case 'help':
+      return show(MAIN_HELP, modules);
+    case '--version':
+      return version([], modules);
+    case 'version':
+      return version(rest, modules);
+    case 'hub':
+      if (rest[0] === 'join-token') return joinToken(rest.slice(1), modules);
+      return runProgram('hub', rest, HUB_HELP, modules);
+    case 'agent':
+      return runProgram('agent', rest, AGENT_HELP, modules);
+    case 'config':
+      return config(rest, modules);
+    default: {
+      const meant = nearest(command, ['hub', 'agent', 'version', 'config', 'help']);
+      const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+      throw new UsageError(`unknown command "${command}"${hint}`, MAIN_HELP);
+    }
+  }
+}
+
+async function runProgram(
+  kind: ProgramKind,
+  args: readonly string[],
+  help: string,
+  modules: CliModules,
+): Promise<number> {
+  const { values } = parse(args, FILE_OPTIONS, 0, help);
+  if (values.help === true) return show(help, modules);
+  return modules.programs[kind].run(await configInput(values.config));
+}
+
+async function joinToken(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    uses: { type: 'string', default: '1' },
+    expires: { type: 'string', default: '24h' },
+    url: { type: 'string' },
+  } as const;
+  const { values, positionals } = parse(args, options, 1, JOIN_TOKEN_HELP);
+  if (values.help === true) return show(JOIN_TOKEN_HELP, modules);
+  if (positionals[0] !== 'create') {
+    throw new UsageError('join-token needs the word create', JOIN_TOKEN_HELP);
+  }
+  if (!/^[1-9]\d{0,5}$/.test(values.uses)) {
+    throw new UsageError('--uses takes a whole number from 1', JOIN_TOKEN_HELP);
+  }
+  const { uses, expires, url } = values;
+  const request = { ...(await configInput(values.config)), uses: Number(uses), expires, url };
+  modules.out(`${await modules.createJoinToken(request)}\n`);
+  return EXIT.ok;
+}
+
+function version(args: readonly string[], modules: CliModules): number {
+  const options = { json: { type: 'boolean' }, help: FILE_OPTIONS.help } as const;
+  const { values } = parse(args, options, 0, VERSION_HELP);
+  if (values.help === true) return show(VERSION_HELP, modules);
+  const build = readBuildInfo();
+  const text = `flotilla ${build.version} (${build.revision}), node ${build.node}`;
+  modules.out(`${values.json === true ? JSON.stringify(build) : text}\n`);
+  return EXIT.ok;
+}
+
+async function config(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = { kind: { type: 'string' }, help: FILE_OPTIONS.help } as const;
+  const { values, positionals } = parse(args, options, 2, CONFIG_HELP);
+  if (values.help === true) return show(CONFIG_HELP, modules);
+  const [action, file] = positionals;
+  const kind = values.kind === undefined ? undefined : kindOf(values.kind);
+  if (action === 'show' && file === undefined) {
+    if (kind === undefined) throw new UsageError('show needs --kind hub or agent', CONFIG_HELP);
+    return show(formatReference(await modules.programs[kind].schema()), modules);
+  }
+  if (action === 'check' && file !== undefined) return check(file, kind, modules);
+  throw new UsageError('config needs check FILE, or show --kind hub|agent', CONFIG_HELP);
+}
+
+async function check(
+  file: string,
+  given: ProgramKind | undefined,
+  modules: CliModules,
+): Promise<number> {
+  const text = await readConfigFile(file);
+  const kind = given ?? kindInside(text, file);
+  const schema = await modules.programs[kind].schema();
+  loadConfig(schema, { text, source: file, env: modules.env, kind });
+  modules.out(`${file}: valid for the ${kind}\n`);
+  return EXIT.ok;
+}
+
+/** The kind a file names itself. */
+function kindInside(text: string, file: string): ProgramKind {
+  const value = parseDocumentText(text, file).value;
+  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : '';
+  if (kind === 'hub' || kind === 'agent') return kind;
+  throw new UsageError(
+    `${file} does not say "kind: hub" or "kind: agent"; give --kind`,
+    CONFIG_HELP,
+  );
+}
+
+function kindOf(text: string): ProgramKind {
+  if (text === 'hub' || text === 'agent') return text;
+  throw new UsageError(`--kind takes hub or agent, not "${text}"`, CONFIG_HELP);
+}
+
+async function configInput(file: string | undefined): Promise<{ text?: string; source?: string }> {
+  return file === undefined ? {} : { text: await readConfigFile(file), source: file };
+}
+
+function parse<T extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: T,
+  positionalsMax: number,
+  help: string,
+): ReturnType<typeof parseArgs<{ options: T; args: string[]; allowPositionals: true }>> {
+  try {
+    const parsed = parseArgs({ args: [...args], options, allowPositionals: true });
+    const extra = parsed.positionals[positionalsMax];
+    if (extra !== undefined) throw new UsageError(`"${extra}" is not expected here`, help);
+    return parsed;
+  } catch (err) {
+    throw err instanceof UsageError ? err : new UsageError(messageOf(err), help);
+  }
+}
+
+function show(text: string, modules: CliModules): number {
+  modules.out(text);
+  return EXIT.ok;
+}

@@ -48,3 +48,78 @@ export const SOURCE_PAUSE_MAX_MS = 30_000;
 export const HUB_PAUSE_MAX_MS = 5_000;
 /** The longest pause of a peer that said it is busy. */
 export const BUSY_PAUSE_MAX_MS = 5_000;
+
+/** Bytes of chunks in flight over all downloads: buffers between the network and the disk. */
+export const CHUNK_MEMORY_BYTES = 192 * 1024 * 1024;
+/** Chunk requests that wait for such memory. */
+export const CHUNK_MEMORY_QUEUE_MAX = 4_096;
+/** Blobs fetched at the same time. */
+export const DOWNLOADS_MAX = 256;
+/** Readers of all blobs together; each holds one read buffer. */
+export const READERS_MAX = 512;
+/** Size of a read buffer, and how many unused ones are kept. */
+export const READ_BUFFER_BYTES = 256 * 1024;
+export const READ_BUFFERS_KEPT = 64;
+
+/** open() has an answer within this. */
+export const OPEN_TIMEOUT_MS = 4_500;
+/** The hub's time to answer before peers are asked beside it. */
+export const PEER_HEDGE_MS = 700;
+/** Time for one peer to answer a question about a blob. */
+export const PEER_ANSWER_TIMEOUT_MS = 1_500;
+/** Peers asked at the same time for a statement or a small blob. */
+export const PEER_QUESTIONS_PARALLEL = 5;
+/** Members tried when no tracker names any. */
+export const MEMBER_SAMPLE = 20;
+/** Whole time for a blob of at most 4 MiB. */
+export const SMALL_TIMEOUT_MS = 20_000;
+/** Blobs of at most 4 MiB fetched at the same time. */
+export const SMALL_FETCHES_MAX = 256;
+
+/** No byte for this long ends a reader. */
+export const READER_STALL_MS = 20_000;
+/** No progress for this long ends a download; the next request starts it anew. */
+export const DOWNLOAD_GIVE_UP_MS = 60_000;
+/** Silence of a single connection that ends a pass-through. */
+export const PASSTHROUGH_STALL_MS = 20_000;
+/** How often a download looks at its clock. */
+export const TICK_MS = 250;
+/** Time for one chunk from the hub; silence shorter than this is the planner's matter. */
+export const HUB_CHUNK_TIMEOUT_MS = 120_000;
+
+/** Time between announcements while something is being fetched, and the least after a nudge. */
+export const ANNOUNCE_ACTIVE_MS = 300;
+export const ANNOUNCE_SPACING_MS = 100;
+/** Time between full announcements. */
+export const ANNOUNCE_FULL_MS = 10_000;
+export const ANNOUNCE_TIMEOUT_MS = 2_000;
+/** Pause after a failed announcement, doubling. */
+export const ANNOUNCE_RETRY_MIN_MS = 500;
+export const ANNOUNCE_RETRY_MAX_MS = 5_000;
+
+/** Peers one download is linked to. */
+export const LINKS_MAX = 20;
+export const LINK_TIMEOUT_MS = 5_000;
+/** How long a peer may hold an availability question back. */
+export const HAVE_WAIT_MS = 1_000;
+/** Least time between two such questions to one peer. */
+export const HAVE_SPACING_MS = 50;
+/** Time between looks at a peer that holds everything. */
+export const HAVE_COMPLETE_MS = 10_000;
+/** A peer that has nothing for us this many times in a row is let go for a while. */
+export const LINK_MISSES_MAX = 3;
+export const LINK_RETRY_MS = 1_000;
+export const LINK_REST_MS = 10_000;
+/** Peers let go that a download remembers. */
+export const LINK_RESTS_MAX = 256;
+/** A grant is presented to a linked peer again after this long. */
+export const GRANT_RENEW_MS = 10 * 60_000;
+
+/** Grants kept, least recently used leave first; and digests in all of them. */
+export const GRANTS_MAX = 1_000;
+export const GRANT_INDEX_MAX = 200_000;
+/** A grant with less life than this is renewed while the hub can be asked. */
+export const GRANT_FRESH_MS = 5 * 60_000;
+/** How long grants live on beyond their end while the hub cannot be asked. */
+export const GRANT_OUTAGE_GRACE_MS = 60 * 60_000;
+export const GRANT_TIMEOUT_MS = 2_000;

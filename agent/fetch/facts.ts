@@ -1,0 +1,126 @@
+import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
+import { layoutOf, UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
+import { verifyChunkHashes, verifyStatement } from '../../proto/chunks/statement.ts';
+import type { ChunkStatement } from '../../proto/chunks/statement.ts';
+import { CodedError } from '../../proto/std/errors.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { TrustStore } from '../../proto/trust/trust-store.ts';
+import { askPeers } from './ask-peers.ts';
+import type { CallOptions, HubSource, OpenRequest, PeerLink, Swarm } from './ports.ts';
+
+/** What is known of a blob before its first byte. */
+export type BlobFacts =
+  /** A hub-signed root and the row of chunk hashes that recomputes to it. */
+  | { kind: 'chunked'; size: number; statement: Buffer; hashes: Buffer }
+  /** At most 4 MiB. */
+  | { kind: 'small'; size: number }
+  /** Only its size, as the hub or upstream says. */
+  | { kind: 'unstated'; size: number };
+
+export type FactModules = { swarm: Swarm; trust: TrustStore };
+
+type Row = (maxBytes: number) => Promise<Buffer | undefined>;
+
+/** A hub-signed statement for exactly this digest. Throws TrustError, CodedError WRONG_DIGEST. */
+function readStatement(bytes: Buffer, digest: Digest, trust: TrustStore): ChunkStatement {
+  const statement = verifyStatement(bytes, trust);
+  if (statement.digest === digest) return statement;
+  throw new CodedError('the statement is about another blob', { code: 'WRONG_DIGEST' });
+}
+
+async function chunkedFacts(
+  statementBytes: Buffer,
+  statement: ChunkStatement,
+  row: Row,
+): Promise<BlobFacts | undefined> {
+  const { size } = statement;
+  const hashes = await row(layoutOf(size).chunkCount * HASH_BYTES);
+  if (hashes === undefined) return undefined;
+  verifyChunkHashes(hashes, statement);
+  return { kind: 'chunked', size, statement: statementBytes, hashes };
+}
+
+/**
+ * What the hub or upstream says. 'absent': it answers that the blob is not there.
+ * @throws what the source throws; TrustError for a statement or hashes that do not verify
+ */
+export async function factsFromSource(
+  request: OpenRequest,
+  source: HubSource,
+  modules: FactModules,
+  o: CallOptions,
+): Promise<BlobFacts | 'absent'> {
+  const { repository, digest } = request;
+  const [statementBytes, head] = await Promise.all([
+    source.statement(repository, digest, o),
+    source.head(repository, digest, o),
+  ]);
+  if (statementBytes !== undefined) {
+    const statement = readStatement(statementBytes, digest, modules.trust);
+    const facts = await chunkedFacts(statementBytes, statement, (maxBytes) =>
+      source.hashes(repository, digest, maxBytes, o),
+    );
+    if (facts !== undefined) return facts;
+  }
+  if (head === undefined) return 'absent';
+  return { kind: head.size <= UNCHUNKED_MAX_BYTES ? 'small' : 'unstated', size: head.size };
+}
+
+/**
+ * What peers can prove: the hub's statement and the hashes, whoever passes them on. Peers that pass
+ * on something that does not verify are banned. undefined: nobody has it, or there is no grant.
+ * @throws the reason of the signal
+ */
+export async function factsFromPeers(
+  request: OpenRequest,
+  modules: FactModules,
+  o: CallOptions,
+): Promise<BlobFacts | undefined> {
+  const { grant, digest } = request;
+  if (grant === undefined) return undefined;
+  const question = async (
+    link: PeerLink,
+    q: { signal: AbortSignal },
+  ): Promise<BlobFacts | undefined> => {
+    if (!(await link.openGrant(grant, q))) return undefined;
+    const bytes = await link.statement(digest, q);
+    if (bytes !== undefined) return provenBy(link, bytes, digest, modules, q);
+    const small = await link.blob(digest, q);
+    return small === undefined ? undefined : { kind: 'small', size: small.length };
+  };
+  return askPeers(modules.swarm, question, o);
+}
+
+async function provenBy(
+  link: PeerLink,
+  bytes: Buffer,
+  digest: Digest,
+  modules: FactModules,
+  o: CallOptions,
+): Promise<BlobFacts | undefined> {
+  const ban = (reason: 'statement-invalid' | 'hashes-mismatch', err: unknown): undefined => {
+    o.signal?.throwIfAborted();
+    modules.swarm.ban(link.peerId, reason, { digest, node: link.node, err });
+    return undefined;
+  };
+  let statement: ChunkStatement;
+  try {
+    statement = readStatement(bytes, digest, modules.trust);
+  } catch (err) {
+    return isProof(err) ? ban('statement-invalid', err) : undefined;
+  }
+  const hashes = await link.hashes(digest, layoutOf(statement.size).chunkCount * HASH_BYTES, o);
+  if (hashes === undefined) return undefined;
+  try {
+    return await chunkedFacts(bytes, statement, () => Promise.resolve(hashes));
+  } catch (err) {
+    return ban('hashes-mismatch', err);
+  }
+}
+
+const NO_PROOF = ['UNKNOWN_KEY', 'REVOKED_KEY'];
+
+/** A key we do not know or no longer believe may be honest news to us; the rest is not. */
+function isProof(err: unknown): boolean {
+  return !(err instanceof Error && 'code' in err && NO_PROOF.includes(String(err.code)));
+}

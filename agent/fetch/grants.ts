@@ -1,0 +1,154 @@
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import { verifyGrant } from '../../proto/trust/grant.ts';
+import type { Grant, GrantBundle } from '../../proto/trust/grant.ts';
+import { askPeers } from './ask-peers.ts';
+import { GRANT_FRESH_MS, GRANT_OUTAGE_GRACE_MS, GRANT_TIMEOUT_MS } from './constants.ts';
+import { GrantCache } from './grant-cache.ts';
+import type { HeldGrant } from './grant-cache.ts';
+import type { CallOptions, FleetClient, PeerLink, Swarm } from './ports.ts';
+
+export type GrantOptions = {
+  /** How long grants are used beyond their end while the hub cannot be asked. */
+  outageGraceMs?: number;
+  now?: () => number;
+};
+
+export type GrantModules = {
+  fleet: Pick<FleetClient, 'requestGrant' | 'online' | 'trust' | 'fleetId'>;
+  swarm: Swarm;
+  logger: Logger;
+};
+
+/**
+ * The rights of this node: grants it got from the hub, or, while the hub cannot be asked, public
+ * ones that a peer relays. Each is verified before it is used or passed on.
+ */
+export class GrantBook {
+  readonly #cache = new GrantCache();
+  readonly #asking = new Map<string, Promise<GrantBundle | undefined>>();
+  readonly #outageGraceMs: number;
+  readonly #now: () => number;
+  readonly #modules: GrantModules;
+
+  constructor(options: GrantOptions, modules: GrantModules) {
+    this.#outageGraceMs = options.outageGraceMs ?? GRANT_OUTAGE_GRACE_MS;
+    this.#now = options.now ?? Date.now;
+    this.#modules = modules;
+  }
+
+  /**
+   * A grant that covers the digest under this name. undefined: the hub knows no such content there,
+   * or nobody who could be asked has a grant.
+   * @throws the reason of the signal
+   */
+  async ensure(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | undefined> {
+    const held = this.#cache.get(namespace, repository, digest);
+    if (held !== undefined && held.grant.notAfterMs - this.#now() > GRANT_FRESH_MS) {
+      return held.bundle;
+    }
+    const key = `${namespace}\n${repository}\n${digest}`;
+    const running = this.#asking.get(key);
+    if (running !== undefined) return abortable(running, o.signal);
+    const asking = this.#ask(namespace, repository, digest, held);
+    this.#asking.set(key, asking);
+    try {
+      return await asking;
+    } finally {
+      this.#asking.delete(key);
+      o.signal?.throwIfAborted();
+    }
+  }
+
+  /** A public grant to pass on to a peer that asks for one; never one with an audience. */
+  publicGrant(namespace: string, repository: string, digest: Digest): GrantBundle | undefined {
+    const held = this.#cache.get(namespace, repository, digest);
+    if (held === undefined || held.grant.peerId !== '') return undefined;
+    return this.#isUsable(held) ? held.bundle : undefined;
+  }
+
+  get size(): number {
+    return this.#cache.size;
+  }
+
+  async #ask(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    held: HeldGrant | undefined,
+  ): Promise<GrantBundle | undefined> {
+    using limit = deadline(GRANT_TIMEOUT_MS);
+    try {
+      const { signal } = limit;
+      const bundle = await this.#modules.fleet.requestGrant(namespace, repository, digest, {
+        signal,
+      });
+      if (bundle === 'not-found') {
+        if (held !== undefined) this.#cache.remove(held);
+        return undefined;
+      }
+      return this.#take(bundle, namespace, repository, digest).bundle;
+    } catch (err) {
+      const fields = { namespace, repository, digest, reason: messageOf(err) };
+      this.#modules.logger.debug(fields, 'no grant from the hub');
+    }
+    if (held !== undefined && this.#isUsable(held)) return held.bundle;
+    return this.#askPeers(namespace, repository, digest);
+  }
+
+  async #askPeers(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+  ): Promise<GrantBundle | undefined> {
+    using limit = deadline(GRANT_TIMEOUT_MS);
+    const question = async (
+      link: PeerLink,
+      o: { signal: AbortSignal },
+    ): Promise<HeldGrant | undefined> => {
+      const bundle = await link.grant(namespace, repository, digest, o);
+      if (bundle === undefined) return undefined;
+      return this.#take(bundle, namespace, repository, digest);
+    };
+    try {
+      const held = await askPeers(this.#modules.swarm, question, { signal: limit.signal });
+      return held?.bundle;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Verifies, also that it covers what was asked for, and keeps. Throws TrustError or Error. */
+  #take(bundle: GrantBundle, namespace: string, repository: string, digest: Digest): HeldGrant {
+    const grant = this.#verify(bundle);
+    const covers = grant.manifestDigest === digest || bundle.digests.includes(digest);
+    if (grant.namespace !== namespace || grant.repository !== repository || !covers) {
+      throw new Error(`a grant for ${grant.namespace}/${grant.repository} was given instead`);
+    }
+    const held = { grant, bundle };
+    this.#cache.add(held);
+    return held;
+  }
+
+  #verify(bundle: GrantBundle): Grant {
+    const { fleet, swarm } = this.#modules;
+    return verifyGrant(bundle.grant, bundle.digests, fleet.trust, {
+      nowMs: this.#now(),
+      graceMs: fleet.online ? 0 : this.#outageGraceMs,
+      fleetId: fleet.fleetId,
+      peerId: swarm.peerId,
+    });
+  }
+
+  #isUsable(held: HeldGrant): boolean {
+    const graceMs = this.#modules.fleet.online ? 0 : this.#outageGraceMs;
+    return this.#now() < held.grant.notAfterMs + graceMs;
+  }
+}

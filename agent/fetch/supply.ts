@@ -1,0 +1,81 @@
+import { deadline } from '../../proto/std/abort.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { READER_STALL_MS } from './constants.ts';
+import type { Cursor } from './cursors.ts';
+import { fetchError } from './errors.ts';
+import type { FetchMetrics } from './metrics.ts';
+import type { CallOptions } from './ports.ts';
+import type { ReadBuffers } from './read-buffers.ts';
+
+/** Bytes of a blob that become readable over time. */
+export interface Supply {
+  readonly digest: string;
+  readonly size: number;
+  /** How many bytes from `position` on may be read now. */
+  available(position: number): number;
+  /** Resolves when something changed. Throws when the bytes will not come. */
+  changed(signal: AbortSignal): Promise<void>;
+  /** Fills `into`; only for bytes that are available. */
+  read(into: Buffer, position: number): Promise<void>;
+  enter(position: number, nowMs: number): Cursor;
+}
+
+export type ReadModules = { buffers: ReadBuffers; metrics: FetchMetrics };
+
+/** @throws FetchError OUT_OF_RANGE */
+export function checkRange(range: { start: number; end: number }, size: number): void {
+  const { start, end } = range;
+  if (Number.isSafeInteger(start) && start >= 0 && start <= end && end <= size) return;
+  throw fetchError('OUT_OF_RANGE', `bytes ${start} to ${end} of ${size}`);
+}
+
+/**
+ * Streams a range as it becomes available. A buffer is valid until the next iteration.
+ * @throws FetchError STALLED without a byte for READER_STALL_MS; what the supply throws
+ */
+export async function* readSupply(
+  supply: Supply,
+  range: { start: number; end: number },
+  modules: ReadModules,
+  o: CallOptions,
+): AsyncGenerator<Buffer, void, undefined> {
+  checkRange(range, supply.size);
+  using lent = modules.buffers.lend();
+  let at = range.start;
+  using cursor = supply.enter(at, performance.now());
+  while (at < range.end) {
+    o.signal?.throwIfAborted();
+    const length = Math.min(supply.available(at), range.end - at, lent.buffer.length);
+    if (length > 0) {
+      const view = lent.buffer.subarray(0, length);
+      await supply.read(view, at);
+      at += length;
+      cursor.moved(length);
+      yield view;
+    } else await waitFor(supply, at, cursor, modules, o);
+  }
+  lent.finished();
+}
+
+async function waitFor(
+  supply: Supply,
+  at: number,
+  cursor: Cursor,
+  modules: ReadModules,
+  o: CallOptions,
+): Promise<void> {
+  const since = performance.now();
+  cursor.waits(since);
+  using limit = deadline(READER_STALL_MS, o.signal);
+  try {
+    while (supply.available(at) === 0) await supply.changed(limit.signal);
+  } catch (err) {
+    if (!hasCode(err, 'TIMEOUT') || o.signal?.aborted) throw err;
+    const text = `no byte of ${supply.digest} at ${at} for ${READER_STALL_MS} ms`;
+    throw fetchError('STALLED', text, supply.digest);
+  } finally {
+    const now = performance.now();
+    cursor.flows(now);
+    modules.metrics.stallSeconds.inc((now - since) / 1000);
+  }
+}

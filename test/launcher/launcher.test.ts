@@ -1,0 +1,81 @@
+import { after, before, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const LAUNCHER = path.join(import.meta.dirname, '..', '..', 'bin', 'flotilla');
+const MAIN = path.join(import.meta.dirname, '..', '..', 'bin', 'main.ts');
+
+let folder = '';
+before(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'flotilla-launcher-'));
+});
+after(() => rmSync(folder, { recursive: true }));
+
+/** A stand-in for node that tells a version, and otherwise its process id and arguments. */
+function fakeNode(version: string): string {
+  const file = path.join(folder, `node-${version}`);
+  const script = `#!/bin/sh
+if [ "$1" = --version ]; then echo ${version}; exit 0; fi
+echo "$$"
+for word in "$@"; do echo "$word"; done
+`;
+  writeFileSync(file, script, { mode: 0o755 });
+  return file;
+}
+
+function launch(node: string, args: readonly string[], program = LAUNCHER) {
+  const env = { ...process.env, FLOTILLA_NODE: node };
+  return spawnSync(program, args, { encoding: 'utf8', env });
+}
+
+test('a Node.js that is too old or missing is one clear sentence and exit code 69', () => {
+  for (const version of ['v20.20.2', 'v24.14.9', 'v8.0.0', 'nonsense']) {
+    const { status, stderr, stdout } = launch(fakeNode(version), ['version']);
+    assert.equal(status, 69, version);
+    assert.equal(stderr.trim().split('\n').length, 1);
+    assert.match(stderr, /is too old; install 24\.15 or later/);
+    assert.ok(stderr.includes(version));
+    assert.equal(stdout, '');
+  }
+  const missing = launch(path.join(folder, 'nothing-here'), ['version']);
+  assert.equal(missing.status, 69);
+  assert.match(missing.stderr, /no Node\.js found as .*nothing-here/);
+});
+
+test('a new enough Node.js gets the flags and the untouched arguments', () => {
+  for (const version of ['v24.15.0', 'v24.21.0', 'v26.0.0']) {
+    const { status, stdout } = launch(fakeNode(version), ['hub', '--config', 'a b', '']);
+    assert.equal(status, 0, version);
+    const [, ...words] = stdout.replace(/\n$/, '').split('\n');
+    assert.deepEqual(words.slice(-5), [MAIN, 'hub', '--config', 'a b', '']);
+    assert.ok(words.includes('--external-memory-accounted-in-global-limit'));
+    assert.ok(words.some((word) => /^--initial-old-space-size=\d+$/.test(word)));
+  }
+});
+
+test('the launcher becomes node: same process id, so signals reach the program', async () => {
+  const env = { ...process.env, FLOTILLA_NODE: fakeNode('v24.15.0') };
+  const child = spawn(LAUNCHER, ['version'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  let out = '';
+  child.stdout.on('data', (part: Buffer) => (out += part.toString()));
+  await once(child, 'close');
+  assert.equal(Number(out.split('\n')[0]), child.pid);
+});
+
+test('it finds its folder through relative and absolute links, whatever the working folder', () => {
+  const deep = path.join(folder, 'with space', 'deep');
+  mkdirSync(deep, { recursive: true });
+  symlinkSync(path.relative(deep, LAUNCHER), path.join(deep, 'first'));
+  symlinkSync(path.join(deep, 'first'), path.join(folder, 'second'));
+  const { stdout } = launch(fakeNode('v24.15.0'), [], path.join(folder, 'second'));
+  assert.ok(stdout.split('\n').includes(MAIN), stdout);
+  const shell = spawnSync('sh', ['-c', 'cd "$1/.." && sh bin/flotilla', 'sh', path.dirname(MAIN)], {
+    encoding: 'utf8',
+    env: { ...process.env, FLOTILLA_NODE: fakeNode('v24.15.0') },
+  });
+  assert.ok(shell.stdout.split('\n').includes(MAIN), shell.stderr);
+});

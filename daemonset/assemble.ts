@@ -5,8 +5,19 @@
  * TARGET/opt/flotilla/            bin, proto, hub, agent, package.json, package-lock.json
  * TARGET/opt/flotilla/node_modules  the packages the lock file does not mark as development
  * TARGET/usr/local/bin/node       the pinned Node.js of the checkout
+ * TARGET/var/lib/flotilla         empty, owned by the user of the image
  */
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 type Lock = { packages: Record<string, { dev?: boolean }> };
@@ -14,7 +25,9 @@ type Lock = { packages: Record<string, { dev?: boolean }> };
 const SOURCES = ['bin', 'proto', 'hub', 'agent', 'package.json', 'package-lock.json', 'LICENSE'];
 /** Not needed at run time: tests, types, source maps, sources of compiled packages. */
 const LEFT_OUT = /\.test\.ts$|\.d\.[mc]?ts$|\.map$|\.tsbuildinfo$/;
-const NODE_MODE = 0o755;
+const USER_ID = 65_532;
+const DATA_MODE = 0o700;
+const EXECUTABLE = 0o111;
 
 function assemble(checkout: string, target: string, revision: string): void {
   const program = path.join(target, 'opt', 'flotilla');
@@ -30,8 +43,21 @@ function assemble(checkout: string, target: string, revision: string): void {
   const node = path.join(target, 'usr', 'local', 'bin', 'node');
   mkdirSync(path.dirname(node), { recursive: true });
   cpSync(path.join(checkout, 'node_modules', 'node', 'bin', 'node'), node, { dereference: true });
-  chmodSync(node, NODE_MODE);
-  chmodSync(path.join(program, 'bin', 'flotilla'), NODE_MODE);
+  makeReadable(target);
+  const data = path.join(target, 'var', 'lib', 'flotilla');
+  mkdirSync(data, { recursive: true });
+  chownSync(data, USER_ID, USER_ID);
+  chmodSync(data, DATA_MODE);
+}
+
+/** Readable by everyone, writable by root alone, whatever the umask of the checkout was. */
+function makeReadable(target: string): void {
+  for (const entry of globSync('**/*', { cwd: target, withFileTypes: true })) {
+    if (entry.isSymbolicLink()) continue;
+    const file = path.join(entry.parentPath, entry.name);
+    const executable = entry.isDirectory() || (statSync(file).mode & EXECUTABLE) !== 0;
+    chmodSync(file, executable ? 0o755 : 0o644);
+  }
 }
 
 /** Copies a file or a folder; the packages inside a package come with it. */

@@ -89,6 +89,9 @@ function decodePlain(schema: SchemaView, value: unknown): Decoded {
     const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
     return { problem: `must be one of ${choices.join(', ')}, not ${describe(value)}${hint}` };
   }
+  if (schema.flotilla === 'secret' && typeof value !== 'string') {
+    return { problem: 'must be a text; put it in quotes' };
+  }
   if (schema.type === 'string' && typeof value !== 'string') {
     const quote = typeof value === 'number' || typeof value === 'boolean';
     return {

@@ -60,10 +60,12 @@ function isWritten(found: Found): boolean {
   const access = String.raw`[mM]etrics\)?[?!]?\.(?:\s*\w+[?!]?\s*\.)*\s*${found.key}[?!]?\s*\.\s*`;
   const call = String.raw`(?:inc|dec|set|observe|startTimer|zero|remove|setToCurrentTime|labels)\(`;
   const writer = new RegExp(access + call);
-  const writerAtHome = new RegExp(String.raw`\b${found.key}\s*\.\s*${call}(?!(?:[^()]*,\s*)?0\))`);
+  const taken = new RegExp(String.raw`\{[^{}]*\b${found.key}\b[^{}]*\}\s*=\s*[\w.#]*[mM]etrics\b`);
+  const bare = new RegExp(String.raw`\b${found.key}\s*\.\s*${call}(?!(?:[^()]*,\s*)?0\))`);
   return sources.some(({ file, code }) => {
-    if (file === found.file) return writerAtHome.test(code);
-    return file.startsWith(`${found.side}/`) && writer.test(code);
+    if (file === found.file) return bare.test(code);
+    if (!file.startsWith(`${found.side}/`)) return false;
+    return writer.test(code) || (taken.test(code) && bare.test(code));
   });
 }
 

@@ -33,6 +33,20 @@ test('a bitmap behaves like a set of indices and comes back from its bytes', () 
   );
 });
 
+test('the difference of two bitmaps is what one of them holds alone', () => {
+  const pair = fc.tuple(fc.uint8Array({ minLength: 9, maxLength: 9 }), fc.nat(71));
+  fc.assert(
+    fc.property(pair, ([bytes, index]) => {
+      const one = ChunkBitmap.fromBytes(bytes, 72);
+      const other = one.clone();
+      assert.deepEqual([...one.differing(other)], []);
+      if (!other.set(index)) other.clear(index);
+      assert.deepEqual([...one.differing(other)], [index]);
+    }),
+  );
+  assert.throws(() => [...new ChunkBitmap(8).differing(new ChunkBitmap(9))], RangeError);
+});
+
 test('bytes of a wrong length or with bits beyond the end are refused, nothing else is', () => {
   fc.assert(
     fc.property(SIZE, fc.uint8Array({ maxLength: 40 }), (size, bytes) => {

@@ -1,6 +1,13 @@
 import { CHUNKS_MAX } from '../chunks/layout.ts';
 import { SwarmError } from './errors.ts';
 
+/** The indices of the bits set in byte number `at`. */
+function* indicesOf(byte: number, at: number): Generator<number, void, undefined> {
+  for (let rest = byte; rest !== 0; rest &= rest - 1) {
+    yield at * 8 + (31 - Math.clz32(rest & -rest));
+  }
+}
+
 /** Which chunks of a blob someone holds. Bit i is byte i / 8, least significant bit first. */
 export class ChunkBitmap {
   /** Number of chunks of the blob. */
@@ -89,6 +96,17 @@ export class ChunkBitmap {
     yield* this.#scan(0);
   }
 
+  /**
+   * Indices held by one of the two and not by the other, ascending.
+   * @throws RangeError when the sizes differ
+   */
+  *differing(other: ChunkBitmap): Generator<number, void, undefined> {
+    if (other.size !== this.size) throw new RangeError(`${other.size} chunks, not ${this.size}`);
+    for (let at = 0; at < this.#bits.length; at++) {
+      yield* indicesOf((this.#bits[at] ?? 0) ^ (other.#bits[at] ?? 0), at);
+    }
+  }
+
   /** A copy of the bits, Math.ceil(size / 8) bytes. */
   toBytes(): Buffer {
     return Buffer.from(this.#bits);
@@ -104,8 +122,7 @@ export class ChunkBitmap {
 
   *#scan(flip: number): Generator<number, void, undefined> {
     for (let at = 0; at < this.#bits.length; at++) {
-      for (let byte = (this.#bits[at] ?? 0) ^ flip; byte !== 0; byte &= byte - 1) {
-        const index = at * 8 + (31 - Math.clz32(byte & -byte));
+      for (const index of indicesOf((this.#bits[at] ?? 0) ^ flip, at)) {
         if (index < this.size) yield index;
       }
     }

@@ -1,0 +1,52 @@
+/** A member that is silent for this long is forgotten by the tracker. */
+export const TRACKER_TTL_MS = 30_000;
+/** A chunk leased from the hub is leased to nobody else for so long without progress. */
+export const LEASE_MS = 5000;
+/** Least and most leases handed out in one answer, unless fewer are wanted or left. */
+export const LEASE_BATCH_MIN = 4;
+export const LEASE_BATCH_MAX = 64;
+/** Digests the tracker knows at a time. */
+export const TRACKER_DIGESTS_MAX = 50_000;
+/** Pairs of member and digest the tracker knows at a time. */
+export const TRACKER_PAIRS_MAX = 500_000;
+/** Bytes of bitmaps and chunk tables in the tracker. */
+export const TRACKER_BITMAP_MAX_BYTES = 128 * 1_048_576;
+/** Digests one member may announce. */
+export const TRACKER_DIGESTS_PER_MEMBER_MAX = 10_000;
+/** Members looked at to choose the peers of one answer. */
+export const PEER_SAMPLE_MAX = 120;
+/** Holders of the whole blob among the peers of one answer. */
+export const COMPLETE_PEERS_MAX = 8;
+/** Places among the peers of one answer kept for other zones. */
+export const OTHER_ZONE_PEERS_MIN = 4;
+/** Time between two announcements of a member that downloads, and of one that does not. */
+export const ANNOUNCE_ACTIVE_MS = 1000;
+export const ANNOUNCE_IDLE_MS = 10_000;
+/** Announcements that the tracker wants to get at most, by making the interval longer. */
+export const ANNOUNCES_PER_SECOND = 2000;
+/** When to ask again after leases were handed out, and at the latest when none were left. */
+export const LEASE_RETRY_MS = 250;
+/** Time between two searches for silent members. */
+export const TRACKER_SWEEP_MS = 5000;
+
+/** Life of a membership. */
+export const MEMBERSHIP_LIFE_MS = 7 * 86_400_000;
+/** A membership younger than this part of its life is not signed again without a change. */
+export const RENEW_EARLIEST_PART = 1 / 6;
+/** How long after its end a membership can still be renewed by its key, without a new token. */
+export const RENEW_GRACE_MS = 7 * 86_400_000;
+/** Certificates of one member that are valid at a time; beyond it the oldest is revoked. */
+export const CERTIFICATES_PER_MEMBER_MAX = 8;
+/** Enrolments, renewals and revocations that wait for each other. */
+export const MEMBER_WRITES_QUEUE_MAX = 4096;
+/** Join tokens that exist at a time. */
+export const JOIN_TOKENS_MAX = 1000;
+
+/** Grants kept for reuse, counted in digests they list. */
+export const GRANT_CACHE_DIGESTS_MAX = 200_000;
+/** How long a grant is reused before the right is looked up again. */
+export const GRANT_CACHE_MS = 10_000;
+/** Statements kept, and blob facts kept for the tracker. */
+export const STATEMENT_CACHE_MAX = 10_000;
+/** How long the tracker believes that a blob is not in the catalog. */
+export const UNKNOWN_BLOB_CACHE_MS = 2000;

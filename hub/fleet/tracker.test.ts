@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { layoutOf } from '../../proto/chunks/layout.ts';
+import { ANNOUNCE_PEERS_MAX } from '../../proto/hubapi/constants.ts';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { LEASE_BATCH_MAX, LEASE_MS, TRACKER_TTL_MS } from './constants.ts';
+import { Tracker, type BlobAnswer } from './tracker.ts';
+
+const MIB = 1024 ** 2;
+const SIZE = 40 * MIB - 5;
+const { chunkCount } = layoutOf(SIZE);
+const blob = digestOf(Buffer.from('blob'));
+
+/** Repeatable numbers in [0, 1) (mulberry32). */
+function seededRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+type Ask = {
+  peerId: string;
+  have?: ChunkBitmap | undefined;
+  wanted?: number;
+  digest?: Digest;
+  zone?: string;
+  full?: boolean;
+};
+
+function announce(tracker: Tracker, ask: Ask, nowMs: number): BlobAnswer {
+  const { peerId, wanted = 0, digest = blob, zone = '', full = false } = ask;
+  const have = 'have' in ask ? ask.have : new ChunkBitmap(chunkCount);
+  const blobs = [{ digest, size: SIZE, have, hubChunksWanted: wanted }];
+  const [answer] = tracker.announce({ peerId, zone, full, blobs }, nowMs).blobs;
+  assert.ok(answer);
+  return answer;
+}
+
+function holding(...indices: number[]): ChunkBitmap {
+  const bitmap = new ChunkBitmap(chunkCount);
+  for (const index of indices) bitmap.set(index);
+  return bitmap;
+}
+
+type Step = { peer: number; wanted: number; progress: number; waitMs: number; silent: boolean };
+
+const STEPS = fc.array(
+  fc.record({
+    peer: fc.nat(5),
+    wanted: fc.nat(LEASE_BATCH_MAX),
+    progress: fc.nat(6),
+    waitMs: fc.oneof(fc.nat(400), fc.nat(LEASE_MS * 2)),
+    silent: fc.boolean(),
+  }),
+  { maxLength: 80 },
+);
+
+/** Runs the steps and calls `check` for every chunk the tracker leases. */
+function play(steps: Step[], check: (index: number, peer: number, world: World) => void): void {
+  const tracker = new Tracker({ random: seededRandom(steps.length) });
+  const world: World = { have: Array.from({ length: 6 }, () => holding()), leases: new Map() };
+  let nowMs = 0;
+  for (const { peer, wanted, progress, waitMs, silent } of steps) {
+    nowMs += waitMs;
+    if (silent) continue;
+    const have = world.have[peer] ?? holding();
+    const mine = [...world.leases].filter(([, lease]) => lease.peer === peer);
+    for (const [index] of mine.slice(0, progress)) have.set(index);
+    for (const [index, lease] of mine) {
+      if (progress > 0) lease.endMs = Math.max(lease.endMs, nowMs + LEASE_MS);
+      if (have.has(index)) world.leases.delete(index);
+    }
+    for (const [index, lease] of world.leases) {
+      if (lease.endMs <= nowMs) world.leases.delete(index);
+    }
+    const { hubChunks } = announce(
+      tracker,
+      { peerId: `p${peer}`, have: have.clone(), wanted },
+      nowMs,
+    );
+    for (const index of hubChunks) {
+      check(index, peer, world);
+      world.leases.set(index, { peer, endMs: nowMs + LEASE_MS });
+    }
+  }
+}
+type World = { have: ChunkBitmap[]; leases: Map<number, { peer: number; endMs: number }> };
+
+test('a chunk is never leased while its lease lives or a member has announced it', () => {
+  fc.assert(
+    fc.property(STEPS, (steps) => {
+      play(steps, (index, peer, world) => {
+        assert.ok(!world.leases.has(index), `chunk ${index} twice, again to ${peer}`);
+        assert.ok(!world.have.some((have) => have.has(index)), `chunk ${index} is held`);
+      });
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('a thousand agents that start whenever they like take one copy from the hub', () => {
+  for (const [agents, spreadMs] of [
+    [8, 0],
+    [8, 3000],
+    [300, 0],
+    [300, 10_000],
+  ] as const) {
+    const random = seededRandom(agents + spreadMs);
+    const tracker = new Tracker({ random });
+    const have = Array.from({ length: agents }, () => holding());
+    const starts = have.map(() => Math.floor(random() * spreadMs));
+    let leased = 0;
+    let nowMs = 0;
+    for (; have.some((map) => !map.complete); nowMs += 100) {
+      assert.ok(nowMs < 120_000, 'no end in sight');
+      for (const [i, map] of have.entries()) {
+        if (nowMs < (starts[i] ?? 0) || (nowMs + i) % 500 >= 100) continue;
+        const ask = { peerId: `p${i}`, have: map.clone(), wanted: map.complete ? 0 : 4 };
+        const { hubChunks, peers } = announce(tracker, ask, nowMs);
+        leased += hubChunks.length;
+        for (const index of hubChunks) map.set(index);
+        // One round of the swarm: from each peer one chunk that we miss, if it has any.
+        for (const peer of peers) {
+          const theirs = have[Number(peer.slice(1))];
+          const next = [...map.missing()].find((index) => theirs?.has(index) === true);
+          if (next !== undefined) map.set(next);
+        }
+      }
+    }
+    const copies = leased / chunkCount;
+    assert.ok(copies <= 1.02, `${agents} agents over ${spreadMs} ms took ${copies} copies`);
+  }
+});
+
+test('what a dead member had on lease goes to another one after the lease', () => {
+  const tracker = new Tracker();
+  let leased = 0;
+  while (leased < chunkCount) {
+    leased += announce(tracker, { peerId: 'dead', wanted: 64 }, 0).hubChunks.length;
+  }
+  assert.deepEqual(announce(tracker, { peerId: 'alive', wanted: 64 }, LEASE_MS - 1).hubChunks, []);
+  const after = announce(tracker, { peerId: 'alive', wanted: 64 }, LEASE_MS);
+  assert.ok(after.hubChunks.length > 0);
+});
+
+test('what only a dead member held is leased again when it has been silent long enough', () => {
+  const tracker = new Tracker();
+  announce(tracker, { peerId: 'dead', have: undefined }, 0);
+  assert.deepEqual(announce(tracker, { peerId: 'alive', wanted: 64 }, 1000).hubChunks, []);
+  tracker.sweep(TRACKER_TTL_MS - 1);
+  assert.deepEqual(announce(tracker, { peerId: 'alive', wanted: 64 }, 1000).hubChunks, []);
+  tracker.sweep(TRACKER_TTL_MS);
+  assert.ok(announce(tracker, { peerId: 'alive', wanted: 64 }, TRACKER_TTL_MS).hubChunks.length);
+});
+
+test('a lease lives on while its holder makes progress, and only then', () => {
+  const tracker = new Tracker();
+  const leases: number[] = [];
+  while (leases.length < chunkCount) {
+    leases.push(...announce(tracker, { peerId: 'slow', wanted: 64 }, 0).hubChunks);
+  }
+  const [first = 0, second = 0] = leases;
+  announce(tracker, { peerId: 'slow', have: holding(first) }, 4000);
+  announce(tracker, { peerId: 'slow', have: holding(first, second) }, 8000);
+  assert.deepEqual(announce(tracker, { peerId: 'other', wanted: 64 }, 12_000).hubChunks, []);
+  announce(tracker, { peerId: 'slow', have: holding(first, second) }, 12_500);
+  const { hubChunks } = announce(tracker, { peerId: 'other', wanted: 64 }, 13_000);
+  assert.ok(hubChunks.length > 0 && !hubChunks.includes(first) && !hubChunks.includes(second));
+});
+
+test('a full announcement drops what is not in it', () => {
+  const tracker = new Tracker();
+  const other = digestOf(Buffer.from('other'));
+  announce(tracker, { peerId: 'a', have: undefined }, 0);
+  announce(tracker, { peerId: 'a', digest: other, full: true }, 1);
+  assert.equal(tracker.stats.digests, 1);
+  assert.deepEqual(announce(tracker, { peerId: 'b' }, 2).peers, []);
+});
+
+test('the peers of an answer never hold the asker, are bounded, and mix zones and holders', () => {
+  const tracker = new Tracker({ random: seededRandom(4) });
+  for (let i = 0; i < 300; i++) {
+    const zone = i % 2 === 0 ? 'near' : 'far';
+    announce(tracker, { peerId: `part-${zone}-${i}`, zone }, 0);
+  }
+  for (let i = 0; i < 100; i++) announce(tracker, { peerId: `whole-${i}`, have: undefined }, 0);
+  const { peers } = announce(tracker, { peerId: 'part-near-0', zone: 'near' }, 1);
+  const count = (prefix: string): number => peers.filter((id) => id.startsWith(prefix)).length;
+  assert.equal(peers.length, ANNOUNCE_PEERS_MAX);
+  assert.equal(new Set(peers).size, peers.length);
+  assert.ok(!peers.includes('part-near-0'));
+  assert.ok(count('part-far') >= 4 && count('whole') >= 4, peers.join());
+  assert.ok(count('part-near') > count('part-far'), peers.join());
+});
+
+test('every member is told about sooner or later', () => {
+  const tracker = new Tracker({ random: seededRandom(9) });
+  for (let i = 0; i < 200; i++) announce(tracker, { peerId: `p${i}` }, 0);
+  const seen = new Set<string>();
+  for (let i = 0; i < 200; i++) {
+    for (const peer of announce(tracker, { peerId: 'asker' }, 1).peers) seen.add(peer);
+  }
+  assert.equal(seen.size, 200);
+});
+
+test('a member that tells another size gets nothing and disturbs nobody', () => {
+  const tracker = new Tracker();
+  announce(tracker, { peerId: 'a', wanted: 4 }, 0);
+  const wrong = { digest: blob, size: SIZE + MIB, have: undefined, hubChunksWanted: 9 };
+  const answer = tracker.announce({ peerId: 'b', zone: '', full: false, blobs: [wrong] }, 1);
+  assert.deepEqual(answer.blobs[0]?.hubChunks, []);
+  assert.deepEqual(answer.blobs[0]?.peers, []);
+  assert.equal(announce(tracker, { peerId: 'a', wanted: 4 }, 2).peers.length, 0);
+});
+
+test('tables stay within their limits, and empty when everybody has left', () => {
+  const limits = { digestsMax: 5, pairsMax: 12, digestsPerMemberMax: 4, bitmapMaxBytes: 2500 };
+  const tracker = new Tracker({ limits });
+  const step = fc.record({ peer: fc.nat(9), digest: fc.nat(9), full: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      for (const { peer, digest, full } of steps) {
+        const ask = { peerId: `p${peer}`, digest: digestOf(Buffer.of(digest)), full, wanted: 3 };
+        announce(tracker, ask, 0);
+        const { digests, pairs, bytes } = tracker.stats;
+        assert.ok(digests <= 5 && pairs <= 12 && bytes <= 2500);
+      }
+    }),
+  );
+  tracker.sweep(TRACKER_TTL_MS);
+  assert.deepEqual(tracker.stats, { members: 0, digests: 0, pairs: 0, leases: 0, bytes: 0 });
+});
+
+test('blobs too small for chunks get peers and no leases', () => {
+  const tracker = new Tracker();
+  const small = { digest: blob, size: 100, hubChunksWanted: 4 };
+  const holder = { ...small, have: undefined };
+  tracker.announce({ peerId: 'a', zone: '', full: false, blobs: [holder] }, 0);
+  const asker = { ...small, have: new ChunkBitmap(0) };
+  const { blobs } = tracker.announce({ peerId: 'b', zone: '', full: false, blobs: [asker] }, 1);
+  assert.deepEqual(blobs[0]?.peers, ['a']);
+  assert.deepEqual(blobs[0]?.hubChunks, []);
+});

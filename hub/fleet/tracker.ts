@@ -1,0 +1,205 @@
+import { layoutOf, type ChunkLayout } from '../../proto/chunks/layout.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { BlobSwarm } from './blob-swarm.ts';
+import {
+  ANNOUNCE_ACTIVE_MS,
+  ANNOUNCE_IDLE_MS,
+  ANNOUNCES_PER_SECOND,
+  LEASE_RETRY_MS,
+  TRACKER_BITMAP_MAX_BYTES,
+  TRACKER_DIGESTS_MAX,
+  TRACKER_DIGESTS_PER_MEMBER_MAX,
+  TRACKER_PAIRS_MAX,
+  TRACKER_TTL_MS,
+} from './constants.ts';
+import { choosePeers } from './peer-choice.ts';
+
+/** One blob in an announcement, checked: `size` is what the catalog says if it knows the blob. */
+export type AnnouncedBlob = {
+  digest: Digest;
+  size: number;
+  /** undefined: the member holds all of it. Counts the chunks of the layout of `size`. */
+  have: ChunkBitmap | undefined;
+  /** 0 also when the hub cannot give the blob. */
+  hubChunksWanted: number;
+};
+
+export type Announcement = {
+  peerId: string;
+  zone: string;
+  /** The list is all the member has. */
+  full: boolean;
+  blobs: readonly AnnouncedBlob[];
+};
+
+export type BlobAnswer = {
+  digest: Digest;
+  /** Peer ids of members that hold or fetch the blob. */
+  peers: string[];
+  /** Chunks the member is to take from the hub. */
+  hubChunks: number[];
+  retryAfterMs: number;
+};
+
+export type TrackerAnswer = { intervalMs: number; blobs: BlobAnswer[] };
+
+export type TrackerLimits = {
+  digestsMax: number;
+  pairsMax: number;
+  bitmapMaxBytes: number;
+  digestsPerMemberMax: number;
+};
+
+type MemberState = { zone: string; seenMs: number; digests: Set<Digest>; downloading: boolean };
+
+const LIMITS: TrackerLimits = {
+  digestsMax: TRACKER_DIGESTS_MAX,
+  pairsMax: TRACKER_PAIRS_MAX,
+  bitmapMaxBytes: TRACKER_BITMAP_MAX_BYTES,
+  digestsPerMemberMax: TRACKER_DIGESTS_PER_MEMBER_MAX,
+};
+
+function bitmapBytes(layout: ChunkLayout): number {
+  return Math.ceil(layout.chunkCount / 8);
+}
+
+/**
+ * Who has what, as the members tell it, and who takes which chunk from the hub. A state machine
+ * without I/O: announcements in, answers out; the time is an argument. Everything in it is soft.
+ */
+export class Tracker {
+  readonly #random: () => number;
+  readonly #limits: TrackerLimits;
+  readonly #members = new Map<string, MemberState>();
+  readonly #swarms = new Map<Digest, BlobSwarm>();
+  #pairs = 0;
+  #bytes = 0;
+
+  constructor(options: { random?: () => number; limits?: Partial<TrackerLimits> } = {}) {
+    this.#random = options.random ?? Math.random;
+    this.#limits = { ...LIMITS, ...options.limits };
+  }
+
+  /** Numbers for metrics; `bytes` are those of bitmaps and chunk tables. */
+  get stats(): { members: number; digests: number; pairs: number; leases: number; bytes: number } {
+    let leases = 0;
+    for (const swarm of this.#swarms.values()) leases += swarm.leaseCount;
+    return {
+      members: this.#members.size,
+      digests: this.#swarms.size,
+      pairs: this.#pairs,
+      leases,
+      bytes: this.#bytes,
+    };
+  }
+
+  /** Takes an announcement in and answers it. `nowMs` may be any clock that does not run back. */
+  announce(announcement: Announcement, nowMs: number): TrackerAnswer {
+    const { peerId, zone, full, blobs } = announcement;
+    const member = this.#members.get(peerId) ?? {
+      zone,
+      seenMs: nowMs,
+      digests: new Set<Digest>(),
+      downloading: false,
+    };
+    member.zone = zone;
+    member.seenMs = nowMs;
+    if (full || blobs.length > 0) member.downloading = blobs.some(({ have }) => have !== undefined);
+    this.#members.set(peerId, member);
+    if (full) this.#forgetAllBut(peerId, member, blobs);
+    return {
+      blobs: blobs.map((blob) => this.#answer(peerId, member, blob, nowMs)),
+      intervalMs: this.#intervalMs(member),
+    };
+  }
+
+  /** Forgets a member: it left, or it was revoked. */
+  forget(peerId: string): void {
+    const member = this.#members.get(peerId);
+    if (member === undefined) return;
+    for (const digest of member.digests) this.#leave(peerId, digest);
+    this.#members.delete(peerId);
+  }
+
+  /** Forgets the members that were silent for TRACKER_TTL_MS; call it every few seconds. */
+  sweep(nowMs: number): void {
+    for (const [peerId, member] of this.#members) {
+      if (nowMs - member.seenMs >= TRACKER_TTL_MS) this.forget(peerId);
+    }
+    for (const swarm of this.#swarms.values()) swarm.expire(nowMs);
+  }
+
+  #answer(peerId: string, member: MemberState, blob: AnnouncedBlob, nowMs: number): BlobAnswer {
+    const swarm = this.#join(peerId, member, blob);
+    const { digest, hubChunksWanted: wanted } = blob;
+    // Who is not let in gets peers, but no lease: nobody would know when to end it.
+    if (swarm?.has(peerId)) swarm.report(peerId, { have: blob.have, nowMs });
+    const hubChunks = swarm?.lease(peerId, wanted, { nowMs, random: this.#random }) ?? [];
+    const asker = { peerId, zone: member.zone };
+    const needsPeers = swarm !== undefined && !swarm.isComplete(peerId);
+    const peers = needsPeers ? choosePeers(swarm, asker, this.#zoneOf, this.#random) : [];
+    return { digest, peers, hubChunks, retryAfterMs: this.#retryMs(swarm, blob, nowMs) };
+  }
+
+  readonly #zoneOf = (peerId: string): string => this.#members.get(peerId)?.zone ?? '';
+
+  #retryMs(swarm: BlobSwarm | undefined, blob: AnnouncedBlob, nowMs: number): number {
+    if (blob.have === undefined) return ANNOUNCE_IDLE_MS;
+    if (swarm === undefined || blob.hubChunksWanted === 0) return ANNOUNCE_ACTIVE_MS;
+    if (swarm.freeCount > 0) return LEASE_RETRY_MS;
+    const soonest = Math.max(swarm.expiresInMs(nowMs), LEASE_RETRY_MS);
+    return Math.min(soonest, ANNOUNCE_ACTIVE_MS);
+  }
+
+  /** The swarm of the blob with the member in it; as it is when there is no room for one more. */
+  #join(peerId: string, member: MemberState, blob: AnnouncedBlob): BlobSwarm | undefined {
+    const known = this.#swarms.get(blob.digest);
+    // A member that tells another size than the first one is not let in: its bitmap fits nothing.
+    if (known !== undefined && (known.has(peerId) || known.layout.size !== blob.size)) {
+      return known.layout.size === blob.size ? known : undefined;
+    }
+    const layout = known?.layout ?? layoutOf(blob.size);
+    const limits = this.#limits;
+    const bytes = bitmapBytes(layout) + (known === undefined ? BlobSwarm.tableBytes(layout) : 0);
+    const full =
+      this.#pairs >= limits.pairsMax ||
+      member.digests.size >= limits.digestsPerMemberMax ||
+      this.#bytes + bytes > limits.bitmapMaxBytes ||
+      (known === undefined && this.#swarms.size >= limits.digestsMax);
+    if (full) return known;
+    const swarm = known ?? new BlobSwarm(layout);
+    this.#swarms.set(blob.digest, swarm);
+    member.digests.add(blob.digest);
+    this.#pairs++;
+    this.#bytes += bytes;
+    swarm.join(peerId);
+    return swarm;
+  }
+
+  #leave(peerId: string, digest: Digest): void {
+    const swarm = this.#swarms.get(digest);
+    if (swarm === undefined) return;
+    swarm.remove(peerId);
+    this.#pairs--;
+    this.#bytes -= bitmapBytes(swarm.layout);
+    if (swarm.size > 0) return;
+    this.#swarms.delete(digest);
+    this.#bytes -= BlobSwarm.tableBytes(swarm.layout);
+  }
+
+  #forgetAllBut(peerId: string, member: MemberState, blobs: readonly AnnouncedBlob[]): void {
+    const kept = new Set(blobs.map(({ digest }) => digest));
+    for (const digest of member.digests) {
+      if (kept.has(digest)) continue;
+      member.digests.delete(digest);
+      this.#leave(peerId, digest);
+    }
+  }
+
+  #intervalMs(member: MemberState): number {
+    if (!member.downloading) return ANNOUNCE_IDLE_MS;
+    const crowdedMs = (this.#members.size / ANNOUNCES_PER_SECOND) * 1000;
+    return Math.min(Math.max(crowdedMs, ANNOUNCE_ACTIVE_MS), ANNOUNCE_IDLE_MS);
+  }
+}

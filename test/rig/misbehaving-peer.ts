@@ -1,0 +1,78 @@
+import { chunkIndexAt, layoutOf } from '../../proto/chunks/layout.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { ContentReader, ServableBlob } from '../../agent/swarm/content-reader.ts';
+
+/** How a peer of the tests fails the others. What it stores stays right; only what it sends lies. */
+export type Misbehaviour = {
+  /** Flips one bit in every chunk whose index is a multiple of this. */
+  flipOneChunkIn?: number;
+  /** Flips one bit in every small blob. */
+  flipSmall?: boolean;
+  /** Sends this many slices of chunks, then never another one. */
+  stallAfterReads?: number;
+};
+
+export type MisbehavingContent = ContentReader & {
+  /** Chunks and small blobs sent with a wrong bit. */
+  readonly flipped: number;
+  /** Reads that never end. */
+  readonly stalled: number;
+};
+
+/** The product's chunk server reads through this and so plays a peer that lies or stalls. */
+export function misbehaving(content: ContentReader, how: Misbehaviour): MisbehavingContent {
+  const { flipOneChunkIn = 0, flipSmall = false } = how;
+  const { stallAfterReads = Number.POSITIVE_INFINITY } = how;
+  const counts = { flipped: 0, stalled: 0, reads: 0 };
+
+  const lie = (bytes: Buffer): void => {
+    bytes[0] = (bytes[0] ?? 0) ^ 1;
+    counts.flipped++;
+  };
+
+  const read = async (blob: ServableBlob, into: Buffer, position: number): Promise<void> => {
+    await blob.read(into, position);
+    if (++counts.reads > stallAfterReads) {
+      counts.stalled++;
+      await new Promise<void>(() => {});
+    }
+    if (flipOneChunkIn === 0) return;
+    const index = chunkIndexAt(layoutOf(blob.size), position);
+    const isStart = blob.chunkRange(index).start === position;
+    if (isStart && index % flipOneChunkIn === 0) lie(into);
+  };
+
+  return {
+    get flipped() {
+      return counts.flipped;
+    },
+    get stalled() {
+      return counts.stalled;
+    },
+    find: (digest: Digest) => {
+      const blob = content.find(digest);
+      if (!blob) return undefined;
+      return {
+        size: blob.size,
+        chunkCount: blob.chunkCount,
+        have: blob.have,
+        get complete() {
+          return blob.complete;
+        },
+        statement: blob.statement,
+        hashes: blob.hashes,
+        chunkRange: (index) => blob.chunkRange(index),
+        read: (into, position) => read(blob, into, position),
+        retain: () => blob.retain(),
+        onChange: (listener) => blob.onChange(listener),
+      };
+    },
+    small: async (digest: Digest) => {
+      const bytes = await content.small(digest);
+      if (!bytes || !flipSmall) return bytes;
+      const copy = Buffer.from(bytes);
+      lie(copy);
+      return copy;
+    },
+  };
+}

@@ -8,7 +8,6 @@ import type { Machine } from './network.ts';
 import { attempt, run } from './processes.ts';
 import type { Running, RunResult } from './processes.ts';
 import { killUsersOf } from './scratch.ts';
-import type { Scratch } from './scratch.ts';
 
 const READY_TIMEOUT_MS = 20_000;
 const PULL_TIMEOUT_MS = 180_000;
@@ -20,14 +19,12 @@ export type Hosts = { mirrors: readonly string[]; server: string };
 export class Containerd {
   readonly machine: Machine;
   readonly folder: string;
-  readonly sandboxImage: string;
   readonly cri: Cri;
   #process: Running | undefined;
 
-  private constructor(machine: Machine, folder: string, sandboxImage: string) {
+  constructor(machine: Machine, folder: string) {
     this.machine = machine;
     this.folder = folder;
-    this.sandboxImage = sandboxImage;
     this.cri = new Cri(this.socket);
   }
 
@@ -40,23 +37,17 @@ export class Containerd {
   }
 
   /** Starts containerd. The sandbox image is pulled through the mirror like any other. */
-  static async start(
-    scratch: Scratch,
-    machine: Machine,
-    options: { sandboxImage: string; hosts: Hosts },
-  ): Promise<Containerd> {
-    const folder = await scratch.make('containerd', machine.name);
-    await scratch.make('containerd', machine.name, 'cni');
-    const containerd = new Containerd(machine, folder, options.sandboxImage);
-    await writeFile(path.join(folder, 'config.toml'), configOf(folder, options.sandboxImage));
-    await containerd.setHosts(options.hosts);
-    const command = ['containerd', '--config', path.join(folder, 'config.toml')];
-    containerd.#process = machine.start(command, {
+  async start(options: { sandboxImage: string; hosts: Hosts }): Promise<void> {
+    const { folder, machine } = this;
+    const config = path.join(folder, 'config.toml');
+    await mkdir(path.join(folder, 'cni'), { recursive: true });
+    await writeFile(config, configOf(folder, options.sandboxImage, machine.loopbackHost));
+    await this.setHosts(options.hosts);
+    this.#process = machine.start(['containerd', '--config', config], {
       name: `containerd on ${machine.name}`,
       logFile: path.join(folder, 'log'),
     });
-    await containerd.#process.waitForOutput(/containerd successfully booted/, READY_TIMEOUT_MS);
-    return containerd;
+    await this.#process.waitForOutput(/containerd successfully booted/, READY_TIMEOUT_MS);
   }
 
   /** Rewrites hosts.toml for every image host. containerd reads it anew at each pull. */
@@ -126,7 +117,7 @@ export class Containerd {
   }
 }
 
-function configOf(folder: string, sandboxImage: string): string {
+function configOf(folder: string, sandboxImage: string, loopbackHost: string): string {
   const disabled = ['btrfs', 'zfs', 'devmapper', 'aufs']
     .map((name) => `"io.containerd.snapshotter.v1.${name}"`)
     .join(', ');
@@ -143,7 +134,7 @@ disabled_plugins = [${disabled}]
   sandbox_image = "${sandboxImage}"
   disable_apparmor = true
   restrict_oom_score_adj = true
-  stream_server_address = "127.0.0.1"
+  stream_server_address = "${loopbackHost.replace(/[[\]]/g, '')}"
   stream_server_port = "0"
   [${cri}.cni]
     bin_dir = "/usr/lib/cni"

@@ -71,7 +71,8 @@ async function writeRandomFile(file: string, size: number): Promise<string> {
   return hash.digest('hex');
 }
 
-async function readLayout(
+/** What an OCI layout with one image holds. */
+export async function readLayout(
   layout: string,
 ): Promise<Pick<Image, 'manifestDigest' | 'config' | 'layers' | 'bytes'>> {
   const index = await readFile(path.join(layout, 'index.json'), 'utf8');

@@ -1,4 +1,4 @@
-import { run, start } from './processes.ts';
+import { attempt, run, start } from './processes.ts';
 import type { Running, StartOptions } from './processes.ts';
 import type { Scratch } from './scratch.ts';
 
@@ -65,6 +65,7 @@ export class Machine {
     await run(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n` });
     await run(['ip', '-n', this.#switchNetns, 'link', 'set', port, 'master', 'br0', 'up']);
     const setup = ['link set lo up'];
+    if (this.#family === 'ipv6') setup.push('addr del 127.0.0.1/8 dev lo');
     if (this.#family !== 'ipv6') setup.push(`addr add ${this.v4}/24 dev eth0`);
     // Without duplicate address detection the address is usable at once.
     if (this.#family !== 'ipv4') setup.push(`addr add ${this.v6}/64 dev eth0 nodad`);
@@ -76,7 +77,8 @@ export class Machine {
   async shape(mbit: number | undefined): Promise<void> {
     const base = ['tc', '-n', this.netns, 'qdisc'];
     if (mbit === undefined) {
-      await run([...base, 'del', 'dev', 'eth0', 'root']);
+      // Fails when there is no limit to lift.
+      await attempt([...base, 'del', 'dev', 'eth0', 'root']);
       return;
     }
     const shaper = ['tbf', 'rate', `${mbit}mbit`, 'burst', SHAPER_BURST, 'latency', SHAPER_LATENCY];

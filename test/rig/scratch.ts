@@ -3,6 +3,7 @@ import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync } fr
 import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { run } from './processes.ts';
 
 const FOLDER_PREFIX = 'flotilla-rig-';
 const NETNS_FOLDER = '/run/netns';
@@ -35,6 +36,14 @@ export class Scratch {
   async make(...names: string[]): Promise<string> {
     const folder = path.join(this.folder, ...names);
     await mkdir(folder, { recursive: true });
+    return folder;
+  }
+
+  /** Like make, but on a file system of its own in memory when a size is given. */
+  async disk(sizeBytes: number | undefined, ...names: string[]): Promise<string> {
+    const folder = await this.make(...names);
+    if (sizeBytes === undefined) return folder;
+    await run(['mount', '-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'flotilla-rig', folder]);
     return folder;
   }
 

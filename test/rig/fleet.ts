@@ -1,0 +1,212 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Containerd } from './containerd.ts';
+import { ADMIN, HUB_NAME, agentConfig, hubConfig } from './fleet-config.ts';
+import { HUB_PORT, MIRROR_PORT, Program } from './flotilla.ts';
+import type { Config } from './flotilla.ts';
+import { makeImage } from './images.ts';
+import type { Image } from './images.ts';
+import { Network } from './network.ts';
+import type { Family, Machine } from './network.ts';
+import { Scratch } from './scratch.ts';
+import * as skopeo from './skopeo.ts';
+import { Worker } from './worker.ts';
+
+const TOKEN_EXPIRES_MS = 3_600_000;
+const SANDBOX_IMAGE = `${HUB_NAME}/rig/pause:1`;
+
+export type FleetOptions = {
+  nodes: number;
+  family?: Family;
+  /** Without it there is only the hub and the agents. */
+  containerd?: boolean;
+  /** Agents reach the hub through a faulting proxy on this port; without it directly. */
+  hubPortForAgents?: number;
+  /** The hub's data lies on a file system of this size in memory, to be filled up. */
+  hubDiskBytes?: number;
+  /** Likewise for each agent. */
+  agentDiskBytes?: number;
+  /** Added to the configuration of every agent, section by section. */
+  agentChanges?: Record<string, Config>;
+};
+
+export type FleetNode = {
+  machine: Machine;
+  worker: Worker;
+  agent: Program;
+  containerd: Containerd;
+};
+
+/** A hub and N nodes on one machine, each with its own network, agent and containerd. */
+export class Fleet implements AsyncDisposable {
+  readonly scratch: Scratch;
+  readonly hub: Program;
+  readonly nodes: readonly FleetNode[];
+  readonly #stops: (() => Promise<unknown>)[];
+
+  private constructor(
+    scratch: Scratch,
+    hub: Program,
+    nodes: readonly FleetNode[],
+    stops: (() => Promise<unknown>)[],
+  ) {
+    this.scratch = scratch;
+    this.hub = hub;
+    this.nodes = nodes;
+    this.#stops = stops;
+  }
+
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const scratch = Scratch.open();
+    const stops: (() => Promise<unknown>)[] = [];
+    try {
+      const network = await Network.create(scratch, options);
+      const hub = await startHub(scratch, network.hub, options, stops);
+      const token = await createJoinToken(hub);
+      const nodes = await Promise.all(
+        network.nodes.map((machine) => startNode(scratch, machine, hub, token, options, stops)),
+      );
+      const fleet = new Fleet(scratch, hub, nodes, stops);
+      if (options.containerd !== false) {
+        await fleet.push(await makeImage(scratch, 'pause', []), 'rig/pause:1');
+      }
+      return fleet;
+    } catch (err) {
+      await closeAll(stops, scratch);
+      throw err;
+    }
+  }
+
+  /** The node of a number, counted from 1 like their names. */
+  node(number: number): FleetNode {
+    const node = this.nodes[number - 1];
+    if (!node) throw new Error(`there is no node n${number}`);
+    return node;
+  }
+
+  /** Pushes an image to the hub with skopeo; returns the name containerd pulls it by. */
+  async push(image: Image, name: string): Promise<string> {
+    // skopeo cannot read an address literal of IPv6; localhost is either family.
+    await skopeo.push(this.hub.machine, image, `localhost:${HUB_PORT}/${name}`, ADMIN);
+    return `${HUB_NAME}/${name}`;
+  }
+
+  /** Makes an image with layers of these sizes and pushes it. */
+  async publish(name: string, layerBytes: readonly number[]): Promise<Published> {
+    const image = await makeImage(this.scratch, name, layerBytes);
+    const reference = await this.push(image, `test/${name}:v1`);
+    const byDigest = `${HUB_NAME}/test/${name}@${image.manifestDigest}`;
+    return { ...image, reference, byDigest, repository: `test/${name}` };
+  }
+
+  /** Undoes what a test did to the fleet: links, faults, programs that stand or are gone. */
+  async restore(): Promise<void> {
+    await this.hub.worker.setFault({ action: 'none', afterBytes: 0, times: 0 });
+    for (const { machine } of [this.hub, ...this.nodes]) {
+      await machine.link('up');
+      await machine.shape(undefined);
+    }
+    for (const program of [this.hub, ...this.nodes.map((node) => node.agent)]) {
+      await program.restore();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await closeAll(this.#stops, this.scratch);
+  }
+}
+
+export type Published = Image & { reference: string; byDigest: string; repository: string };
+
+/** What containerd is told on a node: its own agent first, then the hub itself. */
+export function hostsOf(machine: Machine, hub: Machine): { mirrors: string[]; server: string } {
+  return {
+    mirrors: [`http://${machine.loopbackHost}:${MIRROR_PORT}`],
+    server: `http://${hub.urlHost}:${HUB_PORT}`,
+  };
+}
+
+/** Throws unless every blob of the image lies in containerd's store with its own digest. */
+export async function assertBytes(containerd: Containerd, image: Image): Promise<void> {
+  const digests = [image.manifestDigest, image.config.digest, ...image.layers.map((l) => l.digest)];
+  for (const digest of digests) {
+    const found = await containerd.digestOfStored(digest);
+    if (found !== digest) {
+      throw new Error(`${containerd.machine.name} stored ${found} under the name ${digest}`);
+    }
+  }
+}
+
+async function startHub(
+  scratch: Scratch,
+  machine: Machine,
+  options: FleetOptions,
+  stops: (() => Promise<unknown>)[],
+): Promise<Program> {
+  const worker = await Worker.start(machine);
+  stops.push(() => worker.stop());
+  const folder = await scratch.make('hub');
+  const dataFolder = await scratch.disk(options.hubDiskBytes, 'hub', 'data');
+  const externalUrl = `http://${machine.urlHost}:${HUB_PORT}`;
+  const config = hubConfig({ dataFolder, externalUrl });
+  const hub = new Program({ kind: 'hub', machine, folder, worker, config });
+  stops.push(() => hub.stop());
+  await hub.start();
+  const listenPort = options.hubPortForAgents;
+  if (listenPort !== undefined) {
+    await worker.openProxy({ listenPort, host: machine.address, port: HUB_PORT });
+  }
+  return hub;
+}
+
+async function startNode(
+  scratch: Scratch,
+  machine: Machine,
+  hub: Program,
+  token: string,
+  options: FleetOptions,
+  stops: (() => Promise<unknown>)[],
+): Promise<FleetNode> {
+  const folder = await scratch.make(machine.name);
+  const dataFolder = await scratch.disk(options.agentDiskBytes, machine.name, 'data');
+  await writeFile(path.join(folder, 'join-token'), token);
+  const port = options.hubPortForAgents ?? HUB_PORT;
+  const hubUrl = `http://${hub.machine.urlHost}:${port}`;
+  const config = agentConfig({ node: machine.name, dataFolder, hubUrl });
+  for (const [section, changes] of Object.entries(options.agentChanges ?? {})) {
+    config[section] = { ...config[section], ...changes };
+  }
+  const worker = await Worker.start(machine);
+  stops.push(() => worker.stop());
+  const agent = new Program({ kind: 'agent', machine, folder, worker, config });
+  stops.push(() => agent.stop());
+  await agent.start();
+  const hosts = hostsOf(machine, hub.machine);
+  const sandboxImage = SANDBOX_IMAGE;
+  const containerd = new Containerd(machine, await scratch.make('containerd', machine.name));
+  if (options.containerd !== false) {
+    stops.push(() => containerd.stop());
+    await containerd.start({ sandboxImage, hosts });
+  }
+  return { machine, worker, agent, containerd };
+}
+
+async function createJoinToken(hub: Program): Promise<string> {
+  const { username, password } = ADMIN;
+  const basic = Buffer.from(`${username}:${password}`).toString('base64');
+  const url = `http://${hub.machine.loopbackHost}:${HUB_PORT}/api/v1/join-tokens`;
+  const answer = await hub.worker.http(url, {
+    method: 'POST',
+    headers: { authorization: `Basic ${basic}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ expiresInMs: TOKEN_EXPIRES_MS, uses: 100 }),
+  });
+  const match = /"token"\s*:\s*"([^"]+)"/.exec(answer.body.toString());
+  if (!match?.[1]) throw new Error(`no join token: ${answer.status} ${answer.body.toString()}`);
+  return match[1];
+}
+
+/** Stops in reverse order, each even when another failed, and removes what is on disk. */
+async function closeAll(stops: (() => Promise<unknown>)[], scratch: Scratch): Promise<void> {
+  for (const stop of stops.splice(0).reverse()) await stop().catch(() => {});
+  scratch.close();
+}

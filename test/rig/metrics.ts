@@ -1,0 +1,35 @@
+/** One line of a Prometheus exposition. */
+type Sample = { name: string; labels: ReadonlyMap<string, string>; value: number };
+
+/** What a process counted at one moment. */
+export class MetricsSnapshot {
+  readonly #samples: readonly Sample[];
+
+  constructor(text: string) {
+    this.#samples = text
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map(parseLine);
+  }
+
+  /** Sum over all series of a metric that carry the labels; throws when the metric is unknown. */
+  sum(name: string, labels: Record<string, string> = {}): number {
+    const named = this.#samples.filter((sample) => sample.name === name);
+    if (named.length === 0) {
+      const known = [...new Set(this.#samples.map((sample) => sample.name))];
+      throw new Error(`no metric ${name}; there are: ${known.join(' ')}`);
+    }
+    const wanted = Object.entries(labels);
+    return named
+      .filter((sample) => wanted.every(([key, value]) => sample.labels.get(key) === value))
+      .reduce((total, sample) => total + sample.value, 0);
+  }
+}
+
+function parseLine(line: string): Sample {
+  const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/.exec(line);
+  if (!match) throw new Error(`not a metric line: ${line}`);
+  const pairs = [...(match[2] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)];
+  const labels = new Map(pairs.map((pair) => [pair[1] ?? '', pair[2] ?? '']));
+  return { name: match[1] ?? '', labels, value: Number(match[3]) };
+}

@@ -123,3 +123,9 @@ export const GRANT_FRESH_MS = 5 * 60_000;
 /** How long grants live on beyond their end while the hub cannot be asked. */
 export const GRANT_OUTAGE_GRACE_MS = 60 * 60_000;
 export const GRANT_TIMEOUT_MS = 2_000;
+/** Requests for one chunk when it is streamed past a full store. */
+export const DIRECT_ATTEMPTS_MAX = 4;
+/** Readers that are served past the store at the same time. */
+export const DIRECT_READERS_MAX = 32;
+/** After the disk was full, nothing is stored for this long. */
+export const NO_ROOM_MS = 30_000;

@@ -1,11 +1,11 @@
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 
 export type ByteSource = 'local' | 'peer' | 'hub' | 'upstream';
-export type ChunkRejection = 'peer_mismatch' | 'hub_mismatch' | 'wrong_length';
+export type ChunkRejection = 'peer_mismatch' | 'hub_mismatch' | 'blob_mismatch';
 export type FetchMetrics = ReturnType<typeof createFetchMetrics>;
 
 const SOURCES: readonly ByteSource[] = ['local', 'peer', 'hub', 'upstream'];
-const REJECTIONS: readonly ChunkRejection[] = ['peer_mismatch', 'hub_mismatch', 'wrong_length'];
+const REJECTIONS: readonly ChunkRejection[] = ['peer_mismatch', 'hub_mismatch', 'blob_mismatch'];
 const OUTCOMES = ['complete', 'failed', 'stalled'] as const;
 const SECONDS = [0.05, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600];
 const SIZE_BUCKETS: readonly [number, string][] = [
@@ -37,7 +37,8 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   for (const source of ['peer', 'hub', 'upstream']) verified.inc({ source }, 0);
   const rejected = metrics.counter(
     'chunks_rejected_total',
-    'Chunks thrown away, by reason (peer_mismatch, hub_mismatch, wrong_length).',
+    'Content thrown away, by reason (peer_mismatch, hub_mismatch, and blob_mismatch for a whole ' +
+      'blob).',
     ['reason'],
   );
   for (const reason of REJECTIONS) rejected.inc({ reason }, 0);

@@ -175,6 +175,9 @@ export type OpenRequest = {
   namespace: string;
   repository: Repository;
   digest: Digest;
-  /** Without one the hub or upstream itself must confirm the blob before a byte is answered. */
+  /**
+   * Shown to peers; without one no peer is asked. The caller has checked the right to the blob,
+   * whichever way.
+   */
   grant: GrantBundle | undefined;
 };

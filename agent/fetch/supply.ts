@@ -18,6 +18,8 @@ export interface Supply {
   /** Fills `into`; only for bytes that are available. */
   read(into: Buffer, position: number): Promise<void>;
   enter(position: number, nowMs: number): Cursor;
+  /** Keeps the bytes from eviction until disposed. */
+  hold(): Disposable;
 }
 
 export type ReadModules = { buffers: ReadBuffers; metrics: FetchMetrics };

@@ -216,7 +216,8 @@ export class FsContentStore implements ContentStore {
     const known = this.#blobs.get(input.digest)?.blob;
     if (known !== undefined) {
       if (known.size === input.size && known.hashes.equals(input.hashes)) {
-        if (!known.servable && input.statement.length > 0) await known.certify(input.statement);
+        const isNews = input.statement.length > 0 && !known.statement.equals(input.statement);
+        if (isNews) await known.certify(input.statement);
         return known;
       }
       await this.#drop(input.digest);

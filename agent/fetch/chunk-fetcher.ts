@@ -1,0 +1,114 @@
+import { chunkRange } from '../../proto/chunks/layout.ts';
+import type { ChunkLayout } from '../../proto/chunks/layout.ts';
+import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
+import { deadline } from '../../proto/std/abort.ts';
+import { CodedError, hasCode } from '../../proto/std/errors.ts';
+import type { ChunkMemory } from './chunk-memory.ts';
+import { HUB_CHUNK_TIMEOUT_MS } from './constants.ts';
+import type { FetchMetrics } from './metrics.ts';
+import type { ChunkFailure } from './planner-port.ts';
+import type { ChunkTransport, HubSource } from './ports.ts';
+
+/** What chunks are checked against. */
+export type ChunkProof = { digest: Digest; layout: ChunkLayout; hashes: Buffer };
+
+/** The bytes of a source do not match the signed root: proof that the source is wrong. */
+export class ChunkMismatch extends CodedError<{ code: 'CHUNK_MISMATCH'; index: number }> {}
+
+/** Whether the bytes are exactly the chunk. */
+export function isChunk(proof: ChunkProof, index: number, bytes: Buffer): boolean {
+  const { start, end } = chunkRange(proof.layout, index);
+  const expected = proof.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+  return bytes.length === end - start && chunkHash(bytes).equals(expected);
+}
+
+/** How the planner takes a failed request. */
+export function failureOf(err: unknown): ChunkFailure {
+  if (hasCode(err, 'CHUNK_MISMATCH')) return 'mismatch';
+  if (hasCode(err, 'NOT_FOUND')) return 'not-found';
+  return hasCode(err, 'BUSY', 'NO_GRANT', 'QUEUE_FULL') ? 'busy' : 'failed';
+}
+
+export type FetcherModules = {
+  transport: ChunkTransport;
+  source: HubSource | undefined;
+  memory: ChunkMemory;
+  metrics: FetchMetrics;
+};
+
+export type ChunkFrom = { kind: 'peer'; peerId: string } | { kind: 'source' };
+
+/** Gets one chunk at a time from a peer, the hub or an upstream, and proves it. */
+export class ChunkFetcher {
+  readonly #proof: ChunkProof;
+  readonly #repository: Repository;
+  readonly #modules: FetcherModules;
+
+  constructor(proof: ChunkProof, repository: Repository, modules: FetcherModules) {
+    this.#proof = proof;
+    this.#repository = repository;
+    this.#modules = modules;
+  }
+
+  /**
+   * Waits for memory, calls `started`, fetches, checks, and hands the bytes to `keep`; the memory
+   * is free again when that ends.
+   * @throws ChunkMismatch, what the source or `keep` throws, the reason of the signal
+   */
+  async fetch(
+    from: ChunkFrom,
+    index: number,
+    calls: { started: () => void; keep: (bytes: Buffer) => Promise<void> },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { memory, metrics } = this.#modules;
+    const { start, end } = chunkRange(this.#proof.layout, index);
+    const room = await memory.acquire(end - start, signal);
+    metrics.chunksInFlight.inc();
+    try {
+      calls.started();
+      const bytes = await this.#ask(from, index, { start, end }, signal);
+      this.#check(from, index, bytes);
+      await calls.keep(bytes);
+    } finally {
+      metrics.chunksInFlight.dec();
+      room[Symbol.dispose]();
+    }
+  }
+
+  async #ask(
+    from: ChunkFrom,
+    index: number,
+    range: { start: number; end: number },
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const { transport, source, metrics } = this.#modules;
+    const { digest } = this.#proof;
+    if (from.kind === 'peer') {
+      const length = range.end - range.start;
+      const request = { digest, index, length };
+      const bytes = await transport.fetchChunk(from.peerId, request, { signal });
+      metrics.bytes.inc({ source: 'peer' }, bytes.length);
+      return bytes;
+    }
+    if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
+    using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
+    return source.chunk(this.#repository, digest, range, { signal: limit.signal });
+  }
+
+  #check(from: ChunkFrom, index: number, bytes: Buffer): void {
+    const { metrics, source } = this.#modules;
+    const label = from.kind === 'peer' ? 'peer' : (source?.kind ?? 'hub');
+    if (isChunk(this.#proof, index, bytes)) {
+      metrics.verified.inc({ source: label });
+      return;
+    }
+    metrics.rejected.inc({ reason: from.kind === 'peer' ? 'peer_mismatch' : 'hub_mismatch' });
+    throw new ChunkMismatch(`chunk ${index} from the ${label} does not match the signed root`, {
+      code: 'CHUNK_MISMATCH',
+      index,
+    });
+  }
+}

@@ -1,0 +1,302 @@
+import { chunkIndexAt, chunkRange } from '../../proto/chunks/layout.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import type { StoredBlob } from '../store/port.ts';
+import type { Announced, Announcer } from './announcer.ts';
+import { sampleMembers } from './ask-peers.ts';
+import { ChunkFetcher, failureOf } from './chunk-fetcher.ts';
+import type { ChunkFrom } from './chunk-fetcher.ts';
+import type { ChunkMemory } from './chunk-memory.ts';
+import { DOWNLOAD_GIVE_UP_MS, TICK_MS } from './constants.ts';
+import { Cursors } from './cursors.ts';
+import type { Cursor } from './cursors.ts';
+import { fetchClosed, fetchError } from './errors.ts';
+import type { GrantBook } from './grants.ts';
+import { sizeBucket } from './metrics.ts';
+import type { FetchMetrics } from './metrics.ts';
+import { PeerSet } from './peer-set.ts';
+import { SwarmPlanner } from './planner.ts';
+import type { Planner, PlannerCommand, PlannerEvent } from './planner-port.ts';
+import type { AnnounceItem, AnnounceResult, HubSource, OpenRequest, Swarm } from './ports.ts';
+import type { Supply } from './supply.ts';
+import { Waiters } from './waiters.ts';
+
+export type DownloadModules = {
+  swarm: Swarm;
+  source: HubSource | undefined;
+  announcer: Announcer;
+  memory: ChunkMemory;
+  grants: Pick<GrantBook, 'ensure'>;
+  metrics: FetchMetrics;
+  logger: Logger;
+  random?: () => number;
+};
+
+type Outcome = 'complete' | 'failed' | 'stalled';
+
+/** Codes of the store after which it is no use to go on writing. */
+const STORE_CODES = ['DISK_FULL', 'STORE_FULL', 'EVICTED', 'CLOSED', 'IO'];
+
+/**
+ * Fetches one chunked blob into the store: the planner decides, this carries out. It goes on when
+ * the readers have left, until the blob is complete or nothing moves for DOWNLOAD_GIVE_UP_MS.
+ */
+export class Download implements Supply, Announced {
+  readonly digest: Digest;
+  readonly size: number;
+  /** Resolves when the download is over, whatever the outcome. */
+  readonly ended: Promise<void>;
+  readonly #request: OpenRequest;
+  readonly #blob: StoredBlob;
+  readonly #modules: DownloadModules;
+  readonly #planner: Planner;
+  readonly #peers: PeerSet;
+  readonly #fetcher: ChunkFetcher;
+  readonly #cursors = new Cursors();
+  readonly #waiters = new Waiters();
+  readonly #requests = new Map<number, AbortController>();
+  /** Chunks being written, and for which request. */
+  readonly #landing = new Map<number, number>();
+  readonly #ending = Promise.withResolvers<void>();
+  readonly #holds = new DisposableStack();
+  readonly #startMs = performance.now();
+  #progressMs = performance.now();
+  #leasesWanted = 0;
+  /** The tracker has leases to give, so a wish for more need not wait for the next round. */
+  #leasesFlow = true;
+  #failure: Error | undefined;
+  #over = false;
+
+  constructor(request: OpenRequest, blob: StoredBlob, modules: DownloadModules) {
+    this.digest = request.digest;
+    this.size = blob.size;
+    this.ended = this.#ending.promise;
+    this.#request = request;
+    this.#blob = blob;
+    this.#modules = modules;
+    this.#planner = new SwarmPlanner({
+      chunkCount: blob.layout.chunkCount,
+      have: blob.have,
+      held: blob.pending,
+      hub: modules.source !== undefined,
+      startMs: this.#startMs,
+      random: modules.random ?? Math.random,
+    });
+    const { digest, size, layout } = blob;
+    this.#peers = new PeerSet(
+      { digest, size, chunkCount: layout.chunkCount },
+      {
+        swarm: modules.swarm,
+        grant: (o) => modules.grants.ensure(request.namespace, request.repository, digest, o),
+        onEvent: (event) => this.#dispatch(event),
+        logger: modules.logger,
+      },
+    );
+    this.#fetcher = new ChunkFetcher(blob, request.repository, {
+      transport: modules.swarm.transport,
+      source: modules.source,
+      memory: modules.memory,
+      metrics: modules.metrics,
+    });
+  }
+
+  start(): void {
+    this.#modules.metrics.inFlight.inc();
+    this.#holds.use(this.#blob.retain());
+    this.#holds.use(this.#blob.onChange((index) => this.#chunkChanged(index)));
+    const timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#holds.defer(() => clearInterval(timer));
+    this.#holds.use(this.#modules.announcer.track(this));
+    if (this.#blob.complete) this.#end('complete');
+  }
+
+  /** Stops because the agent stops. What is verified stays in the store. */
+  close(): void {
+    this.#fail(fetchClosed());
+  }
+
+  /** Why it ended without the whole blob; undefined while it runs and after success. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  item(): AnnounceItem {
+    const { namespace, repository } = this.#request;
+    const { digest, size, complete, have } = this.#blob;
+    const hubChunksWanted = this.#over ? 0 : this.#leasesWanted;
+    return { namespace, repository, digest, size, complete, have, hubChunksWanted };
+  }
+
+  answered(result: AnnounceResult): void {
+    if (this.#over) return;
+    this.#peers.add(result.peers);
+    const peersKnown = result.peers.length;
+    this.#leasesFlow = result.hubChunks.length > 0;
+    this.#dispatch({ type: 'hubLease', indices: result.hubChunks, peersKnown });
+  }
+
+  unanswered(): void {
+    if (this.#over) return;
+    this.#peers.add(sampleMembers(this.#modules.swarm));
+    this.#dispatch({ type: 'hubDown' });
+  }
+
+  available(position: number): number {
+    const index = chunkIndexAt(this.#blob.layout, position);
+    if (!this.#blob.have.has(index)) return 0;
+    return chunkRange(this.#blob.layout, index).end - position;
+  }
+
+  changed(signal: AbortSignal): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return this.#waiters.next(signal);
+  }
+
+  read(into: Buffer, position: number): Promise<void> {
+    return this.#blob.read(into, position);
+  }
+
+  enter(position: number, nowMs: number): Cursor {
+    return this.#cursors.enter(position, nowMs);
+  }
+
+  hold(): Disposable {
+    return this.#blob.retain();
+  }
+
+  /** What its chunks are checked against. */
+  get proof(): { digest: Digest; size: number; hashes: Buffer } {
+    return this.#blob;
+  }
+
+  #dispatch(event: PlannerEvent): void {
+    if (this.#over) return;
+    const commands = this.#planner.handle(event, performance.now());
+    for (const command of commands) this.#obey(command);
+  }
+
+  #obey(command: PlannerCommand): void {
+    switch (command.type) {
+      case 'askHubLease': {
+        const wantedMore = command.wanted > this.#leasesWanted;
+        this.#leasesWanted = command.wanted;
+        if (wantedMore && this.#leasesFlow) this.#modules.announcer.nudge();
+        break;
+      }
+      case 'cancel':
+        this.#requests.get(command.ticket)?.abort(new Error('no longer needed'));
+        break;
+      case 'fetchFromHub':
+        void this.#fetch(command.ticket, command.index, { kind: 'source' });
+        break;
+      case 'fetchFromPeer':
+        void this.#fetch(command.ticket, command.index, { kind: 'peer', peerId: command.peerId });
+        break;
+    }
+  }
+
+  async #fetch(ticket: number, index: number, from: ChunkFrom): Promise<void> {
+    const controller = new AbortController();
+    this.#requests.set(ticket, controller);
+    const { signal } = controller;
+    const started = (): void => this.#dispatch({ type: 'started', ticket });
+    const keep = async (bytes: Buffer): Promise<void> => {
+      if (this.#over || this.#blob.have.has(index)) return;
+      this.#landing.set(index, ticket);
+      try {
+        await this.#blob.write(index, bytes);
+      } finally {
+        this.#landing.delete(index);
+      }
+    };
+    try {
+      await this.#fetcher.fetch(from, index, { started, keep }, signal);
+      // Normally told by the store already; a chunk that was there before is told here.
+      this.#dispatch({ type: 'chunkDone', index, ticket });
+    } catch (err) {
+      if (!signal.aborted) this.#failed(ticket, index, from, err);
+    } finally {
+      this.#requests.delete(ticket);
+    }
+  }
+
+  #failed(ticket: number, index: number, from: ChunkFrom, err: unknown): void {
+    if (this.#over) return;
+    if (err instanceof Error && err.name === 'StoreError' && isStoreFailure(err)) {
+      this.#fail(err);
+      return;
+    }
+    const { logger, swarm } = this.#modules;
+    const reason = failureOf(err);
+    if (from.kind === 'peer') {
+      const node = this.#peers.nodeOf(from.peerId);
+      if (reason === 'mismatch') {
+        const fields = { digest: this.digest, chunk: index, node };
+        logger.warn(fields, 'peer sent a chunk that does not match the signed root; banning it');
+        swarm.ban(from.peerId, 'chunk-mismatch', fields);
+        this.#peers.drop(from.peerId);
+      } else {
+        const fields = { digest: this.digest, chunk: index, node, reason: messageOf(err) };
+        logger.debug(fields, 'chunk not received from a peer');
+        if (reason !== 'failed') this.#peers.refresh(from.peerId);
+      }
+    } else {
+      const level = reason === 'mismatch' ? 'warn' : 'debug';
+      const fields = { digest: this.digest, chunk: index, reason: messageOf(err) };
+      logger[level](fields, 'chunk not received from the hub, trying again');
+    }
+    this.#dispatch({ type: 'chunkFailed', ticket, reason });
+  }
+
+  #chunkChanged(index: number): void {
+    if (this.#blob.have.has(index)) {
+      this.#progressMs = performance.now();
+      this.#dispatch({ type: 'chunkDone', index, ticket: this.#landing.get(index) });
+    } else this.#dispatch({ type: 'released', index });
+    this.#waiters.wakeAll();
+    if (this.#blob.complete) this.#end('complete');
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    if (now - this.#progressMs > DOWNLOAD_GIVE_UP_MS) {
+      const text = `nothing of ${this.digest} arrived for ${DOWNLOAD_GIVE_UP_MS} ms`;
+      this.#fail(fetchError('UNAVAILABLE', text, this.digest), 'stalled');
+      return;
+    }
+    const readers = this.#cursors.states(this.#blob.layout.chunkBytes, now);
+    this.#dispatch({ type: 'readers', readers });
+    this.#dispatch({ type: 'tick' });
+  }
+
+  #fail(failure: Error, outcome: Outcome = 'failed'): void {
+    if (this.#over) return;
+    this.#failure = failure;
+    const fields = { digest: this.digest, missing: this.#planner.missing };
+    this.#modules.logger.warn({ ...fields, reason: messageOf(failure) }, 'download ended early');
+    this.#end(outcome);
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#over) return;
+    this.#over = true;
+    for (const controller of this.#requests.values()) controller.abort(fetchClosed());
+    this.#peers.close();
+    this.#holds.dispose();
+    const { metrics, logger } = this.#modules;
+    const seconds = (performance.now() - this.#startMs) / 1000;
+    metrics.inFlight.dec();
+    metrics.downloads.inc({ outcome });
+    if (outcome === 'complete') {
+      metrics.downloadSeconds.observe({ size_bucket: sizeBucket(this.size) }, seconds);
+      logger.info({ digest: this.digest, size: this.size, seconds }, 'download complete');
+    }
+    this.#waiters.wakeAll();
+    this.#ending.resolve();
+  }
+}
+
+function isStoreFailure(err: Error): boolean {
+  return 'code' in err && STORE_CODES.includes(String(err.code));
+}

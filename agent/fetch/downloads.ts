@@ -1,0 +1,309 @@
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { Semaphore } from '../../proto/std/semaphore.ts';
+import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
+import type { ContentStore, StoredBlob } from '../store/port.ts';
+import { Announcer } from './announcer.ts';
+import { ChunkMemory } from './chunk-memory.ts';
+import { DIRECT_READERS_MAX, DOWNLOADS_MAX, NO_ROOM_MS, OPEN_TIMEOUT_MS } from './constants.ts';
+import { Download } from './download.ts';
+import type { DownloadModules } from './download.ts';
+import { fetchClosed, fetchError } from './errors.ts';
+import { factsFromPeers, factsFromSource } from './facts.ts';
+import type { BlobFacts } from './facts.ts';
+import { firstOf } from './first-of.ts';
+import type { GrantBook } from './grants.ts';
+import { bufferHandle, directHandle, supplyHandle, unstatedHandle } from './handles.ts';
+import type { FetchMetrics } from './metrics.ts';
+import { Passthrough } from './passthrough.ts';
+import type {
+  BlobHandle,
+  CallOptions,
+  FleetClient,
+  HubSource,
+  OpenRequest,
+  Swarm,
+} from './ports.ts';
+import { ReadBuffers } from './read-buffers.ts';
+import { SmallBlobs } from './small.ts';
+import { StoredSupply } from './stored-supply.ts';
+import type { ReadModules } from './supply.ts';
+import { verifyStatement } from '../../proto/chunks/statement.ts';
+
+export type DownloadsOptions = {
+  /** Bound on the bytes of chunks between network and disk. Default CHUNK_MEMORY_BYTES. */
+  chunkMemoryBytes?: number;
+  random?: () => number;
+};
+
+export type DownloadsModules = {
+  store: ContentStore;
+  swarm: Swarm;
+  fleet: FleetClient;
+  grants: Pick<GrantBook, 'ensure'>;
+  /** Source of the namespace `hub`; undefined for an agent without a hub. */
+  hub: HubSource | undefined;
+  /** Source of any other namespace, if one is configured. */
+  upstream: (namespace: string) => HubSource | undefined;
+  metrics: FetchMetrics;
+  logger: Logger;
+};
+
+type Running = Download | Passthrough;
+type Opened = (reading: Reading) => BlobHandle;
+type Reading = ReadModules & { logger: Logger };
+
+/** All blobs of the agent: one download per digest, however many readers. */
+export class Downloads {
+  readonly #modules: DownloadsModules;
+  readonly #options: DownloadsOptions;
+  readonly #announcer: Announcer;
+  readonly #memory: ChunkMemory;
+  readonly #small: SmallBlobs;
+  readonly #reading: Reading;
+  readonly #direct = new Semaphore({ permits: DIRECT_READERS_MAX, queueMax: 0 });
+  readonly #opening = new Map<Digest, Promise<Opened>>();
+  readonly #running = new Map<Digest, Running>();
+  #noRoomUntilMs = 0;
+  #closed = false;
+
+  constructor(options: DownloadsOptions, modules: DownloadsModules) {
+    const { store, swarm, fleet, metrics, logger } = modules;
+    this.#modules = modules;
+    this.#options = options;
+    const bytes = options.chunkMemoryBytes;
+    this.#memory = new ChunkMemory(bytes === undefined ? {} : { bytes });
+    this.#announcer = new Announcer({ fleet, stored: () => store.list(), logger });
+    const sourceOf = (namespace: string): HubSource | undefined => this.#sourceOf(namespace);
+    const online = (): boolean => fleet.online;
+    this.#small = new SmallBlobs({ store, swarm, sourceOf, online, metrics, logger });
+    const buffers = new ReadBuffers((lent) => metrics.readers.set(lent));
+    this.#reading = { buffers, metrics, logger };
+  }
+
+  /** Begins to tell the tracker what this node holds. */
+  start(): void {
+    this.#announcer.start();
+  }
+
+  /** Blobs being fetched now. */
+  get active(): number {
+    return this.#running.size;
+  }
+
+  /**
+   * A whole manifest, checked; undefined when the hub or upstream says it is not there. The caller
+   * has checked the right to it.
+   * @throws FetchError UNAVAILABLE, BUSY
+   */
+  manifest(request: OpenRequest, o: CallOptions): Promise<Buffer | undefined> {
+    this.#checkOpen();
+    return this.#small.get(request, 'manifest', o);
+  }
+
+  /**
+   * Opens a blob for reading, beginning its download if need be. The caller has checked the right
+   * to it; the grant serves to ask peers. An answer comes within OPEN_TIMEOUT_MS.
+   * @throws FetchError NOT_FOUND, UNAVAILABLE, BUSY, CLOSED; the reason of the signal
+   */
+  async open(request: OpenRequest, o: CallOptions): Promise<BlobHandle> {
+    this.#checkOpen();
+    o.signal?.throwIfAborted();
+    const { digest } = request;
+    const running = this.#running.get(digest);
+    if (running !== undefined) return this.#handleOf(request, running)(this.#reading);
+    const opening = this.#opening.get(digest) ?? this.#beginOpening(request);
+    using limit = deadline(OPEN_TIMEOUT_MS, o.signal);
+    try {
+      const opened = await abortable(opening, limit.signal);
+      return opened(this.#reading);
+    } catch (err) {
+      o.signal?.throwIfAborted();
+      if (!hasCode(err, 'TIMEOUT')) throw err;
+      throw fetchError('UNAVAILABLE', `nobody told about ${digest} in time`, digest, err);
+    }
+  }
+
+  /** Stops all downloads and announcements. Readers end with CLOSED. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const running = [...this.#running.values()];
+    for (const download of running) download.close();
+    await Promise.all([this.#announcer.close(), ...running.map((download) => download.ended)]);
+  }
+
+  #beginOpening(request: OpenRequest): Promise<Opened> {
+    const { digest } = request;
+    const opening = this.#locate(request).finally(() => this.#opening.delete(digest));
+    this.#opening.set(digest, opening);
+    // A caller that gave up must not turn a late failure into an unhandled one.
+    opening.catch(() => {});
+    return opening;
+  }
+
+  async #locate(request: OpenRequest): Promise<Opened> {
+    const { store, metrics } = this.#modules;
+    const { digest } = request;
+    const stored = this.#believed(store.find(digest));
+    if (stored?.complete === true) {
+      return (reading) => supplyHandle(new StoredSupply(stored, metrics), reading);
+    }
+    if (stored?.servable === true) return this.#download(request, stored);
+    const small = await store.getSmall(digest);
+    if (small !== undefined) {
+      metrics.bytes.inc({ source: 'local' }, small.length);
+      return () => bufferHandle(small);
+    }
+    const facts = await this.#facts(request);
+    if (facts.kind === 'small') return this.#openSmall(request);
+    if (facts.kind === 'unstated') return this.#openUnstated(request, facts.size);
+    return this.#openChunked(request, facts);
+  }
+
+  /** Leaves out what was stored under a key that is revoked by now. */
+  #believed(stored: StoredBlob | undefined): StoredBlob | undefined {
+    if (stored?.servable !== true) return stored;
+    try {
+      verifyStatement(stored.statement, this.#modules.fleet.trust);
+      return stored;
+    } catch (err) {
+      const fields = { digest: stored.digest, reason: messageOf(err) };
+      this.#modules.logger.warn(fields, 'stored statement is not believed any more');
+      return undefined;
+    }
+  }
+
+  async #facts(request: OpenRequest): Promise<BlobFacts> {
+    const { swarm, fleet } = this.#modules;
+    const { digest } = request;
+    const source = this.#sourceOf(request.namespace);
+    const modules = { swarm, trust: fleet.trust };
+    using limit = deadline(OPEN_TIMEOUT_MS);
+    const ways = {
+      main:
+        source === undefined
+          ? undefined
+          : (o: CallOptions) => factsFromSource(request, source, modules, o),
+      other: (o: CallOptions) => factsFromPeers(request, modules, o),
+      hedge: source?.kind === 'upstream' || fleet.online,
+    };
+    let facts: BlobFacts | 'absent' | undefined;
+    let cause: unknown;
+    try {
+      facts = await firstOf<BlobFacts | 'absent'>(ways, { signal: limit.signal });
+    } catch (err) {
+      cause = err;
+    }
+    if (facts === 'absent') throw fetchError('NOT_FOUND', `${digest} is not there`, digest);
+    if (facts !== undefined) return facts;
+    throw fetchError('UNAVAILABLE', `nobody could tell about ${digest}`, digest, cause);
+  }
+
+  async #openSmall(request: OpenRequest): Promise<Opened> {
+    const bytes = await this.#small.get(request, 'blob', {});
+    if (bytes !== undefined) return () => bufferHandle(bytes);
+    throw fetchError('NOT_FOUND', `${request.digest} is not there`, request.digest);
+  }
+
+  async #openChunked(
+    request: OpenRequest,
+    facts: Extract<BlobFacts, { kind: 'chunked' }>,
+  ): Promise<Opened> {
+    const { size, statement, hashes } = facts;
+    const { digest, namespace, repository } = request;
+    if (!this.#hasRoom()) return this.#directly(request, { digest, size, hashes });
+    try {
+      const origin = { namespace, repository };
+      const input = { digest, size, statement, hashes, origin };
+      return this.#download(request, await this.#modules.store.create(input));
+    } catch (err) {
+      this.#noteNoRoom(err);
+      return this.#directly(request, { digest, size, hashes });
+    }
+  }
+
+  async #openUnstated(request: OpenRequest, size: number): Promise<Opened> {
+    const { digest, namespace, repository } = request;
+    const source = this.#sourceOf(namespace);
+    if (source === undefined) throw fetchError('UNAVAILABLE', `no source for ${digest}`, digest);
+    const { metrics, logger, store } = this.#modules;
+    if (this.#hasRoom() && this.#running.size < DOWNLOADS_MAX) {
+      try {
+        const spool = await store.spool({ digest, size, origin: { namespace, repository } });
+        const passing = new Passthrough(request, size, { source, spool, metrics, logger });
+        return this.#run(request, passing);
+      } catch (err) {
+        this.#noteNoRoom(err);
+      }
+    }
+    return () => unstatedHandle({ request, size, source }, this.#direct);
+  }
+
+  #download(request: OpenRequest, blob: StoredBlob): Opened {
+    if (this.#running.size >= DOWNLOADS_MAX) {
+      throw fetchError('BUSY', `more than ${DOWNLOADS_MAX} blobs are being fetched`);
+    }
+    const { swarm, grants, metrics, logger } = this.#modules;
+    const { random } = this.#options;
+    const modules: DownloadModules = {
+      swarm,
+      grants,
+      metrics,
+      logger,
+      source: this.#sourceOf(request.namespace),
+      announcer: this.#announcer,
+      memory: this.#memory,
+      ...(random === undefined ? {} : { random }),
+    };
+    return this.#run(request, new Download(request, blob, modules));
+  }
+
+  #run(request: OpenRequest, download: Running): Opened {
+    this.#checkOpen();
+    const { digest } = request;
+    this.#running.set(digest, download);
+    download.start();
+    void this.#forgetAfter(digest, download);
+    return this.#handleOf(request, download);
+  }
+
+  async #forgetAfter(digest: Digest, download: Running): Promise<void> {
+    await download.ended;
+    if (this.#running.get(digest) === download) this.#running.delete(digest);
+    this.#noteNoRoom(download.failure);
+  }
+
+  #handleOf(request: OpenRequest, download: Running): Opened {
+    if (download instanceof Passthrough) return (reading) => supplyHandle(download, reading);
+    const proof = download.proof;
+    return (reading) => supplyHandle(download, reading, this.#directly(request, proof)(reading));
+  }
+
+  #directly(request: OpenRequest, proof: { digest: Digest; size: number; hashes: Buffer }): Opened {
+    const { swarm, metrics, logger } = this.#modules;
+    const source = this.#sourceOf(request.namespace);
+    const modules = { transport: swarm.transport, source, memory: this.#memory, metrics, logger };
+    return () => directHandle(request, proof, modules, this.#direct);
+  }
+
+  #sourceOf(namespace: string): HubSource | undefined {
+    return namespace === HUB_NAMESPACE ? this.#modules.hub : this.#modules.upstream(namespace);
+  }
+
+  #hasRoom(): boolean {
+    return performance.now() >= this.#noRoomUntilMs;
+  }
+
+  /** With a full disk every download would end in the same place, so none begins for a while. */
+  #noteNoRoom(err: unknown): void {
+    if (!hasCode(err, 'DISK_FULL', 'STORE_FULL', 'IO')) return;
+    if (!hasCode(err, 'STORE_FULL')) this.#noRoomUntilMs = performance.now() + NO_ROOM_MS;
+    this.#modules.logger.warn({ reason: messageOf(err) }, 'content is passed on without storing');
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw fetchClosed();
+  }
+}

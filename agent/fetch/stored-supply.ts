@@ -1,0 +1,41 @@
+import type { StoredBlob } from '../store/port.ts';
+import { Cursor } from './cursors.ts';
+import { fetchError } from './errors.ts';
+import type { FetchMetrics } from './metrics.ts';
+import type { Supply } from './supply.ts';
+
+/** A blob that is in the store as a whole. */
+export class StoredSupply implements Supply {
+  readonly digest: string;
+  readonly size: number;
+  readonly #blob: StoredBlob;
+  readonly #metrics: FetchMetrics;
+
+  constructor(blob: StoredBlob, metrics: FetchMetrics) {
+    this.digest = blob.digest;
+    this.size = blob.size;
+    this.#blob = blob;
+    this.#metrics = metrics;
+  }
+
+  available(position: number): number {
+    return this.size - position;
+  }
+
+  changed(): Promise<void> {
+    return Promise.reject(fetchError('BROKEN', 'the stored blob has shrunk', this.digest));
+  }
+
+  async read(into: Buffer, position: number): Promise<void> {
+    await this.#blob.read(into, position);
+    this.#metrics.bytes.inc({ source: 'local' }, into.length);
+  }
+
+  enter(position: number, nowMs: number): Cursor {
+    return new Cursor(position, nowMs, () => {});
+  }
+
+  hold(): Disposable {
+    return this.#blob.retain();
+  }
+}

@@ -33,3 +33,5 @@ export const REVOKED_SERIALS_MAX = 65_536;
 export const ADDRESSES_MAX = 8;
 /** The persisted state with its last list of members. */
 export const STATE_FILE_MAX_BYTES = 32 * 1024 * 1024;
+/** Attempts of a call that others of this node overtook on the way. */
+export const OVERTAKEN_RETRIES_MAX = 4;

@@ -268,6 +268,18 @@ test('an answer that is not what the schema says is a fault of the hub', async (
   await assert.rejects(fleet.announce([], signal()), rejectsWith('HUB_ANSWER_INVALID'));
 });
 
+test('a call that the hub takes for a replay is made again', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  let replays = 2;
+  hub.handlers[FLEET_PATHS.announce] = () =>
+    replays-- > 0
+      ? { status: 409, body: { error: { code: 'REPLAYED', message: 'time is not later' } } }
+      : { body: { intervalMs: 1_000, downloads: [] } };
+  assert.deepEqual(await fleet.announce([], signal()), []);
+});
+
 test('plain http is for loopback, unless the operator says otherwise', async () => {
   await using bench = new Bench();
   await using hub = new TestHub();

@@ -14,6 +14,7 @@ import {
   HUB_CONNECT_TIMEOUT_MS,
   HUB_HEADERS_TIMEOUT_MS,
   HUB_RESPONSE_MAX_BYTES,
+  OVERTAKEN_RETRIES_MAX,
 } from './constants.ts';
 import { FleetError } from './errors.ts';
 import type { NodeIdentity } from './identity.ts';
@@ -83,7 +84,7 @@ export class HubApi {
     const stop = callSeconds.startTimer({ call: call.name });
     try {
       using limit = deadline(HUB_CALL_TIMEOUT_MS, options.signal);
-      const answer = await this.#exchange(call, limit.signal);
+      const answer = await this.#inOrder(call, limit.signal);
       stop();
       calls.inc({ call: call.name, outcome: 'ok' });
       this.#online = true;
@@ -103,6 +104,21 @@ export class HubApi {
   /** Ends calls under way and closes the connections. */
   async close(): Promise<void> {
     await this.#pool.destroy();
+  }
+
+  // Calls on several connections may overtake each other, and the hub refuses the later one as a
+  // replay without having done anything; with a new time it is a new call.
+  async #inOrder<S extends TSchema>(call: Call<S>, signal: AbortSignal): Promise<Static<S>> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- attempts follow each other
+        return await this.#exchange(call, signal);
+      } catch (err) {
+        const data = err instanceof FleetError ? err.data : undefined;
+        const overtaken = data?.code === 'HUB_STATUS' && data.hubCode === 'REPLAYED';
+        if (!overtaken || attempt === OVERTAKEN_RETRIES_MAX) throw err;
+      }
+    }
   }
 
   async #exchange<S extends TSchema>(call: Call<S>, signal: AbortSignal): Promise<Static<S>> {

@@ -7,6 +7,7 @@ import type { BanBook } from './bans.ts';
 import {
   ADMISSION_TIMEOUT_MS,
   CONNECTIONS_PER_PEER_MAX,
+  LINK_IDLE_MS,
   UNADMITTED_CONNECTIONS_MAX,
 } from './constants.ts';
 import { PeerError } from './errors.ts';
@@ -159,6 +160,16 @@ export class Admission {
   cut(peerId: string, why: Error): void {
     for (const { connection, peerId: at } of this.#entries.values()) {
       if (at === peerId) abort(connection, why, this.#modules.logger);
+    }
+  }
+
+  /** Closes the admitted connections that carry no stream in either direction. */
+  closeUnused(): void {
+    for (const { connection, admitted } of this.#entries.values()) {
+      // A young connection may be about to get its first stream.
+      const young = Date.now() - connection.timeline.open < LINK_IDLE_MS;
+      if (admitted && !young && connection.streams.length === 0)
+        abort(connection, new Error('unused'), this.#modules.logger);
     }
   }
 

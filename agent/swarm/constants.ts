@@ -80,3 +80,7 @@ export const BANS_MAX = 4_096;
 export const CLIENT_REQUESTS_QUEUED_MAX = 256;
 /** A waiting `have` is answered this long after the first change. */
 export const HAVE_SETTLE_MS = 20;
+/** A link that asked nothing for this long is closed, and its connection when nothing uses it. */
+export const LINK_IDLE_MS = 5 * 60_000;
+/** Time between two searches for such links. */
+export const LINK_SWEEP_MS = 60_000;

@@ -63,7 +63,7 @@ test('a stranger that says nothing is cut', async () => {
   assert.match(await server.metrics.text(), /swarm_connections\{state="unadmitted"\} 0\n/);
 });
 
-test('a certificate of another fleet, of another peer or an expired one admits nobody', async () => {
+test('a certificate of another fleet or peer, or an expired one, admits nobody', async () => {
   await using fleet = new TestFleet();
   await using other = new TestFleet();
   const server = await fleet.node('server');
@@ -138,7 +138,7 @@ test('a member cannot hold more than a few connections', async () => {
   assert.ok(held <= CONNECTIONS_PER_PEER_MAX, `${held} connections of one peer`);
 });
 
-test('a muxer frame that claims 4 GiB ends the connection, before and after the hello', async () => {
+test('a muxer frame of 4 GiB ends the connection, before and after the hello', async () => {
   await using fleet = new TestFleet();
   const server = await fleet.node('server');
   const frame = Buffer.alloc(12);

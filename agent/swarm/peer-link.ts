@@ -18,6 +18,7 @@ export type LinkModules = {
   metrics: SwarmMetrics;
   onViolation: (err: Error) => void;
   bodyStallMs: number;
+  now: () => number;
 };
 
 type Failure = Exclude<SwarmResponse['status'], 'ok' | 'notFound'>;
@@ -37,6 +38,7 @@ export class Libp2pPeerLink implements PeerLink {
   readonly #control: ExchangeStream;
   readonly #bulk: BulkStreams;
   readonly #modules: LinkModules;
+  #lastAskedMs: number;
 
   private constructor(
     member: Membership,
@@ -50,6 +52,7 @@ export class Libp2pPeerLink implements PeerLink {
     this.#control = control;
     this.#bulk = new BulkStreams(connection, { onViolation: modules.onViolation });
     this.#modules = modules;
+    this.#lastAskedMs = modules.now();
   }
 
   /** Opens the control stream on an admitted connection. */
@@ -68,6 +71,11 @@ export class Libp2pPeerLink implements PeerLink {
 
   get closed(): boolean {
     return this.#control.closed || this.#connection.status !== 'open';
+  }
+
+  /** When the last question began. */
+  get lastAskedMs(): number {
+    return this.#lastAskedMs;
   }
 
   async openGrant(bundle: GrantBundle, o: CallOptions): Promise<boolean> {
@@ -163,6 +171,7 @@ export class Libp2pPeerLink implements PeerLink {
     how: { stream?: ExchangeStream; expect?: BodyExpectation } = {},
   ): Promise<Answer> {
     const { stream = this.#control, expect } = how;
+    this.#lastAskedMs = this.#modules.now();
     const stallMs = o.stallMs ?? REQUEST_TIMEOUT_MS;
     const count = (outcome: string): void => {
       this.#modules.metrics.asked.inc({ kind: ask.kind, outcome });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
+import { LINK_IDLE_MS } from './constants.ts';
 import { code, TestFleet } from './test-fleet.ts';
 
 const MIB = 1024 * 1024;
@@ -186,15 +187,38 @@ test('a revoked membership loses its connections', async () => {
 
 test('a member of no snapshot yet is admitted on its certificate and becomes known', async () => {
   await using fleet = new TestFleet();
-  const { server, client } = await fleet.pair();
+  const { server } = await fleet.pair();
   const late = await fleet.node('late');
   late.members.learn(fleet.certificate(server.membership));
   assert.equal(server.members.get(late.swarm.peerId), undefined);
   await late.swarm.link(server.membership, signal());
   assert.equal(server.members.get(late.swarm.peerId)?.membership.node, 'late');
-  // Peer exchange spreads the certificate further.
-  assert.equal(await client.swarm.exchangePeers(server.membership, signal()), 1);
-  assert.equal(client.members.get(late.swarm.peerId)?.membership.node, 'late');
+});
+
+test('while no hub answers, members are learned from one another', async () => {
+  await using fleet = new TestFleet();
+  const [server, other] = [await fleet.node('server'), await fleet.node('other')];
+  fleet.publish([server, other]);
+  const client = await fleet.node('client', { graceMs: 60_000 });
+  const { promise: learned, resolve } = Promise.withResolvers<void>();
+  client.members.learn(fleet.certificate(server.membership));
+  client.members.onChange(() => resolve());
+  await client.swarm.link(server.membership, signal());
+  await learned;
+  assert.equal(client.members.get(other.swarm.peerId)?.membership.node, 'other');
+});
+
+test('a link that nobody used is closed, and made again when asked for', async () => {
+  await using fleet = new TestFleet();
+  const { server, client } = await fleet.pair();
+  const link = await client.swarm.link(server.membership, signal());
+  client.swarm.closeIdle();
+  assert.equal(link.closed, false);
+  client.clock.nowMs += LINK_IDLE_MS;
+  client.swarm.closeIdle();
+  assert.equal(link.closed, true);
+  const again = await client.swarm.link(server.membership, signal());
+  assert.deepEqual(await again.peers(1, signal()), []);
 });
 
 test('nodes exchange over IPv6', async () => {

@@ -14,7 +14,13 @@ import type { BanReason, CallOptions, ChunkTransport, Swarm } from '../fetch/por
 import type { MemberDirectory } from '../fleet/member-book.ts';
 import { Admission } from './admission.ts';
 import { BanBook } from './bans.ts';
-import { BODY_STALL_TIMEOUT_MS, LINK_TIMEOUT_MS, PEER_EXCHANGE_MAX } from './constants.ts';
+import {
+  BODY_STALL_TIMEOUT_MS,
+  LINK_IDLE_MS,
+  LINK_SWEEP_MS,
+  LINK_TIMEOUT_MS,
+  PEER_EXCHANGE_MAX,
+} from './constants.ts';
 import type { ContentReader } from './content-reader.ts';
 import { PeerError } from './errors.ts';
 import type { GrantRelay } from './exchange-handlers.ts';
@@ -73,6 +79,7 @@ export class SwarmNode implements Swarm {
   readonly #metrics: SwarmMetrics;
   readonly #modules: SwarmNodeModules;
   readonly #bodyStallMs: number;
+  readonly #now: () => number;
   readonly #links = new Map<string, Libp2pPeerLink>();
   readonly #linking = new Map<string, Promise<Libp2pPeerLink>>();
   readonly #stopped = new AbortController();
@@ -93,6 +100,7 @@ export class SwarmNode implements Swarm {
     this.peerId = node.peerId.toString();
     this.#uploads = new UploadSlots({ uploads: options.uploads });
     const now = options.now ?? Date.now;
+    this.#now = now;
     this.#grants = new GrantTable({ now, graceMs: modules.graceMs }, modules);
     this.#metrics = modules.metrics(() => ({
       ...admission.counts,
@@ -117,7 +125,7 @@ export class SwarmNode implements Swarm {
     const listen = options.listen.map(parseListen);
     const node = await createLibp2pNode({ ...options, listen }, { gater, guard });
     const swarm = new SwarmNode({ node, admission, bans, options, modules });
-    await swarm.#start(options.now ?? Date.now);
+    await swarm.#start();
     return swarm;
   }
 
@@ -163,21 +171,14 @@ export class SwarmNode implements Swarm {
     return this.#bans.isBanned(peerId);
   }
 
-  /** Learns members from a peer, for the time when the hub does not answer. */
-  async exchangePeers(member: Membership, o: CallOptions): Promise<number> {
-    const link = await this.link(member, o);
-    const before = this.#modules.members.list().length;
-    for (const certificate of await link.peers(PEER_EXCHANGE_MAX, o)) {
-      try {
-        this.#modules.members.learn(certificate);
-      } catch (err) {
-        this.#modules.logger.debug(
-          { node: link.node, peerId: link.peerId, reason: messageOf(err) },
-          'membership from a peer refused',
-        );
-      }
+  /** Closes the links nobody used for LINK_IDLE_MS, and connections that carry nothing. */
+  closeIdle(): void {
+    for (const [peerId, link] of this.#links) {
+      if (!link.closed && this.#now() - link.lastAskedMs < LINK_IDLE_MS) continue;
+      link.close();
+      this.#links.delete(peerId);
     }
-    return this.#modules.members.list().length - before;
+    this.#admission.closeUnused();
   }
 
   /** Closes all connections and the listener. */
@@ -190,12 +191,12 @@ export class SwarmNode implements Swarm {
     await this.#node.stop();
   }
 
-  async #start(now: () => number): Promise<void> {
+  async #start(): Promise<void> {
     const node = this.#node;
     const { members } = this.#modules;
     const server: ServerModules = {
       ...this.#modules,
-      now,
+      now: this.#now,
       grants: this.#grants,
       admission: this.#admission,
       uploads: this.#uploads,
@@ -205,7 +206,11 @@ export class SwarmNode implements Swarm {
     node.addEventListener('connection:open', (event) => this.#admission.opened(event.detail));
     node.addEventListener('connection:close', (event) => this.#onClose(event.detail));
     const watch = members.onChange(() => this.#admission.sweep());
-    this.#stopped.signal.addEventListener('abort', () => watch[Symbol.dispose]());
+    const sweeper = setInterval(() => this.closeIdle(), LINK_SWEEP_MS);
+    this.#stopped.signal.addEventListener('abort', () => {
+      watch[Symbol.dispose]();
+      clearInterval(sweeper);
+    });
     await node.handle(HELLO_PROTOCOL, (stream, conn) => this.#hello.answer(stream, conn), {
       maxInboundStreams: 1,
       maxOutboundStreams: 1,
@@ -255,13 +260,19 @@ export class SwarmNode implements Swarm {
       const onViolation = (err: Error): void => {
         this.ban(peerId, 'protocol-violation', { reason: messageOf(err) });
       };
-      const modules = { metrics: this.#metrics, onViolation, bodyStallMs: this.#bodyStallMs };
+      const modules = {
+        metrics: this.#metrics,
+        onViolation,
+        bodyStallMs: this.#bodyStallMs,
+        now: this.#now,
+      };
       const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
       if (this.#bans.isBanned(peerId)) {
         link.close();
         throw new PeerError('The peer is banned.', { code: 'BANNED', peerId });
       }
       this.#links.set(peerId, link);
+      if (this.#modules.graceMs() > 0) void this.#askForPeers(link);
       return link;
     } catch (cause) {
       this.#stopped.signal.throwIfAborted();
@@ -270,6 +281,20 @@ export class SwarmNode implements Swarm {
         { code: 'UNREACHABLE', peerId },
         { cause },
       );
+    }
+  }
+
+  // While no hub answers, members are learned from one another.
+  async #askForPeers(link: Libp2pPeerLink): Promise<void> {
+    const fields = { node: link.node, peerId: link.peerId };
+    try {
+      const { signal } = this.#stopped;
+      for (const certificate of await link.peers(PEER_EXCHANGE_MAX, { signal })) {
+        this.#modules.members.learn(certificate);
+      }
+    } catch (err) {
+      const reason = messageOf(err);
+      this.#modules.logger.debug({ ...fields, reason }, 'peer exchange failed');
     }
   }
 

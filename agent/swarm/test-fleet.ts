@@ -127,6 +127,7 @@ export class TestFleet implements AsyncDisposable {
       enrolled?: boolean;
       clock?: { nowMs: number };
       bodyStallMs?: number;
+      graceMs?: number;
     } = {},
   ): Promise<TestNode> {
     const { host = '127.0.0.1', wrap = (content) => content, enrolled = true } = options;
@@ -152,7 +153,7 @@ export class TestFleet implements AsyncDisposable {
         members,
         trust,
         fleetId,
-        graceMs: () => 0,
+        graceMs: () => options.graceMs ?? 0,
         content: wrap(content),
         relay: options.relay ?? { publicGrant: () => undefined },
         metrics: (live) => createSwarmMetrics(metrics, live),

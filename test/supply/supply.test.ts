@@ -65,7 +65,13 @@ test('what is installed is what the lock file says', () => {
 test('every locked package has an integrity hash and no address of a registry', () => {
   const text = readFileSync(path.join(ROOT, 'package-lock.json'), 'utf8');
   assert.ok(!text.includes('"resolved"'), 'the lock file names where packages came from');
-  const bare = lockedPackages().filter(([, entry]) => entry.integrity === undefined);
+  // Tools for other platforms are named so that `npm ci` finds the lock file whole; the registry
+  // the lock was made with does not hold them, so their hashes are unknown.
+  const bare = lockedPackages().filter(
+    ([folder, entry]) =>
+      entry.integrity === undefined &&
+      !(entry.optional === true && entry.dev === true && !existsSync(path.join(ROOT, folder))),
+  );
   assert.deepEqual(
     bare.filter(([, entry]) => entry.inBundle !== true).map(([folder]) => folder),
     [],

@@ -169,18 +169,40 @@ test('members that do not verify or are revoked are not members', async () => {
   );
 });
 
-test('a membership is renewed when a third of its life is over', async () => {
+test('a membership is renewed when a third of its life is over, and not before', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const clock = { nowMs: Date.now() };
+  const options = { url: hub.url, joinToken: hub.joinToken(), pollMs: 5 };
+  const fleet = await bench.enrolled({ ...options, now: () => clock.nowMs });
+  const before = fleet.members.own?.membership.serial;
+  const renewals = (): number => hub.calls.filter((call) => call.path === FLEET_PATHS.renew).length;
+  clock.nowMs += 2 * DAY_MS;
+  const polls = hub.calls.length;
+  const polled = Promise.withResolvers<void>();
+  hub.handlers[FLEET_PATHS.members] = () => {
+    if (hub.calls.length > polls + 4) polled.resolve();
+    return { body: { version: 0 } };
+  };
+  await polled.promise;
+  assert.equal(renewals(), 0);
+  clock.nowMs += DAY_MS;
+  await until(fleet, () => fleet.members.own?.membership.serial !== before);
+  assert.equal(renewals(), 1);
+});
+
+test('a node that starts again tells the hub its port', async () => {
   await using bench = new Bench();
   await using hub = await new TestHub().start();
   const first = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
   const before = first.members.own?.membership.serial;
   await bench.stop();
-  const early = await bench.enrolled({ url: hub.url, now: () => Date.now() + 2 * DAY_MS });
-  assert.equal(early.members.own?.membership.serial, before);
-  await bench.stop();
-  const late = await bench.enrolled({ url: hub.url, now: () => Date.now() + 3 * DAY_MS });
-  await until(late, () => late.members.own?.membership.serial !== before);
-  assert.ok(hub.calls.some((call) => call.path === FLEET_PATHS.renew));
+  const again = await bench.open({ url: hub.url });
+  assert.ok(again);
+  again.start({ libp2pPort: 9_999 });
+  await until(again, () => again.members.own?.membership.serial !== before);
+  const renewal = hub.calls.find((call) => call.path === FLEET_PATHS.renew);
+  assert.equal(renewal?.body['libp2pPort'], 9_999);
 });
 
 test('an announcement carries the bitmaps and brings back verified peers only', async () => {

@@ -32,6 +32,8 @@ export type FleetOptions = {
   lanePort: number;
   outageGraceMs: number;
   build: string;
+  /** Time between two questions for a newer list of members; default MEMBERS_POLL_MS. */
+  pollMs?: number;
   now?: () => number;
 };
 

@@ -33,6 +33,7 @@ type RegistrationOptions = {
   addresses: readonly string[];
   lanePort: number;
   build: string;
+  pollMs?: number;
   now: () => number;
 };
 
@@ -56,6 +57,7 @@ export class Registration {
   #keysAtMs = 0;
   #lastError: string | undefined;
   #failures = 0;
+  #renewed = false;
   #wasOnline = false;
   #running: Promise<void> | undefined;
 
@@ -136,7 +138,7 @@ export class Registration {
       if (this.#failures > 0) logger.info('the hub answers again');
       this.#failures = 0;
       this.#lastError = undefined;
-      return MEMBERS_POLL_MS * (0.75 + Math.random() / 2);
+      return (this.#options.pollMs ?? MEMBERS_POLL_MS) * (0.75 + Math.random() / 2);
     } catch (err) {
       if (signal.aborted) return 0;
       this.#onFailure(err);
@@ -201,14 +203,16 @@ export class Registration {
     this.#hubNames = answer.hubNames;
     this.#setOwn(answer.membership);
     await this.#save();
+    this.#renewed = true;
     this.#enrolled.resolve();
     logger.info({ fleetId: answer.fleetId, node, peerId: identity.peerId }, 'enrolled');
     logger.debug({ own: members.own?.membership }, 'membership received');
   }
 
+  // Also once in each run: address and ports may have changed while this node was down.
   #renewalIsDue(): boolean {
     const own = this.#modules.members.own?.membership;
-    if (!own) return false;
+    if (!own || !this.#renewed) return own !== undefined;
     const lifeMs = own.notAfterMs - own.notBeforeMs;
     return this.#options.now() >= own.notBeforeMs + lifeMs * RENEW_AFTER_PART;
   }
@@ -227,6 +231,7 @@ export class Registration {
     this.#setKeys(Buffer.from(answer.keyBundle, 'base64'));
     this.#setOwn(answer.membership);
     await this.#save();
+    this.#renewed = true;
     this.#modules.logger.info('membership renewed');
   }
 

@@ -41,7 +41,8 @@ const BAD_REQUESTS: readonly [what: string, bytes: string][] = [
   ],
   [
     'a length and chunks for one body',
-    'POST /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'POST /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n' +
+      'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   ],
   ['a header name with a space', 'GET /v2/ HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n'],
 ];
@@ -113,7 +114,8 @@ describe('bad input', { skip: missingFor() }, () => {
 
   test('manifests that are not what they say are refused with an OCI error', async () => {
     const config = `{"mediaType":"application/json","digest":"sha256:${ZEROS}","size":2}`;
-    const proper = `{"schemaVersion":2,"mediaType":"${MANIFEST_TYPE}","config":${config},"layers":[]}`;
+    const head = `"schemaVersion":2,"mediaType":"${MANIFEST_TYPE}"`;
+    const proper = `{${head},"config":${config},"layers":[]}`;
     const cases: [what: string, body: string, statuses: number[]][] = [
       ['no JSON', '{', [400]],
       ['not UTF-8', Buffer.from([0x7b, 0xff, 0x7d]).toString('latin1'), [400]],
@@ -136,7 +138,7 @@ describe('bad input', { skip: missingFor() }, () => {
     }
   });
 
-  test('an upload cut short leaves nothing to see, and one with a wrong digest neither', async () => {
+  test('an upload cut short, or with a wrong digest, leaves nothing to see', async () => {
     const base = `/v2/${image.repository}/blobs`;
     const { worker } = fleet.hub;
     const digest = `sha256:${'1'.repeat(64)}`;

@@ -95,7 +95,7 @@ export class ChunkFetcher {
     }
     if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
     using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
-    return source.chunk(this.#repository, digest, range, { signal: limit.signal });
+    return await source.chunk(this.#repository, digest, range, { signal: limit.signal });
   }
 
   #check(from: ChunkFrom, index: number, bytes: Buffer): void {

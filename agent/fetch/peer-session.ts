@@ -69,7 +69,7 @@ export class PeerSession {
 
   async #link(member: Membership, signal: AbortSignal): Promise<PeerLink> {
     using limit = deadline(LINK_TIMEOUT_MS, signal);
-    return this.#modules.swarm.link(member, { signal: limit.signal });
+    return await this.#modules.swarm.link(member, { signal: limit.signal });
   }
 
   async #present(link: PeerLink, signal: AbortSignal): Promise<void> {

@@ -80,6 +80,7 @@ export class SwarmNode implements Swarm {
   readonly #modules: SwarmNodeModules;
   readonly #bodyStallMs: number;
   readonly #now: () => number;
+  readonly #configuredPort: number;
   readonly #links = new Map<string, Libp2pPeerLink>();
   readonly #linking = new Map<string, Promise<Libp2pPeerLink>>();
   readonly #stopped = new AbortController();
@@ -101,6 +102,7 @@ export class SwarmNode implements Swarm {
     this.#uploads = new UploadSlots({ uploads: options.uploads });
     const now = options.now ?? Date.now;
     this.#now = now;
+    this.#configuredPort = options.listen.map(parseListen).find(({ port }) => port > 0)?.port ?? 0;
     this.#grants = new GrantTable({ now, graceMs: modules.graceMs }, modules);
     this.#metrics = modules.metrics(() => ({
       ...admission.counts,
@@ -131,7 +133,7 @@ export class SwarmNode implements Swarm {
 
   /** The port of the listener, which belongs into the membership. */
   get port(): number {
-    return portOf(this.#node) ?? 0;
+    return this.#configuredPort || (portOf(this.#node) ?? 0);
   }
 
   members(): readonly Membership[] {

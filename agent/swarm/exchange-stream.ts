@@ -128,7 +128,8 @@ export class ExchangeStream {
     options: { stallMs: number; signal?: AbortSignal | undefined },
   ): Promise<Answer> {
     const { signal, stallMs } = options;
-    const left = Promise.withResolvers<never>();
+    const outcome = Promise.withResolvers<Answer>();
+    pending.answered.promise.then(outcome.resolve, outcome.reject);
     const startMs = Date.now();
     let timer: NodeJS.Timeout;
     const onTimer = (): void => {
@@ -142,16 +143,16 @@ export class ExchangeStream {
         code: 'TIMEOUT',
         peerId: this.#peerId,
       });
-      left.reject(err);
+      outcome.reject(err);
       this.#fail(err);
     };
-    const onAbort = (): void => left.reject(errorOf(signal?.reason));
+    const onAbort = (): void => outcome.reject(errorOf(signal?.reason));
     timer = setTimeout(onTimer, stallMs);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const sent = this.#send(frame);
-      sent.catch((err: unknown) => left.reject(errorOf(err)));
-      return await Promise.race([pending.answered.promise, left.promise]);
+      sent.catch((err: unknown) => outcome.reject(errorOf(err)));
+      return await outcome.promise;
     } catch (err) {
       pending.abandoned = true;
       if (this.#body?.pending === pending) this.#body.into = undefined;

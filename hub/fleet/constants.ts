@@ -50,3 +50,5 @@ export const GRANT_CACHE_MS = 10_000;
 export const STATEMENT_CACHE_MAX = 10_000;
 /** How long the tracker believes that a blob is not in the catalog. */
 export const UNKNOWN_BLOB_CACHE_MS = 2000;
+/** Time between two clean-ups of old certificates. */
+export const PURGE_MS = 3_600_000;

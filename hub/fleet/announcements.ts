@@ -1,0 +1,93 @@
+import { layoutOf } from '../../proto/chunks/layout.ts';
+import type {
+  AnnounceAnswer,
+  AnnouncedDownload,
+  AnnounceRequest,
+  AnnounceResponse,
+} from '../../proto/hubapi/schemas.ts';
+import { parseDigest } from '../../proto/oci/digest.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
+import { FleetError } from './errors.ts';
+import type { MemberRecord, MemberTable } from './member-table.ts';
+import type { FleetMetrics } from './metrics.ts';
+import type { Statements } from './statements.ts';
+import type { AnnouncedBlob, Tracker } from './tracker.ts';
+
+type AnnouncementModules = {
+  tracker: Tracker;
+  table: MemberTable;
+  statements: Pick<Statements, 'chunkedSizeOf'>;
+  isPublic: (repository: string) => boolean | Promise<boolean>;
+  metrics: Pick<FleetMetrics, 'leases' | 'trackerSeconds'>;
+};
+
+function bitmapOf(download: AnnouncedDownload, size: number): ChunkBitmap | undefined {
+  if (download.complete) return undefined;
+  const { chunkCount } = layoutOf(size);
+  if (download.have === '') return new ChunkBitmap(chunkCount);
+  try {
+    return ChunkBitmap.fromBytes(Buffer.from(download.have, 'base64'), chunkCount);
+  } catch (cause) {
+    if (!hasCode(cause, 'BAD_BITMAP')) throw cause;
+    throw new FleetError('INVALID_BODY', `the bitmap of ${download.digest} is of another size`, {
+      cause,
+    });
+  }
+}
+
+/** Checks announcements against what the hub knows and lets the tracker answer them. */
+export class Announcements {
+  readonly #now: () => number;
+  readonly #modules: AnnouncementModules;
+
+  constructor(options: { now: () => number }, modules: AnnouncementModules) {
+    this.#now = options.now;
+    this.#modules = modules;
+  }
+
+  /**
+   * Answers a member. Blobs that it may not know about, or whose size is not the one the hub
+   * hashed, get an empty answer.
+   * @throws FleetError INVALID_BODY for a bitmap that does not fit
+   */
+  async answer(member: MemberRecord, body: AnnounceRequest): Promise<AnnounceResponse> {
+    const { tracker, metrics } = this.#modules;
+    const stop = metrics.trackerSeconds.startTimer();
+    const blobs = await Promise.all(body.downloads.map((download) => this.#blobOf(download)));
+    const known = blobs.filter((blob) => blob !== undefined);
+    const { peerId, zone } = member;
+    const answer = tracker.announce({ peerId, zone, full: body.full, blobs: known }, this.#now());
+    const answers = new Map(answer.blobs.map((blob) => [blob.digest as string, blob]));
+    const downloads = body.downloads.map(({ digest }): AnnounceAnswer => {
+      const found = answers.get(digest);
+      if (found === undefined) {
+        return { digest, peers: [], hubChunks: [], retryAfterMs: answer.intervalMs };
+      }
+      metrics.leases.inc(found.hubChunks.length);
+      const { hubChunks, retryAfterMs } = found;
+      return { digest, peers: this.#certificatesOf(found.peers), hubChunks, retryAfterMs };
+    });
+    stop();
+    return { intervalMs: answer.intervalMs, downloads };
+  }
+
+  async #blobOf(download: AnnouncedDownload): Promise<AnnouncedBlob | undefined> {
+    const { statements, isPublic } = this.#modules;
+    const { namespace, repository, size } = download;
+    const digest = parseDigest(download.digest);
+    const ours = namespace === HUB_NAMESPACE;
+    if (ours && !(await isPublic(repository))) return undefined;
+    const hubSize = await statements.chunkedSizeOf(digest);
+    if (hubSize !== undefined && hubSize !== size) return undefined;
+    const leasable = ours && hubSize !== undefined;
+    const hubChunksWanted = leasable ? download.hubChunksWanted : 0;
+    return { digest, size, have: bitmapOf(download, size), hubChunksWanted };
+  }
+
+  #certificatesOf(peerIds: readonly string[]): string[] {
+    const nowMs = this.#now();
+    return peerIds.flatMap((peerId) => this.#modules.table.current(peerId, nowMs)?.text ?? []);
+  }
+}

@@ -1,0 +1,36 @@
+import { CodedError } from '../../proto/std/errors.ts';
+
+/** Why the fleet API refuses, and with which status. */
+export const FLEET_ERRORS = {
+  INVALID_BODY: 400,
+  INVALID_NAME: 400,
+  UNSIGNED: 401,
+  BAD_SIGNATURE: 401,
+  CLOCK_SKEW: 401,
+  NOT_A_MEMBER: 403,
+  REVOKED: 403,
+  TOKEN_INVALID: 403,
+  TOKEN_EXPIRED: 403,
+  TOKEN_USED_UP: 403,
+  NOT_FOUND: 404,
+  REPLAYED: 409,
+  BODY_TOO_LARGE: 413,
+  INTERNAL: 500,
+  FLEET_FULL: 503,
+  BUSY: 503,
+} as const;
+
+export type FleetCode = keyof typeof FLEET_ERRORS;
+
+/** A refusal of the fleet API; its message is for the operator of the agent. */
+export class FleetError extends CodedError<{ code: FleetCode }> {
+  override readonly name = 'FleetError';
+
+  constructor(code: FleetCode, message: string, options?: { cause?: unknown }) {
+    super(message, { code }, options);
+  }
+
+  get status(): number {
+    return FLEET_ERRORS[this.data.code];
+  }
+}

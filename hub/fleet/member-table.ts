@@ -1,0 +1,161 @@
+import { REVOKED_MAX } from '../../proto/hubapi/constants.ts';
+import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
+import { FleetError } from './errors.ts';
+import type { CertificateRow } from './store.ts';
+
+/** A current member and its certificate in base64, as answers carry it. */
+export type MemberRecord = CertificateRow & { readonly text: string };
+
+/** All certificates of the fleet in memory, by peer and by node. */
+export class MemberTable {
+  /** Certificates of each peer, oldest first. */
+  readonly #byPeer = new Map<string, MemberRecord[]>();
+  /** The peers whose certificates carry a node name. */
+  readonly #byNode = new Map<string, Set<string>>();
+  #version = 0;
+  #snapshot: { version: number; atMs: number; body: Buffer } | undefined;
+
+  /** Grows with every change; 0 before the first. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Tells that what members() says has changed. Throws RangeError when the version runs back. */
+  set version(version: number) {
+    if (version < this.#version) throw new RangeError('the version of the members runs back');
+    this.#version = version;
+    this.#snapshot = undefined;
+  }
+
+  add(row: CertificateRow): void {
+    const record = { ...row, text: row.certificate.toString('base64') };
+    const rows = this.#byPeer.get(row.peerId) ?? [];
+    this.#byPeer.set(
+      row.peerId,
+      [...rows, record].sort((a, b) => a.serial - b.serial),
+    );
+    const peers = this.#byNode.get(row.node) ?? new Set<string>();
+    this.#byNode.set(row.node, peers.add(row.peerId));
+  }
+
+  /** Marks certificates as revoked; the peers that have no current one left. */
+  revoke(serials: ReadonlySet<number>, nowMs: number): string[] {
+    const gone: string[] = [];
+    for (const [peerId, rows] of this.#byPeer) {
+      if (!rows.some((row) => serials.has(row.serial))) continue;
+      const marked = rows.map((row) =>
+        serials.has(row.serial) ? { ...row, revokedAtMs: row.revokedAtMs ?? nowMs } : row,
+      );
+      this.#byPeer.set(peerId, marked);
+      if (marked.at(-1)?.revokedAtMs !== undefined) gone.push(peerId);
+    }
+    return gone;
+  }
+
+  /** Drops certificates that ended before `endedBeforeMs`. */
+  purge(endedBeforeMs: number): void {
+    for (const [peerId, rows] of this.#byPeer) {
+      const kept = rows.filter((row) => row.notAfterMs >= endedBeforeMs);
+      if (kept.length === rows.length) continue;
+      if (kept.length === 0) this.#byPeer.delete(peerId);
+      else this.#byPeer.set(peerId, kept);
+      for (const { node } of rows) {
+        if (!kept.some((row) => row.node === node)) this.#leaveNode(node, peerId);
+      }
+    }
+  }
+
+  /** The newest certificate of a peer unless it is revoked. It may have expired. */
+  newest(peerId: string): MemberRecord | undefined {
+    const record = this.#byPeer.get(peerId)?.at(-1);
+    return record?.revokedAtMs === undefined ? record : undefined;
+  }
+
+  /** The current certificate of a member. */
+  current(peerId: string, nowMs: number): MemberRecord | undefined {
+    const record = this.newest(peerId);
+    return record !== undefined && nowMs <= record.notAfterMs + CLOCK_SKEW_MS ? record : undefined;
+  }
+
+  /**
+   * The certificate of a member whose life ended at most `graceMs` ago.
+   * @throws FleetError REVOKED, NOT_A_MEMBER
+   */
+  require(peerId: string, clock: { nowMs: number; graceMs?: number }): MemberRecord {
+    const rows = this.#byPeer.get(peerId);
+    const record = rows?.at(-1);
+    if (record?.revokedAtMs !== undefined) {
+      throw new FleetError(
+        'REVOKED',
+        `the membership of ${record.node} was revoked; another node may have taken its name`,
+      );
+    }
+    const endMs = (record?.notAfterMs ?? 0) + CLOCK_SKEW_MS + (clock.graceMs ?? 0);
+    if (record === undefined || clock.nowMs > endMs) {
+      throw new FleetError('NOT_A_MEMBER', 'no current membership; enrol with a join token');
+    }
+    return record;
+  }
+
+  /** Certificates of a peer that are not revoked and end after `nowMs`, oldest first. */
+  live(peerId: string, nowMs: number): MemberRecord[] {
+    const rows = this.#byPeer.get(peerId) ?? [];
+    return rows.filter((row) => row.revokedAtMs === undefined && row.notAfterMs >= nowMs);
+  }
+
+  /** Such certificates of every peer that carry this node name. */
+  liveOfNode(node: string, nowMs: number): MemberRecord[] {
+    const peers = [...(this.#byNode.get(node) ?? [])];
+    return peers.flatMap((peerId) => this.live(peerId, nowMs)).filter((row) => row.node === node);
+  }
+
+  /** Number of peers with a certificate of any kind. */
+  get size(): number {
+    return this.#byPeer.size;
+  }
+
+  /** Current members. */
+  members(nowMs: number): MemberRecord[] {
+    const found: MemberRecord[] = [];
+    for (const peerId of this.#byPeer.keys()) {
+      const record = this.current(peerId, nowMs);
+      if (record !== undefined) found.push(record);
+    }
+    return found;
+  }
+
+  /** Number of current members. */
+  count(nowMs: number): number {
+    return this.members(nowMs).length;
+  }
+
+  /** Newest serials first. */
+  revokedSerials(): number[] {
+    const serials: number[] = [];
+    for (const rows of this.#byPeer.values()) {
+      for (const row of rows) if (row.revokedAtMs !== undefined) serials.push(row.serial);
+    }
+    return serials.sort((a, b) => b - a).slice(0, REVOKED_MAX);
+  }
+
+  /** JSON of the members answer; made once for each version and at most once in `maxAgeMs`. */
+  snapshot(nowMs: number, maxAgeMs: number): Buffer {
+    const known = this.#snapshot;
+    if (known?.version === this.#version && nowMs - known.atMs < maxAgeMs) return known.body;
+    const body = Buffer.from(
+      JSON.stringify({
+        version: this.#version,
+        memberships: this.members(nowMs).map(({ text }) => text),
+        revokedSerials: this.revokedSerials(),
+      }),
+    );
+    this.#snapshot = { version: this.#version, atMs: nowMs, body };
+    return body;
+  }
+
+  #leaveNode(node: string, peerId: string): void {
+    const peers = this.#byNode.get(node);
+    peers?.delete(peerId);
+    if (peers?.size === 0) this.#byNode.delete(node);
+  }
+}

@@ -1,0 +1,227 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { BlockList } from 'node:net';
+import type { Static, TSchema } from 'typebox';
+import { parseBody } from '../../proto/hubapi/body.ts';
+import {
+  ANNOUNCE_MAX_BYTES,
+  FLEET_PATHS,
+  SMALL_REQUEST_MAX_BYTES,
+} from '../../proto/hubapi/constants.ts';
+import {
+  AnnounceRequest,
+  EnrolRequest,
+  GrantRequest,
+  RenewRequest,
+  type AnnounceResponse,
+  type EnrolResponse,
+  type FleetErrorBody,
+  type GrantResponse,
+  type KeysResponse,
+  type RenewResponse,
+} from '../../proto/hubapi/schemas.ts';
+import { parseDigest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { clientAddress } from './address-policy.ts';
+import type { Announcements } from './announcements.ts';
+import type { CallerRequest, Callers } from './callers.ts';
+import { ANNOUNCE_IDLE_MS, RENEW_GRACE_MS } from './constants.ts';
+import { FleetError } from './errors.ts';
+import type { Grants } from './grants.ts';
+import type { Members } from './members.ts';
+import type { FleetMetrics } from './metrics.ts';
+
+export type RouteOptions = {
+  fleetId: string;
+  hubNames: readonly string[];
+  trustedProxies: BlockList;
+  now: () => number;
+};
+
+export type RouteModules = {
+  members: Members;
+  callers: Callers;
+  grants: Grants;
+  announcements: Announcements;
+  /** The key bundle in force. */
+  keyBundle: () => Buffer;
+  metrics: Pick<FleetMetrics, 'requests'>;
+  logger: Logger;
+};
+
+type Call = keyof typeof FLEET_PATHS;
+type Answer = object | Buffer;
+
+function asFleetError(err: unknown): FleetError {
+  if (err instanceof FleetError) return err;
+  if (
+    hasCode(err, 'INVALID_BODY', 'FST_ERR_CTP_INVALID_MEDIA_TYPE', 'FST_ERR_CTP_EMPTY_JSON_BODY')
+  ) {
+    return new FleetError('INVALID_BODY', messageOf(err), { cause: err });
+  }
+  if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) {
+    return new FleetError('BODY_TOO_LARGE', 'the request is larger than this call allows');
+  }
+  return new FleetError('INTERNAL', 'the hub failed; its log says why', { cause: err });
+}
+
+/** The HTTP edge of the fleet API. */
+export class FleetRoutes {
+  readonly #options: RouteOptions;
+  readonly #modules: RouteModules;
+
+  constructor(options: RouteOptions, modules: RouteModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  /** Adds the routes. They read bodies as bytes, in a scope of their own. */
+  register(app: FastifyInstance): void {
+    app.register(async (scope) => {
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser(
+        'application/json',
+        { parseAs: 'buffer' },
+        (_request, body, done) => done(null, body),
+      );
+      scope.setErrorHandler((err, request, reply) => this.#refuse(callOf(request), err, reply));
+      this.#add(scope, 'GET', 'keys', () => this.#keys());
+      this.#add(scope, 'GET', 'members', (request) => this.#memberList(request));
+      this.#add(scope, 'POST', 'enrol', (request) => this.#enrol(request));
+      this.#add(scope, 'POST', 'renew', (request) => this.#renew(request));
+      this.#add(scope, 'POST', 'grants', (request) => this.#grant(request));
+      this.#add(scope, 'POST', 'announce', (request) => this.#announce(request));
+    });
+  }
+
+  #add(
+    scope: FastifyInstance,
+    method: 'GET' | 'POST',
+    call: Call,
+    handle: (request: FastifyRequest) => Answer | Promise<Answer>,
+  ): void {
+    const bodyLimit = call === 'announce' ? ANNOUNCE_MAX_BYTES : SMALL_REQUEST_MAX_BYTES;
+    scope.route({
+      method,
+      url: FLEET_PATHS[call],
+      bodyLimit,
+      handler: async (request, reply) => {
+        const answer = await handle(request);
+        this.#modules.metrics.requests.inc({ call, code: 'ok' });
+        return reply.type('application/json').header('cache-control', 'no-store').send(answer);
+      },
+    });
+  }
+
+  #refuse(call: string, err: unknown, reply: FastifyReply): FastifyReply {
+    const refusal = asFleetError(err);
+    const { code, status, message } = refusal;
+    this.#modules.metrics.requests.inc({ call, code });
+    if (status >= 500) this.#modules.logger.warn({ call, code, err }, 'fleet call failed');
+    else this.#modules.logger.debug({ call, code, reason: message }, 'fleet call refused');
+    const body: FleetErrorBody = { error: { code, message } };
+    return reply.code(status).type('application/json').send(body);
+  }
+
+  #keys(): KeysResponse {
+    return { keyBundle: this.#modules.keyBundle().toString('base64') };
+  }
+
+  #memberList(request: FastifyRequest): Answer {
+    this.#modules.callers.member(signedPartOf(request));
+    const { table } = this.#modules.members;
+    const known = new URL(request.raw.url ?? '', 'http://hub').searchParams.get('version');
+    if (known === String(table.version)) return { version: table.version };
+    return table.snapshot(this.#options.now(), ANNOUNCE_IDLE_MS);
+  }
+
+  async #enrol(request: FastifyRequest): Promise<EnrolResponse> {
+    const { members, callers, keyBundle, logger } = this.#modules;
+    const { peerId, timeMs } = callers.signer(signedPartOf(request));
+    const body = bodyOf(EnrolRequest, request);
+    if (body.peerId !== peerId) {
+      throw new FleetError('BAD_SIGNATURE', 'the request is signed by another key than it names');
+    }
+    callers.inOrder('enrol', peerId, timeMs);
+    const remote = this.#remoteOf(request);
+    try {
+      const { text, node, zone } = await members.enrol(body, remote);
+      callers.passed('enrol', peerId, timeMs);
+      if (body.zone !== undefined && body.zone !== zone) {
+        logger.debug({ node, zone, said: body.zone }, 'the agent names another zone than the hub');
+      }
+      return {
+        fleetId: this.#options.fleetId,
+        keyBundle: keyBundle().toString('base64'),
+        membership: text,
+        hubNames: [...this.#options.hubNames],
+        membersVersion: members.table.version,
+      };
+    } catch (err) {
+      logger.warn({ node: body.node, remote, reason: messageOf(err) }, 'enrolment refused');
+      throw err;
+    }
+  }
+
+  async #renew(request: FastifyRequest): Promise<RenewResponse> {
+    const { members, callers, keyBundle } = this.#modules;
+    const signed = signedPartOf(request);
+    const { record, timeMs } = callers.member(signed, { graceMs: RENEW_GRACE_MS });
+    const body = bodyOf(RenewRequest, request);
+    callers.inOrder('renew', record.peerId, timeMs);
+    callers.passed('renew', record.peerId, timeMs);
+    const remote = this.#remoteOf(request);
+    const { text } = await members.renew(record.peerId, { ...body, remote });
+    return { membership: text, keyBundle: keyBundle().toString('base64') };
+  }
+
+  async #grant(request: FastifyRequest): Promise<GrantResponse> {
+    this.#modules.callers.member(signedPartOf(request));
+    const { namespace, repository, digest } = bodyOf(GrantRequest, request);
+    const bundle = await this.#modules.grants.request(namespace, repository, parseDigest(digest));
+    if (bundle === undefined) {
+      throw new FleetError(
+        'NOT_FOUND',
+        `nothing to grant for ${namespace}/${repository}@${digest}`,
+      );
+    }
+    return { grant: bundle.grant.toString('base64'), digests: bundle.digests };
+  }
+
+  async #announce(request: FastifyRequest): Promise<AnnounceResponse> {
+    const { callers, announcements } = this.#modules;
+    const { record, timeMs } = callers.member(signedPartOf(request));
+    const body = bodyOf(AnnounceRequest, request);
+    callers.inOrder('announce', record.peerId, timeMs);
+    callers.passed('announce', record.peerId, timeMs);
+    return await announcements.answer(record, body);
+  }
+
+  #remoteOf(request: FastifyRequest): string | undefined {
+    const forwarded = request.headers['x-forwarded-for'];
+    const chain = Array.isArray(forwarded) ? forwarded.join() : forwarded;
+    return clientAddress(request.socket.remoteAddress, chain, this.#options.trustedProxies);
+  }
+}
+
+function callOf(request: FastifyRequest): string {
+  const url = request.routeOptions.url ?? '';
+  return Object.entries(FLEET_PATHS).find(([, path]) => path === url)?.[0] ?? 'unknown';
+}
+
+function bytesOf(request: FastifyRequest): Buffer {
+  return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+}
+
+function bodyOf<S extends TSchema>(schema: S, request: FastifyRequest): Static<S> {
+  return parseBody(schema, bytesOf(request));
+}
+
+function signedPartOf(request: FastifyRequest): CallerRequest {
+  return {
+    method: request.method,
+    path: request.raw.url ?? '',
+    body: bytesOf(request),
+    authorization: request.headers.authorization,
+  };
+}

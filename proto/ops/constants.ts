@@ -19,3 +19,6 @@ export const LOG_FIELD_MAX_CHARS = 4_096;
 
 /** Time after the drain deadline for the last close calls, before the process ends regardless. */
 export const SHUTDOWN_GRACE_MS = 5_000;
+
+/** Time for a running hub to answer the command line. */
+export const JOIN_TOKEN_REQUEST_TIMEOUT_MS = 10_000;

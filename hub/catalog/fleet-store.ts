@@ -1,0 +1,223 @@
+import type { ColumnType, Insertable, Kysely, Selectable, Transaction } from 'kysely';
+import type { CertificateRow, FleetStore, JoinTokenRow, TokenVerdict } from '../fleet/store.ts';
+
+/** A number of 64 bits; some databases give it back as text. */
+type Big = ColumnType<number | string, number, number>;
+
+/** Tables of migration 0002. */
+export type FleetTables = {
+  fleet_meta: { key: string; value: string; number: Big };
+  fleet_member: {
+    serial: Big;
+    peer_id: string;
+    node: string;
+    zone: string;
+    /** JSON list. */
+    addresses: string;
+    libp2p_port: number;
+    lane_port: number;
+    not_before_ms: Big;
+    not_after_ms: Big;
+    revoked_at_ms: ColumnType<number | string | null, number | null, number>;
+    /** Base64. */
+    certificate: string;
+    build: string;
+  };
+  fleet_join_token: {
+    token_id: string;
+    /** Hex. */
+    secret_hash: string;
+    expires_at_ms: Big;
+    uses_left: number;
+  };
+};
+
+type MemberTable = FleetTables['fleet_member'];
+
+const SERIAL_KEY = 'serial';
+/** Serials of one statement; databases bound the number of parameters. */
+const REVOKE_BATCH_MAX = 500;
+
+function rowOf(row: CertificateRow): Insertable<MemberTable> {
+  return {
+    serial: row.serial,
+    peer_id: row.peerId,
+    node: row.node,
+    zone: row.zone,
+    addresses: JSON.stringify(row.addresses),
+    libp2p_port: row.libp2pPort,
+    lane_port: row.lanePort,
+    not_before_ms: row.notBeforeMs,
+    not_after_ms: row.notAfterMs,
+    revoked_at_ms: row.revokedAtMs ?? null,
+    certificate: row.certificate.toString('base64'),
+    build: row.build,
+  };
+}
+
+function addressesOf(json: string): string[] {
+  const list: unknown = JSON.parse(json);
+  return Array.isArray(list) ? list.filter((item) => typeof item === 'string') : [];
+}
+
+function certificateOf(row: Selectable<MemberTable>): CertificateRow {
+  return {
+    serial: Number(row.serial),
+    peerId: row.peer_id,
+    node: row.node,
+    zone: row.zone,
+    addresses: addressesOf(row.addresses),
+    libp2pPort: row.libp2p_port,
+    lanePort: row.lane_port,
+    notBeforeMs: Number(row.not_before_ms),
+    notAfterMs: Number(row.not_after_ms),
+    revokedAtMs: row.revoked_at_ms === null ? undefined : Number(row.revoked_at_ms),
+    certificate: Buffer.from(row.certificate, 'base64'),
+    build: row.build,
+  };
+}
+
+/** The fleet's tables in the catalog database. */
+export class KyselyFleetStore implements FleetStore {
+  readonly #db: Kysely<FleetTables>;
+
+  constructor(modules: { db: Kysely<FleetTables> }) {
+    this.#db = modules.db;
+  }
+
+  async settingOnce(key: string, initial: string): Promise<string> {
+    await this.#db
+      .insertInto('fleet_meta')
+      .values({ key, value: initial, number: 0 })
+      .onConflict((conflict) => conflict.column('key').doNothing())
+      .execute();
+    const row = await this.#db
+      .selectFrom('fleet_meta')
+      .select('value')
+      .where('key', '=', key)
+      .executeTakeFirstOrThrow();
+    return row.value;
+  }
+
+  async nextSerial(): Promise<number> {
+    const row = await this.#db
+      .insertInto('fleet_meta')
+      .values({ key: SERIAL_KEY, value: '', number: 1 })
+      .onConflict((conflict) =>
+        conflict
+          .column('key')
+          .doUpdateSet((expression) => ({ number: expression('fleet_meta.number', '+', 1) })),
+      )
+      .returning('number')
+      .executeTakeFirstOrThrow();
+    return Number(row.number);
+  }
+
+  async lastSerial(): Promise<number> {
+    const row = await this.#db
+      .selectFrom('fleet_meta')
+      .select('number')
+      .where('key', '=', SERIAL_KEY)
+      .executeTakeFirst();
+    return Number(row?.number ?? 0);
+  }
+
+  async certificates(): Promise<CertificateRow[]> {
+    const rows = await this.#db.selectFrom('fleet_member').selectAll().orderBy('serial').execute();
+    return rows.map(certificateOf);
+  }
+
+  putCertificate(
+    row: CertificateRow,
+    change: { revoke: readonly number[]; token?: { tokenId: string; nowMs: number } },
+  ): Promise<TokenVerdict> {
+    return this.#db.transaction().execute(async (db) => {
+      const verdict = change.token === undefined ? 'ok' : await useToken(db, change.token);
+      if (verdict !== 'ok') return verdict;
+      await db.insertInto('fleet_member').values(rowOf(row)).execute();
+      await markRevoked(db, change.revoke, row.notBeforeMs);
+      return verdict;
+    });
+  }
+
+  revoke(serials: readonly number[], nowMs: number): Promise<void> {
+    return this.#db.transaction().execute((db) => markRevoked(db, serials, nowMs));
+  }
+
+  async purge(endedBeforeMs: number): Promise<void> {
+    await this.#db.deleteFrom('fleet_member').where('not_after_ms', '<', endedBeforeMs).execute();
+  }
+
+  async joinToken(tokenId: string): Promise<JoinTokenRow | undefined> {
+    const row = await this.#db
+      .selectFrom('fleet_join_token')
+      .selectAll()
+      .where('token_id', '=', tokenId)
+      .executeTakeFirst();
+    if (row === undefined) return undefined;
+    return {
+      tokenId: row.token_id,
+      secretHash: Buffer.from(row.secret_hash, 'hex'),
+      expiresAtMs: Number(row.expires_at_ms),
+      usesLeft: row.uses_left,
+    };
+  }
+
+  putJoinToken(row: JoinTokenRow, limits: { nowMs: number; max: number }): Promise<boolean> {
+    return this.#db.transaction().execute(async (db) => {
+      await db.deleteFrom('fleet_join_token').where('expires_at_ms', '<', limits.nowMs).execute();
+      const { count } = await db
+        .selectFrom('fleet_join_token')
+        .select((expression) => expression.fn.countAll().as('count'))
+        .executeTakeFirstOrThrow();
+      if (Number(count) >= limits.max) return false;
+      await db
+        .insertInto('fleet_join_token')
+        .values({
+          token_id: row.tokenId,
+          secret_hash: row.secretHash.toString('hex'),
+          expires_at_ms: row.expiresAtMs,
+          uses_left: row.usesLeft,
+        })
+        .execute();
+      return true;
+    });
+  }
+}
+
+async function useToken(
+  db: Transaction<FleetTables>,
+  token: { tokenId: string; nowMs: number },
+): Promise<TokenVerdict> {
+  const used = await db
+    .updateTable('fleet_join_token')
+    .set((expression) => ({ uses_left: expression('uses_left', '-', 1) }))
+    .where('token_id', '=', token.tokenId)
+    .where('expires_at_ms', '>', token.nowMs)
+    .where('uses_left', '>', 0)
+    .returning('uses_left')
+    .executeTakeFirst();
+  if (used !== undefined) return 'ok';
+  const row = await db
+    .selectFrom('fleet_join_token')
+    .select('expires_at_ms')
+    .where('token_id', '=', token.tokenId)
+    .executeTakeFirst();
+  return row !== undefined && Number(row.expires_at_ms) > token.nowMs ? 'used-up' : 'expired';
+}
+
+async function markRevoked(
+  db: Transaction<FleetTables>,
+  serials: readonly number[],
+  nowMs: number,
+): Promise<void> {
+  for (let at = 0; at < serials.length; at += REVOKE_BATCH_MAX) {
+    // oxlint-disable-next-line no-await-in-loop -- one statement after the other
+    await db
+      .updateTable('fleet_member')
+      .set({ revoked_at_ms: nowMs })
+      .where('serial', 'in', serials.slice(at, at + REVOKE_BATCH_MAX))
+      .where('revoked_at_ms', 'is', null)
+      .execute();
+  }
+}

@@ -53,9 +53,9 @@ export function verifyRequest(
   }
   const timeMs = Number(time);
   const key = publicKeyFromPeerId(peerId);
-  const sameText = String(timeMs) === time;
-  const bytes = signedBytes(request, timeMs);
-  if (!sameText || !verify(null, bytes, key, Buffer.from(signature, 'base64url'))) {
+  const signatureBytes = Buffer.from(signature, 'base64url');
+  const oneText = String(timeMs) === time && signatureBytes.toString('base64url') === signature;
+  if (!oneText || !verify(null, signedBytes(request, timeMs), key, signatureBytes)) {
     throw new TrustError('request signature does not match', { code: 'BAD_SIGNATURE' });
   }
   const lateMs = clock.nowMs - timeMs;

@@ -1,0 +1,6 @@
+import type { Fuzzer } from './campaign.ts';
+import { SIGNED_FUZZERS } from './signed-fuzzers.ts';
+import { WIRE_FUZZERS } from './wire-fuzzers.ts';
+
+/** Every decoder and parser of bytes that others send us. */
+export const FUZZERS: readonly Fuzzer[] = [...SIGNED_FUZZERS, ...WIRE_FUZZERS];

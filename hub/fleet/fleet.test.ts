@@ -177,7 +177,7 @@ test('certificates of one agent do not pile up', async (t) => {
   assert.equal(revoked.length, 31 - 8);
 });
 
-test('a membership that is over opens nothing, but its key can still renew it for a while', async (t) => {
+test('a membership that is over opens nothing, but its key can renew it for a while', async (t) => {
   const hub = await TestHub.start(t);
   const agent = new TestAgent();
   const endpoint = { addresses: [], libp2pPort: 7412, lanePort: 0, version: '0' };

@@ -11,7 +11,7 @@ async function folder(t: TestContext): Promise<string> {
   return join(path, 'keys');
 }
 
-test('the first start makes keys that only their owner can read, later starts read them', async (t) => {
+test('the first start makes keys for their owner only, later starts read them', async (t) => {
   const dir = await folder(t);
   const first = await loadKeyRing(dir, 1000);
   assert.equal((await stat(join(dir, KEY_RING_FILE))).mode & 0o777, 0o600);

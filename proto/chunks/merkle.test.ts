@@ -9,6 +9,7 @@ import {
   HASH_BYTES,
   leafHash,
   merkleRoot,
+  nodeHash,
   rootFromChunkHashes,
 } from './merkle.ts';
 
@@ -42,6 +43,12 @@ test('roots of the published RFC 6962 reference tree come out, for every number 
   for (const [count, root] of REFERENCE_ROOTS.entries()) {
     assert.equal(merkleRoot(leaves.subarray(0, count * HASH_BYTES)).toString('hex'), root);
   }
+});
+
+test('a node is the hash of its two children, in their order', () => {
+  const [one, two] = [leafHash(Buffer.of(1)), leafHash(Buffer.of(2))];
+  assert.deepEqual(merkleRoot(Buffer.concat([one, two])), nodeHash(one, two));
+  assert.notDeepEqual(nodeHash(one, two), nodeHash(two, one));
 });
 
 test('the layout follows the size: 1 MiB chunks, 4 MiB above 1 GiB, never more than 16384', () => {

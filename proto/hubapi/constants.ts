@@ -25,5 +25,3 @@ export const ANNOUNCE_PEERS_MAX = 30;
 export const SMALL_REQUEST_MAX_BYTES = 16_384;
 /** Largest announcement in bytes: every download with a full bitmap. */
 export const ANNOUNCE_MAX_BYTES = 2 * 1_048_576;
-/** Largest answer of the hub that an agent reads, in bytes. */
-export const FLEET_RESPONSE_MAX_BYTES = 64 * 1_048_576;

@@ -14,8 +14,14 @@ import {
 } from './keys.ts';
 
 const RING_TITLE = 'flotilla key ring 1';
-const BLOCK =
-  /^# (root|statement|membership|grant|token|bundle) (active|retired|revoked)\n(-----BEGIN (?:PRIVATE|PUBLIC) KEY-----\n[A-Za-z0-9+/=\n]+-----END (?:PRIVATE|PUBLIC) KEY-----\n)/gm;
+const PEM =
+  '-----BEGIN (?:PRIVATE|PUBLIC) KEY-----\\n' +
+  '[A-Za-z0-9+/=\\n]+' +
+  '-----END (?:PRIVATE|PUBLIC) KEY-----\\n';
+const BLOCK = new RegExp(
+  `^# (root|${KEY_PURPOSES.join('|')}) (active|retired|revoked)\\n(${PEM})`,
+  'gm',
+);
 
 function malformed(what: string, cause?: unknown): TrustError {
   return new TrustError(`key ring: ${what}`, { code: 'MALFORMED' }, { cause });

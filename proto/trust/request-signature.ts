@@ -15,8 +15,10 @@ export type SignedRequest = {
 export const REQUEST_SIGNATURE_MAX_CHARS = 256;
 
 const TAG = 'flotilla/hub-request/v1\0';
-const PATTERN =
-  /^Flotilla peer="([1-9A-HJ-NP-Za-km-z]{1,64})",time="(\d{1,16})",signature="([A-Za-z0-9_-]{86})"$/;
+const PEER = '[1-9A-HJ-NP-Za-km-z]{1,64}';
+const PATTERN = new RegExp(
+  `^Flotilla peer="(${PEER})",time="(\\d{1,16})",signature="([A-Za-z0-9_-]{86})"$`,
+);
 
 function signedBytes(request: SignedRequest, timeMs: number): Buffer {
   const bodyHash = createHash('sha256').update(request.body).digest('hex');

@@ -29,15 +29,17 @@ export const GIVE_UP_MAX_MS = 120_000;
 /** An overdue request this old makes room when all who were asked for its chunk have stalled. */
 export const REPLACE_MIN_MS = 8_000;
 
-/** Without progress from peers or leases for this long, the hub is asked without a lease. */
+/** Without a chunk from a peer for this long, the hub is asked without a lease. */
 export const STARVED_MS = 3_000;
+/** On slow lines this many times the usual duration of a request, if that is longer. */
+export const STARVED_CHUNK_TIMES = 4;
 /** Spread of the above, so that many agents do not turn to the hub in the same instant. */
 export const STARVED_SPREAD_MS = 1_000;
 /** With no other agent known for this long, the hub is read in order and without leases. */
 export const ALONE_MS = 2_000;
 
 /** Leases asked for at first; doubles while they run out early, up to the maximum. */
-export const LEASE_TARGET_MIN = 8;
+export const LEASE_TARGET_MIN = 16;
 export const LEASE_TARGET_MAX = 64;
 /** Leases remembered per blob. */
 export const LEASES_MAX = 256;

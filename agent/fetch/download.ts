@@ -133,6 +133,7 @@ export class Download implements Supply, Announced {
     this.#peers.add(result.peers);
     const peersKnown = result.peers.length;
     this.#leasesFlow = result.hubChunks.length > 0;
+    this.#leasesWanted = 0;
     this.#dispatch({ type: 'hubLease', indices: result.hubChunks, peersKnown });
   }
 

@@ -113,7 +113,9 @@ export class Downloads {
     o.signal?.throwIfAborted();
     const { digest } = request;
     const running = this.#running.get(digest);
-    if (running !== undefined) return this.#handleOf(request, running)(this.#reading);
+    if (running !== undefined && running.failure === undefined) {
+      return this.#handleOf(request, running)(this.#reading);
+    }
     const opening = this.#opening.get(digest) ?? this.#beginOpening(request);
     using limit = deadline(OPEN_TIMEOUT_MS, o.signal);
     try {

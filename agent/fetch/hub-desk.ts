@@ -4,6 +4,7 @@ import {
   LEASES_MAX,
   LEASE_TARGET_MAX,
   LEASE_TARGET_MIN,
+  STARVED_CHUNK_TIMES,
   STARVED_MS,
   STARVED_SPREAD_MS,
   UNLEASED_INFLIGHT_MAX,
@@ -22,6 +23,7 @@ export class HubDesk {
   #pausedUntilMs = 0;
   #trackerUp = true;
   #peersKnown = 0;
+  #linked = 0;
   #aloneSinceMs: number | undefined;
   #progressMs: number;
   #target = LEASE_TARGET_MIN;
@@ -60,7 +62,7 @@ export class HubDesk {
   leased(indices: readonly number[], peersKnown: number): void {
     this.#trackerUp = true;
     this.#peersKnown = peersKnown;
-    if (this.#asked > 0 && this.leases.size === 0 && this.inflight === 0 && indices.length > 0) {
+    if (this.#asked > 0 && this.leases.size === 0 && indices.length > 0) {
       this.#target = Math.min(LEASE_TARGET_MAX, this.#target * 2);
     }
     for (const index of indices) {
@@ -75,7 +77,10 @@ export class HubDesk {
     this.#asked = 0;
   }
 
-  /** Progress that did not need an unleased request. */
+  /**
+   * A chunk came from a peer. What the hub itself brings does not count: leases would hide that
+   * chunks are stuck with peers that are gone.
+   */
   progress(nowMs: number): void {
     this.#progressMs = nowMs;
   }
@@ -102,6 +107,7 @@ export class HubDesk {
 
   /** Keeps track of whether there is anybody else at all. */
   noteCompany(linked: number, nowMs: number): void {
+    this.#linked = linked;
     if (linked > 0 || this.#peersKnown > 0) this.#aloneSinceMs = undefined;
     else this.#aloneSinceMs ??= nowMs;
   }
@@ -112,18 +118,17 @@ export class HubDesk {
     return nowMs - this.#aloneSinceMs >= (this.#trackerUp ? ALONE_MS : 0);
   }
 
-  /** Neither peers nor leases have brought anything for a while. */
-  isStarved(nowMs: number): boolean {
-    return nowMs - this.#progressMs >= this.#starvedMs;
+  /** No peer has brought anything for a while; on slow lines, `usualMs` per chunk, a longer one. */
+  isStarved(nowMs: number, usualMs: number): boolean {
+    const patienceMs = Math.max(this.#starvedMs, usualMs * STARVED_CHUNK_TIMES);
+    return nowMs - this.#progressMs >= patienceMs;
   }
 
   /** What may be asked without a lease; a standing reader is not counted here. */
-  unleased(nowMs: number): Unleased {
+  unleased(nowMs: number, usualMs: number): Unleased {
     if (this.isAlone(nowMs)) return { max: this.#inflightMax, inOrder: true };
-    if (!this.isStarved(nowMs)) return { max: 0, inOrder: false };
-    return {
-      max: this.#trackerUp ? UNLEASED_INFLIGHT_MAX : this.#inflightMax,
-      inOrder: !this.#trackerUp,
-    };
+    if (!this.isStarved(nowMs, usualMs)) return { max: 0, inOrder: false };
+    const others = this.#trackerUp && this.#linked > 0;
+    return { max: others ? UNLEASED_INFLIGHT_MAX : this.#inflightMax, inOrder: !others };
   }
 }

@@ -6,11 +6,12 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import { StoreError } from '../store/errors.ts';
 import type { Spool } from '../store/port.ts';
 import { PASSTHROUGH_STALL_MS } from './constants.ts';
 import { Cursors } from './cursors.ts';
 import type { Cursor } from './cursors.ts';
-import { fetchClosed, fetchError } from './errors.ts';
+import { FetchError, fetchClosed, fetchError } from './errors.ts';
 import { sizeBucket } from './metrics.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { HubSource, OpenRequest } from './ports.ts';
@@ -108,7 +109,7 @@ export class Passthrough implements Supply {
       metrics.downloadSeconds.observe({ size_bucket: sizeBucket(this.size) }, seconds);
     } catch (err) {
       const reason = messageOf(err);
-      this.#failure = err instanceof Error ? err : new Error(reason);
+      this.#failure = this.#failureOf(err);
       metrics.downloads.inc({ outcome: 'failed' });
       logger.warn({ digest: this.digest, reason }, 'blob passed through ended early');
       await spool.discard();
@@ -117,6 +118,12 @@ export class Passthrough implements Supply {
       this.#waiters.wakeAll();
       this.#ending.resolve();
     }
+  }
+
+  /** Errors of this room and of the store as they are; whatever ends a connection as BROKEN. */
+  #failureOf(err: unknown): Error {
+    if (err instanceof FetchError || err instanceof StoreError) return err;
+    return fetchError('BROKEN', `the source of ${this.digest} broke off`, this.digest, err);
   }
 
   async #copy(): Promise<void> {

@@ -127,8 +127,8 @@ export class SwarmPlanner implements Planner {
         if (peer !== undefined) peer.failures = 0;
       }
     }
-    if (flight?.source !== HUB || flight.leased) this.#hub.progress(nowMs);
-    this.#table.markHave(index);
+    const isNews = this.#table.markHave(index);
+    if (isNews && flight?.source !== HUB) this.#hub.progress(nowMs);
     this.#hub.leases.delete(index);
     for (const other of this.#flights.of(index)) {
       if (other.overdue) this.#blame(other, nowMs);
@@ -229,7 +229,7 @@ export class SwarmPlanner implements Planner {
     if (this.#hub.isAlone(nowMs)) this.#hub.leases.clear();
     const urgent = urgentChunks(this.#table, this.#readers, nowMs);
     this.#fromHubLeased(nowMs);
-    if (this.#hub.isStarved(nowMs)) this.#fromHubUnleased(nowMs);
+    if (this.#hub.isStarved(nowMs, this.#usualMs)) this.#fromHubUnleased(nowMs);
     this.#fromPeers(urgent, nowMs);
     this.#fromHubUnleased(nowMs);
     const wanted = this.#hub.wanted(
@@ -292,8 +292,8 @@ export class SwarmPlanner implements Planner {
   }
 
   #fromHubUnleased(nowMs: number): void {
-    const { max, inOrder } = this.#hub.unleased(nowMs);
-    const starved = this.#hub.isStarved(nowMs);
+    const { max, inOrder } = this.#hub.unleased(nowMs, this.#usualMs);
+    const starved = this.#hub.isStarved(nowMs, this.#usualMs);
     const eligible = (index: number): boolean =>
       this.#flights.admits(index, HUB) && !this.#peers.isAvailable(index, nowMs, starved);
     for (const reader of this.#readers) {

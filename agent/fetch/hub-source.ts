@@ -1,0 +1,116 @@
+import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
+import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
+import type { RegistryClient } from '../../proto/distribution/registry-client.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
+import { fetchError } from './errors.ts';
+import type { FetchMetrics } from './metrics.ts';
+import type { CallOptions, HubSource, SourceStream } from './ports.ts';
+
+type Client = Pick<
+  RegistryClient,
+  'headBlob' | 'openBlob' | 'readBlob' | 'getManifest' | 'getBytes'
+>;
+
+/** Reads blobs of the hub, or of an upstream, over the registry protocol and counts the bytes. */
+export class RegistrySource implements HubSource {
+  readonly kind: 'hub' | 'upstream';
+  readonly #client: Client;
+  readonly #metrics: FetchMetrics;
+
+  constructor(
+    options: { kind: 'hub' | 'upstream' },
+    modules: { client: Client; metrics: FetchMetrics },
+  ) {
+    this.kind = options.kind;
+    this.#client = modules.client;
+    this.#metrics = modules.metrics;
+  }
+
+  head(
+    repository: Repository,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<{ size: number } | undefined> {
+    return this.#client.headBlob(repository, digest, o);
+  }
+
+  async statement(
+    repository: Repository,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<Buffer | undefined> {
+    if (this.kind === 'upstream') return undefined;
+    const path = `/v2/${repository}/_flotilla/chunks/statement/${digest}`;
+    return this.#client.getBytes(path, { ...o, maxBytes: STATEMENT_MAX_BYTES });
+  }
+
+  async hashes(
+    repository: Repository,
+    digest: Digest,
+    maxBytes: number,
+    o: CallOptions,
+  ): Promise<Buffer | undefined> {
+    if (this.kind === 'upstream') return undefined;
+    const path = `/v2/${repository}/_flotilla/chunks/hashes/${digest}`;
+    return this.#client.getBytes(path, { ...o, maxBytes });
+  }
+
+  async chunk(
+    repository: Repository,
+    digest: Digest,
+    range: { start: number; end: number },
+    o: CallOptions,
+  ): Promise<Buffer> {
+    const response = await this.#client.openBlob(repository, digest, { ...o, ...range });
+    if (response === undefined) throw fetchError('NOT_FOUND', `${digest} is not there`, digest);
+    const bytes = Buffer.allocUnsafeSlow(range.end - range.start);
+    let filled = 0;
+    for await (const piece of response.body) {
+      this.#count(piece.length);
+      if (filled + piece.length > bytes.length) {
+        throw fetchError('BROKEN', `more than the asked range of ${digest} was sent`, digest);
+      }
+      filled += piece.copy(bytes, filled);
+    }
+    if (filled === bytes.length) return bytes;
+    throw fetchError('BROKEN', `a range of ${digest} ended after ${filled} bytes`, digest);
+  }
+
+  async stream(
+    repository: Repository,
+    digest: Digest,
+    start: number,
+    o: CallOptions,
+  ): Promise<SourceStream | undefined> {
+    const from = start === 0 ? {} : { start };
+    const response = await this.#client.openBlob(repository, digest, { ...o, ...from });
+    if (response === undefined) return undefined;
+    return { size: response.size, body: this.#counted(response.body) };
+  }
+
+  async small(
+    repository: Repository,
+    digest: Digest,
+    kind: 'manifest' | 'blob',
+    o: CallOptions,
+  ): Promise<Buffer | undefined> {
+    const bytes =
+      kind === 'manifest'
+        ? (await this.#client.getManifest(repository, { kind: 'digest', digest }, o))?.bytes
+        : await this.#client.readBlob(repository, digest, { ...o, maxBytes: UNCHUNKED_MAX_BYTES });
+    this.#count(bytes?.length ?? 0);
+    return bytes;
+  }
+
+  async *#counted(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+    for await (const piece of body) {
+      this.#count(piece.length);
+      yield piece;
+    }
+  }
+
+  #count(bytes: number): void {
+    this.#metrics.bytes.inc({ source: this.kind }, bytes);
+  }
+}

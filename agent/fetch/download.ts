@@ -107,6 +107,8 @@ export class Download implements Supply, Announced {
     this.#holds.use(this.#blob.onChange((index) => this.#chunkChanged(index)));
     const timer = setInterval(() => this.#tick(), TICK_MS);
     this.#holds.defer(() => clearInterval(timer));
+    // The first announcement tells already how many leases are wanted.
+    this.#dispatch({ type: 'tick' });
     this.#holds.use(this.#modules.announcer.track(this));
     if (this.#blob.complete) this.#end('complete');
   }

@@ -165,6 +165,17 @@ export class TestHub implements HubSource {
     return this.#answer(() => items.map((item) => this.#track(from, item)));
   }
 
+  /** As after a restart of the tracker. */
+  forget(): void {
+    this.#held.clear();
+    this.#leases.clear();
+  }
+
+  /** Resolves when somebody has announced the blob. */
+  async announced(digest: Digest): Promise<void> {
+    while (!this.#held.has(digest)) await sleep(5);
+  }
+
   #track(from: string, item: AnnounceItem): AnnounceResult {
     const held = this.#held.get(item.digest) ?? new Map<string, AnnounceItem>();
     this.#held.set(item.digest, held);

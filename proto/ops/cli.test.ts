@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Type } from 'typebox';
 import { runCli } from './cli.ts';
-import type { JoinTokenRequest, ProgramEntry } from './cli.ts';
+import type { JoinTokenWish, ProgramEntry } from './cli.ts';
 import { Duration } from './config.ts';
 
 const schema = Type.Object({
@@ -19,7 +19,7 @@ type Outcome = {
   out: string;
   err: string;
   started: { kind: string; text?: string }[];
-  tokens: JoinTokenRequest[];
+  tokens: JoinTokenWish[];
 };
 
 async function cli(...argv: string[]): Promise<Outcome> {

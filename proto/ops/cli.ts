@@ -19,12 +19,14 @@ export type ProgramEntry = {
   /** The schema of its configuration. */
   schema(): Promise<TObject>;
   /** Runs until it is told to stop; resolves with the exit code. */
-  run(input: { text?: string; source?: string }): Promise<number>;
+  run(input: ProgramInput): Promise<number>;
 };
 
-export type JoinTokenRequest = {
-  text?: string;
-  source?: string;
+/** The text and the name of the configuration file, when there is one. */
+export type ProgramInput = { text?: string; source?: string };
+
+/** What `hub join-token create` was asked for; `expires` as written, such as 24h. */
+export type JoinTokenWish = ProgramInput & {
   uses: number;
   expires: string;
   url: string | undefined;
@@ -36,7 +38,7 @@ export type CliModules = {
   env: Record<string, string | undefined>;
   programs: Record<ProgramKind, ProgramEntry>;
   /** Asks a running hub for a join token. */
-  createJoinToken(request: JoinTokenRequest): Promise<string>;
+  createJoinToken(wish: JoinTokenWish): Promise<string>;
 };
 
 /** A command line that cannot be understood; `help` is the page that says how. */
@@ -182,7 +184,7 @@ function kindOf(text: string): ProgramKind {
   throw new UsageError(`--kind takes hub or agent, not "${text}"`, CONFIG_HELP);
 }
 
-async function configInput(file: string | undefined): Promise<{ text?: string; source?: string }> {
+async function configInput(file: string | undefined): Promise<ProgramInput> {
   return file === undefined ? {} : { text: await readConfigFile(file), source: file };
 }
 

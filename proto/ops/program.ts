@@ -14,6 +14,8 @@ export type RunningProgram = {
   drain(deadline: AbortSignal): Promise<void>;
   /** How long running work may take to end by itself. */
   drainMs: number;
+  /** Ends everything that is left, after the drain. */
+  close(): Promise<void>;
   /** Settles when the program cannot go on. */
   failed?: Promise<unknown>;
 };
@@ -49,7 +51,10 @@ export async function runProgram<S extends TObject>(
   }
   const { drainMs, failed } = running;
   return runUntilSignal({
-    drain: (deadline) => running.drain(deadline),
+    drain: async (deadline) => {
+      await running.drain(deadline);
+      await running.close();
+    },
     drainMs,
     logger,
     ...(failed === undefined ? {} : { failed }),

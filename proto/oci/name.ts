@@ -1,0 +1,72 @@
+import { isDigest, parseDigest, type Digest } from './digest.ts';
+import { ociError } from './errors.ts';
+
+export type Repository = string & { readonly __repository: 'Repository' };
+export type Tag = string & { readonly __tag: 'Tag' };
+export type Reference = { kind: 'tag'; tag: Tag } | { kind: 'digest'; digest: Digest };
+export type ImageReference = { host: string; repository: Repository; tag?: Tag; digest?: Digest };
+
+/** Longest repository name accepted, characters. */
+export const REPOSITORY_MAX_CHARS = 255;
+
+const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const HUB_HOSTS = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
+
+/** A repository name by the distribution-spec grammar. @throws OciError NAME_INVALID */
+export function parseRepository(text: string): Repository {
+  const good =
+    text.length <= REPOSITORY_MAX_CHARS && text.split('/').every((part) => COMPONENT.test(part));
+  if (!good) throw ociError('NAME_INVALID', 'repository name does not follow the OCI grammar');
+  return text as Repository;
+}
+
+/** @throws OciError TAG_INVALID */
+export function parseTag(text: string): Tag {
+  if (!TAG.test(text)) throw ociError('TAG_INVALID', 'tag does not follow the OCI grammar');
+  return text as Tag;
+}
+
+/** A tag or a digest. @throws OciError DIGEST_INVALID, TAG_INVALID */
+export function parseReference(text: string): Reference {
+  if (!text.includes(':')) return { kind: 'tag', tag: parseTag(text) };
+  if (isDigest(text)) return { kind: 'digest', digest: text };
+  throw ociError('DIGEST_INVALID', 'reference is neither a tag nor a supported digest');
+}
+
+export function referenceText(reference: Reference): string {
+  return reference.kind === 'tag' ? reference.tag : reference.digest;
+}
+
+/** The host a registry is known by: lower case, Docker Hub's aliases as `docker.io`. */
+export function canonicalHost(host: string): string {
+  const lower = host.toLowerCase();
+  return HUB_HOSTS.has(lower) ? 'docker.io' : lower;
+}
+
+/**
+ * Reads what one types after `docker pull`: no host means docker.io, no path there means library/.
+ *
+ * @throws OciError NAME_INVALID, TAG_INVALID; CodedError DIGEST_INVALID
+ */
+export function parseImageReference(text: string): ImageReference {
+  const at = text.indexOf('@');
+  const digest = at < 0 ? undefined : parseDigest(text.slice(at + 1));
+  const rest = at < 0 ? text : text.slice(0, at);
+  const colon = rest.lastIndexOf(':');
+  const tagged = colon > rest.lastIndexOf('/');
+  const tag = tagged ? parseTag(rest.slice(colon + 1)) : undefined;
+  const path = tagged ? rest.slice(0, colon) : rest;
+  const slash = path.indexOf('/');
+  const first = slash < 0 ? '' : path.slice(0, slash);
+  const hosted = /[.:]/.test(first) || first === 'localhost';
+  const host = hosted ? canonicalHost(first) : 'docker.io';
+  const name = hosted ? path.slice(slash + 1) : path;
+  const full = host === 'docker.io' && !name.includes('/') ? `library/${name}` : name;
+  return {
+    host,
+    repository: parseRepository(full),
+    ...(tag === undefined ? {} : { tag }),
+    ...(digest === undefined ? {} : { digest }),
+  };
+}

@@ -1,0 +1,49 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { CodedError } from './errors.ts';
+
+/** Waits `ms`. Rejects with the reason of the signal when it aborts first. */
+export async function sleep(
+  ms: number,
+  options?: { signal?: AbortSignal | undefined },
+): Promise<void> {
+  const { signal } = options ?? {};
+  signal?.throwIfAborted();
+  try {
+    await delay(ms, undefined, signal ? { signal } : {});
+  } catch (err) {
+    signal?.throwIfAborted();
+    throw err;
+  }
+}
+
+/**
+ * A signal that aborts after `ms` with CodedError TIMEOUT, or earlier with the given signal and
+ * its reason. Disposing clears the timer.
+ */
+export function deadline(ms: number, signal?: AbortSignal): { signal: AbortSignal } & Disposable {
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    controller.abort(new CodedError(`no result within ${ms} ms`, { code: 'TIMEOUT' }));
+  }, ms);
+  const onAbort = (): void => controller.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  else signal?.addEventListener('abort', onAbort, { once: true });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    },
+  };
+}
+
+/** The promise, or a rejection with the reason of the signal. The work itself is not stopped. */
+export function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -1,26 +1,45 @@
 import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
-import type { RegistryClient } from '../../proto/distribution/registry-client.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { Repository } from '../../proto/oci/name.ts';
+import type { Reference, Repository } from '../../proto/oci/name.ts';
 import { fetchError } from './errors.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { CallOptions, HubSource, SourceStream } from './ports.ts';
 
-type Client = Pick<
-  RegistryClient,
-  'headBlob' | 'openBlob' | 'readBlob' | 'getManifest' | 'getBytes'
->;
+/** What is needed of a registry client; every read checks status, range and encoding itself. */
+export interface RegistryReads {
+  headBlob(
+    repository: Repository,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<{ size: number } | undefined>;
+  openBlob(
+    repository: Repository,
+    digest: Digest,
+    o: CallOptions & { start?: number; end?: number },
+  ): Promise<{ size: number; body: AsyncIterable<Buffer> } | undefined>;
+  readBlob(
+    repository: Repository,
+    digest: Digest,
+    o: CallOptions & { maxBytes: number },
+  ): Promise<Buffer | undefined>;
+  getManifest(
+    repository: Repository,
+    reference: Reference,
+    o: CallOptions,
+  ): Promise<{ bytes: Buffer } | undefined>;
+  getBytes(path: string, o: CallOptions & { maxBytes: number }): Promise<Buffer | undefined>;
+}
 
 /** Reads blobs of the hub, or of an upstream, over the registry protocol and counts the bytes. */
 export class RegistrySource implements HubSource {
   readonly kind: 'hub' | 'upstream';
-  readonly #client: Client;
+  readonly #client: RegistryReads;
   readonly #metrics: FetchMetrics;
 
   constructor(
     options: { kind: 'hub' | 'upstream' },
-    modules: { client: Client; metrics: FetchMetrics },
+    modules: { client: RegistryReads; metrics: FetchMetrics },
   ) {
     this.kind = options.kind;
     this.#client = modules.client;

@@ -9,6 +9,7 @@ import { chunkHashesFromLeaves } from '../../proto/chunks/merkle.ts';
 import { signStatement } from '../../proto/chunks/statement.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import { parseRepository } from '../../proto/oci/name.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
@@ -37,7 +38,7 @@ import type {
 
 export const FLEET_ID = 'test-fleet';
 const LEASE_MS = 5_000;
-const REPOSITORY = 'team/app' as Repository;
+const REPOSITORY = parseRepository('team/app');
 
 export type TestBlob = { digest: Digest; bytes: Buffer; statement: Buffer; hashes: Buffer };
 

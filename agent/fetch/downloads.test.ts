@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { HUB_INFLIGHT_MAX } from './constants.ts';
-import { TestFleet, TestHub } from './test-rig.ts';
+import { TestHub } from './test-hub.ts';
+import { TestFleet } from './test-rig.ts';
 import type { TestAgent } from './test-rig.ts';
 
 const MIB = 1024 * 1024;

@@ -1,0 +1,128 @@
+import { hasCode } from '../../proto/std/errors.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { BlobHandle, CallOptions } from '../fetch/ports.ts';
+import { notFound } from './errors.ts';
+import type { Target } from './namespace.ts';
+import type { ContentSource, GrantSource, LocalContent, Origin } from './ports.ts';
+import type { ContentFacts } from './response-plan.ts';
+import type { RightsBook } from './rights.ts';
+import type { StallBook } from './stalls.ts';
+
+export type BlobAsk = {
+  target: Target;
+  repository: Repository;
+  digest: Digest;
+  method: string;
+  authorization: string | undefined;
+};
+
+/** `handle` is absent when only the facts were asked for; else the caller disposes it. */
+export type BlobAnswer = { facts: ContentFacts; handle: BlobHandle | undefined };
+
+export type BlobModules = {
+  local: LocalContent;
+  content: ContentSource;
+  grants: GrantSource;
+  rights: RightsBook;
+  stalls: StallBook;
+  originOf: (target: Target) => Origin;
+  logger: Logger;
+};
+
+const BLOB_MEDIA_TYPE = 'application/octet-stream';
+
+/** Opens blobs for runtimes that may have them under the name they ask with. */
+export class Blobs {
+  readonly #modules: BlobModules;
+
+  constructor(modules: BlobModules) {
+    this.#modules = modules;
+  }
+
+  /** @throws MirrorError NOT_FOUND, UNAUTHORIZED, UNAVAILABLE; errors of the fetch room */
+  async open(ask: BlobAsk, o: CallOptions): Promise<BlobAnswer> {
+    const { digest } = ask;
+    if (this.#modules.stalls.isStalled(digest)) throw notFound('stalled');
+    const right = await this.#rightTo(ask, o);
+    if (ask.method === 'HEAD') {
+      const size = right.size ?? (await this.#sizeHere(digest)) ?? (await this.#headSize(ask, o));
+      if (size !== undefined) return { facts: factsOf(digest, size), handle: undefined };
+    }
+    const handle = await this.#openContent(ask, right.grant, o);
+    if (ask.method !== 'HEAD') return { facts: factsOf(digest, handle.size), handle };
+    handle[Symbol.dispose]();
+    return { facts: factsOf(digest, handle.size), handle: undefined };
+  }
+
+  /**
+   * Knowing a digest is a right: a manifest resolved under this name or a grant covers it, or the
+   * registry itself confirms it there. `size` is what the registry then said.
+   */
+  async #rightTo(
+    ask: BlobAsk,
+    o: CallOptions,
+  ): Promise<{ grant: GrantBundle | undefined; size: number | undefined }> {
+    const { rights, originOf } = this.#modules;
+    const place = { namespace: ask.target.namespace, repository: ask.repository };
+    const covered = rights.audience(place, ask.digest) !== undefined;
+    const grant = ask.target.kind === 'hub' ? await this.#grantFor(ask, o) : undefined;
+    if (covered || grant !== undefined) return { grant, size: undefined };
+    const options = { ...o, authorization: ask.authorization };
+    const head = await originOf(ask.target).headBlob(ask.repository, ask.digest, options);
+    if (head === undefined) throw notFound('blob');
+    return { grant: undefined, size: head.size };
+  }
+
+  async #grantFor(ask: BlobAsk, o: CallOptions): Promise<GrantBundle | undefined> {
+    const { repository, digest } = ask;
+    try {
+      return await this.#modules.grants.ensure(ask.target.namespace, repository, digest, o);
+    } catch (err) {
+      o.signal?.throwIfAborted();
+      this.#modules.logger.debug({ err, repository, digest }, 'no grant, asking the hub itself');
+      return undefined;
+    }
+  }
+
+  async #sizeHere(digest: Digest): Promise<number | undefined> {
+    const { local } = this.#modules;
+    return local.find(digest)?.size ?? (await local.getSmall(digest))?.length;
+  }
+
+  /** undefined: the registry cannot tell now, but a peer may. */
+  async #headSize(ask: BlobAsk, o: CallOptions): Promise<number | undefined> {
+    const options = { ...o, authorization: ask.authorization };
+    const source = this.#modules.originOf(ask.target);
+    try {
+      const head = await source.headBlob(ask.repository, ask.digest, options);
+      if (head === undefined) throw notFound('blob');
+      return head.size;
+    } catch (err) {
+      o.signal?.throwIfAborted();
+      if (!hasCode(err, 'UNAVAILABLE')) throw err;
+      return undefined;
+    }
+  }
+
+  async #openContent(
+    ask: BlobAsk,
+    grant: GrantBundle | undefined,
+    o: CallOptions,
+  ): Promise<BlobHandle> {
+    const { repository, digest } = ask;
+    const { namespace } = ask.target;
+    try {
+      return await this.#modules.content.open({ namespace, repository, digest, grant }, o);
+    } catch (err) {
+      if (hasCode(err, 'NOT_FOUND')) throw notFound('blob');
+      throw err;
+    }
+  }
+}
+
+function factsOf(digest: Digest, size: number): ContentFacts {
+  return { digest, size, mediaType: BLOB_MEDIA_TYPE };
+}

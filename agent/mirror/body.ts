@@ -1,0 +1,163 @@
+import type { ServerResponse } from 'node:http';
+import type { BlobHandle } from '../fetch/ports.ts';
+import { MirrorError } from './errors.ts';
+
+/** The next buffer, or undefined at the end. */
+type Step = { buffer: Buffer | undefined };
+
+/**
+ * One reader of a blob on its way to a client. Every wait for the source has a limit; `stop`
+ * releases the cursor at once, also when the source never answers.
+ */
+export class BodyReader {
+  readonly #handle: BlobHandle;
+  readonly #iterator: AsyncIterator<Buffer>;
+  readonly #stop = new AbortController();
+  #pending: Promise<Step> | undefined;
+
+  constructor(handle: BlobHandle, range: { start: number; end: number }) {
+    this.#handle = handle;
+    this.#iterator = handle.read(range, { signal: this.#stop.signal })[Symbol.asyncIterator]();
+  }
+
+  /**
+   * Waits at most `ms` for the first bytes, so that a source that fails at once can still be
+   * answered with a status. False: nothing yet.
+   */
+  arrives(ms: number): Promise<boolean> {
+    return within(
+      this.#ask().then(() => true),
+      ms,
+      ({ resolve }) => resolve(false),
+    );
+  }
+
+  /**
+   * The next bytes, valid until the next call; undefined at the end.
+   * @throws MirrorError STALLED after `stallMs`; ClientGone; what the source throws
+   */
+  async next(stallMs: number, gone?: AbortSignal): Promise<Buffer | undefined> {
+    const stall = ({ reject }: PromiseWithResolvers<Step>): void => {
+      reject(stalled('source', stallMs));
+    };
+    const step = await within(this.#ask(), stallMs, stall, gone);
+    this.#pending = undefined;
+    return step.buffer;
+  }
+
+  stop(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort(new Error('the reader has ended'));
+    this.#pending?.catch(() => {});
+    this.#iterator.return?.().catch(() => {});
+    this.#handle[Symbol.dispose]();
+  }
+
+  #ask(): Promise<Step> {
+    this.#pending ??= this.#iterator
+      .next()
+      .then((result) => ({ buffer: result.done === true ? undefined : result.value }));
+    return this.#pending;
+  }
+}
+
+/**
+ * Writes exactly `expected` bytes to a response whose headers are set. A buffer is handed back to
+ * the source only after the system has taken it.
+ * @throws MirrorError STALLED, SHORT_BODY, LONG_BODY; ClientGone; what the source throws
+ */
+export async function sendBody(
+  response: ServerResponse,
+  reader: BodyReader,
+  o: {
+    expected: number;
+    stallMs: number;
+    clientStallMs: number;
+    sent: (bytes: number) => void;
+    gone: AbortSignal;
+  },
+): Promise<void> {
+  const { expected, stallMs, clientStallMs } = o;
+  let sent = 0;
+  while (sent < expected) {
+    const buffer = await reader.next(stallMs, o.gone);
+    if (buffer === undefined) {
+      throw new MirrorError('the source ended before the body was complete', {
+        code: 'SHORT_BODY',
+        expected,
+        sent,
+      });
+    }
+    if (buffer.length > expected - sent) {
+      throw new MirrorError('the source sent more than the body holds', {
+        code: 'LONG_BODY',
+        expected,
+      });
+    }
+    if (buffer.length === 0) continue;
+    await writeFlushed(response, buffer, clientStallMs);
+    sent += buffer.length;
+    o.sent(buffer.length);
+  }
+}
+
+/** Thrown when the client closed its connection: normal, containerd does it all the time. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+}
+
+/** Resolves when the system has taken the bytes, so that their buffer may be used again. */
+export function writeFlushed(
+  response: ServerResponse,
+  bytes: Buffer,
+  stallMs: number,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (response.destroyed || response.closed) {
+      reject(clientGone());
+      return;
+    }
+    const finish = (err?: Error | null): void => {
+      clearTimeout(timeout);
+      response.off('close', onClose);
+      if (err === undefined || err === null) resolve();
+      else reject(err);
+    };
+    const onClose = (): void => finish(clientGone());
+    const timeout = setTimeout(() => finish(stalled('client', stallMs)), stallMs);
+    response.once('close', onClose);
+    response.write(bytes, (err) => {
+      finish(err === undefined || err === null ? undefined : clientGone(err));
+    });
+  });
+}
+
+/** The promise, or what `late` makes of it after `ms`, or a rejection once the client is gone. */
+function within<T>(
+  work: Promise<T>,
+  ms: number,
+  late: (outcome: PromiseWithResolvers<T>) => void,
+  gone?: AbortSignal,
+): Promise<T> {
+  const outcome = Promise.withResolvers<T>();
+  const timeout = setTimeout(() => late(outcome), ms);
+  const onGone = (): void => outcome.reject(clientGone());
+  if (gone?.aborted === true) onGone();
+  gone?.addEventListener('abort', onGone);
+  work.then(outcome.resolve, outcome.reject);
+  return outcome.promise.finally(() => {
+    clearTimeout(timeout);
+    gone?.removeEventListener('abort', onGone);
+  });
+}
+
+export function clientGone(cause?: unknown): ClientGone {
+  return new ClientGone('the client closed the connection', { cause });
+}
+
+function stalled(side: 'source' | 'client', afterMs: number): MirrorError {
+  return new MirrorError(
+    side === 'source' ? 'no source delivered bytes' : 'the client does not read',
+    { code: 'STALLED', side, afterMs },
+  );
+}

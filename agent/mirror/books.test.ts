@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { digestOf } from '../../proto/oci/digest.ts';
+import { parseManifest } from '../../proto/oci/manifest.ts';
+import { manifestOf } from './fixture-images.ts';
+import { RightsBook } from './rights.ts';
+import { StallBook } from './stalls.ts';
+
+const PLACE = { namespace: 'hub', repository: 'a' };
+const LAYER = digestOf(Buffer.from('layer'));
+const MANIFEST = parseManifest(Buffer.from(JSON.stringify(manifestOf([Buffer.from('layer')]))));
+const SELF = digestOf(Buffer.from('manifest'));
+
+function rights(options: { max?: number } = {}) {
+  const clock = { nowMs: 1 };
+  const book = new RightsBook({ max: options.max ?? 100, ttlMs: 1_000, now: () => clock.nowMs });
+  return { book, clock };
+}
+
+test('a manifest gives the right to what it references, in its place only', () => {
+  const { book } = rights();
+  book.learn(PLACE, SELF, MANIFEST, 'open');
+  assert.equal(book.audience(PLACE, LAYER), 'open');
+  assert.equal(book.audience(PLACE, SELF), 'open');
+  assert.equal(book.audience({ ...PLACE, repository: 'b' }, LAYER), undefined);
+  assert.equal(book.audience({ ...PLACE, namespace: 'docker.io' }, LAYER), undefined);
+});
+
+test('rights end', () => {
+  const { book, clock } = rights();
+  book.learn(PLACE, SELF, MANIFEST, 'open');
+  clock.nowMs += 1_001;
+  assert.equal(book.audience(PLACE, LAYER), undefined);
+});
+
+test('a reader with credentials does not prolong what was open', () => {
+  const { book, clock } = rights();
+  book.learn(PLACE, SELF, MANIFEST, 'open');
+  clock.nowMs += 900;
+  book.learn(PLACE, SELF, MANIFEST, 'credentials');
+  assert.equal(book.audience(PLACE, LAYER), 'open');
+  clock.nowMs += 200;
+  assert.equal(book.audience(PLACE, LAYER), undefined);
+});
+
+test('the book of rights is bounded', () => {
+  const { book } = rights({ max: 5 });
+  for (let index = 0; index < 50; index += 1) {
+    book.learn({ ...PLACE, repository: `r${index}` }, SELF, MANIFEST, 'open');
+  }
+  assert.equal(book.audience({ ...PLACE, repository: 'r0' }, LAYER), undefined);
+  assert.equal(book.audience({ ...PLACE, repository: 'r49' }, LAYER), 'open');
+});
+
+test('a stalled digest is refused until bytes arrive or time passes', () => {
+  const clock = { nowMs: 1 };
+  const progress = { bytes: 3 };
+  const book = new StallBook({
+    max: 10,
+    memoryMs: 1_000,
+    progressOf: () => progress.bytes,
+    now: () => clock.nowMs,
+  });
+  assert.equal(book.isStalled(LAYER), false);
+  book.mark(LAYER);
+  assert.equal(book.isStalled(LAYER), true);
+  progress.bytes = 4;
+  assert.equal(book.isStalled(LAYER), false, 'progress');
+  book.mark(LAYER);
+  clock.nowMs += 1_000;
+  assert.equal(book.isStalled(LAYER), false, 'time');
+});
+
+test('the memory of stalls is bounded and forgets the oldest', () => {
+  const book = new StallBook({ max: 2, memoryMs: 1_000, progressOf: () => 0, now: () => 0 });
+  const digests = ['a', 'b', 'c'].map((text) => digestOf(Buffer.from(text)));
+  for (const digest of digests) book.mark(digest);
+  assert.deepEqual(
+    digests.map((digest) => book.isStalled(digest)),
+    [false, true, true],
+  );
+  assert.equal(book.size, 2);
+});

@@ -1,0 +1,50 @@
+/** From the arrival of a request to its response headers; then 503 instead. */
+export const HEADERS_TIMEOUT_MS = 5_000;
+/** Of that time, kept for writing the answer: a first byte later than this follows the headers. */
+export const HEADERS_MARGIN_MS = 500;
+/** Silence of the source in the middle of a body; then the connection is cut. */
+export const BODY_STALL_TIMEOUT_MS = 20_000;
+/** Time a client may leave its socket unread; then the connection is cut. */
+export const CLIENT_STALL_TIMEOUT_MS = 5 * 60_000;
+/** After a stall, requests for that digest are refused this long unless bytes arrive earlier. */
+export const STALL_MEMORY_MS = 30_000;
+/** Stalled digests remembered; the oldest are forgotten first. */
+export const STALLED_DIGESTS_MAX = 1_024;
+
+/** Requests answered at the same time; further ones get 503. */
+export const REQUESTS_MAX = 512;
+/** Connections per listener; further ones are closed on accept. */
+export const CONNECTIONS_MAX = 1_024;
+/** Bytes of a request line with its headers; registries give out tokens of several KiB. */
+export const REQUEST_HEADERS_MAX_BYTES = 64 * 1024;
+/** Header lines of one request. */
+export const REQUEST_HEADER_LINES_MAX = 100;
+/** Time for a client to send its headers, then the connection is cut without an answer. */
+export const REQUEST_HEADERS_TIMEOUT_MS = 10_000;
+/** Idle time of a kept connection; longer than the 90 s for which Go clients keep theirs. */
+export const KEEP_ALIVE_TIMEOUT_MS = 120_000;
+/** How often connections are looked through for the time-outs above. */
+export const CONNECTIONS_CHECK_MS = 5_000;
+/** Characters of path and query of a request. */
+export const URL_MAX_CHARS = 8_192;
+
+/** Memory for whole blobs and manifests on their way to clients, over all requests. */
+export const BUFFERED_BYTES_MAX = 64 * 1024 * 1024;
+/** Requests waiting for a part of that memory. */
+export const BUFFERED_WAITERS_MAX = REQUESTS_MAX;
+
+/** References remembered out of manifests that were resolved with rights. */
+export const RIGHTS_MAX = 32_768;
+/** How long a manifest that was resolved gives the right to its blobs. */
+export const RIGHTS_TTL_MS = 30 * 60_000;
+
+/** Upstreams that may be configured. */
+export const UPSTREAMS_MAX = 64;
+/** Listen addresses that may be configured. */
+export const LISTENERS_MAX = 8;
+/** Host names of the hub that may be configured or learned. */
+export const HUB_NAMES_MAX = 64;
+/** A challenge relayed to the runtime. */
+export const CHALLENGE_MAX_CHARS = 4_096;
+/** Manifests, of at most 4 MiB each, being resolved or sent at the same time. */
+export const MANIFESTS_MAX = 64;

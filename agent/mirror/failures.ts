@@ -1,0 +1,93 @@
+import { hasCode } from '../../proto/std/errors.ts';
+import { ociErrorBody, OciError } from '../../proto/oci/errors.ts';
+import { CHALLENGE_MAX_CHARS } from './constants.ts';
+import { MirrorError } from './errors.ts';
+
+/** The statuses a runtime reacts to sanely; 408 and 429 would make it come back at once. */
+export type FailureStatus = 400 | 401 | 404 | 503;
+
+/** A failure as it goes out: never a status outside the list, never a text of the network. */
+export type Failure = {
+  status: FailureStatus;
+  headers: Record<string, string>;
+  body: string;
+  /** For the log: what the operator can do. */
+  remedy: string;
+};
+
+const REMEDIES = {
+  400: 'the client sent a malformed request',
+  401: 'the registry wants credentials from this client',
+  404: 'the client goes on to its next host; nothing to do unless the image exists',
+  503: 'the client goes on to its next host; look whether hub and upstreams can be reached',
+} as const;
+
+const CODES = { 400: 'UNSUPPORTED', 401: 'UNAUTHORIZED', 404: 'UNKNOWN', 503: 'UNAVAILABLE' };
+
+/** Maps whatever was thrown before the headers to an answer. */
+export function failureOf(err: unknown): Failure {
+  const status = statusOf(err);
+  const headers: Record<string, string> = {
+    'docker-distribution-api-version': 'registry/2.0',
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+  };
+  const challenge = status === 401 ? challengeOf(err) : undefined;
+  if (challenge !== undefined) headers['www-authenticate'] = challenge;
+  return { status, headers, body: bodyOf(err, status), remedy: REMEDIES[status] };
+}
+
+function statusOf(err: unknown): FailureStatus {
+  if (err instanceof MirrorError) return mirrorStatus(err);
+  if (err instanceof OciError) {
+    const { status } = err;
+    if (status === 401) return 401;
+    if (status === 403 || status === 404 || status === 405) return 404;
+    return status >= 400 && status < 500 && status !== 408 && status !== 429 ? 400 : 503;
+  }
+  return hasCode(err, 'NOT_FOUND') ? 404 : 503;
+}
+
+function mirrorStatus(err: MirrorError): FailureStatus {
+  switch (err.data.code) {
+    case 'BAD_REQUEST':
+      return 400;
+    case 'UNAUTHORIZED':
+      // Without a challenge a runtime could not act on a 401.
+      return challengeOf(err) === undefined ? 404 : 401;
+    case 'NOT_FOUND':
+    case 'UNSUPPORTED':
+      return 404;
+    default:
+      return 503;
+  }
+}
+
+function challengeOf(err: unknown): string | undefined {
+  if (!(err instanceof MirrorError) || err.data.code !== 'UNAUTHORIZED') return undefined;
+  const { challenge } = err.data;
+  if (challenge === undefined || challenge.length > CHALLENGE_MAX_CHARS) return undefined;
+  return /^[\t\x20-\x7e]+$/.test(challenge) ? challenge : undefined;
+}
+
+function bodyOf(err: unknown, status: FailureStatus): string {
+  if (err instanceof OciError) return JSON.stringify(ociErrorBody(err));
+  const message =
+    err instanceof MirrorError ? err.message : 'the content cannot be delivered by this mirror now';
+  return JSON.stringify({ errors: [{ code: codeOf(err, status), message }] });
+}
+
+function codeOf(err: unknown, status: FailureStatus): string {
+  if (err instanceof MirrorError) {
+    if (err.data.code === 'UNSUPPORTED') return 'UNSUPPORTED';
+    if (err.data.code === 'NOT_FOUND') return NOT_FOUND_CODES[err.data.what];
+  }
+  return CODES[status];
+}
+
+const NOT_FOUND_CODES = {
+  namespace: 'NAME_UNKNOWN',
+  manifest: 'MANIFEST_UNKNOWN',
+  blob: 'BLOB_UNKNOWN',
+  stalled: 'BLOB_UNKNOWN',
+} as const;

@@ -1,0 +1,179 @@
+import { parseManifest } from '../../proto/oci/manifest.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Reference, Repository } from '../../proto/oci/name.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { CallOptions } from '../fetch/ports.ts';
+import { notFound } from './errors.ts';
+import type { Target } from './namespace.ts';
+import type {
+  ContentSource,
+  GrantSource,
+  LocalContent,
+  ManifestBytes,
+  ManifestHead,
+  Origin,
+} from './ports.ts';
+import type { ContentFacts } from './response-plan.ts';
+import type { Audience, RightsBook } from './rights.ts';
+
+export type ManifestAsk = {
+  target: Target;
+  repository: Repository;
+  reference: Reference;
+  method: string;
+  /** The runtime's own header; goes to the registry of `target` and nowhere else. */
+  authorization: string | undefined;
+};
+
+/** `bytes` are absent when only the facts were asked for. */
+export type ManifestAnswer = { facts: ContentFacts; bytes: Buffer | undefined };
+
+export type ManifestModules = {
+  local: LocalContent;
+  content: ContentSource;
+  grants: GrantSource;
+  rights: RightsBook;
+  originOf: (target: Target) => Origin;
+  logger: Logger;
+};
+
+/**
+ * Resolves manifests. Tags are asked at the hub or the upstream each time, never at peers. By
+ * digest, hub content comes from wherever it is once the right is known; upstream content that
+ * needed credentials is confirmed at the upstream each time.
+ */
+export class Manifests {
+  readonly #modules: ManifestModules;
+
+  constructor(modules: ManifestModules) {
+    this.#modules = modules;
+  }
+
+  /** @throws MirrorError NOT_FOUND, UNAUTHORIZED, UNAVAILABLE; errors of the fetch room */
+  resolve(ask: ManifestAsk, o: CallOptions): Promise<ManifestAnswer> {
+    if (ask.target.kind === 'upstream') return this.#fromUpstream(ask, o);
+    return ask.reference.kind === 'tag'
+      ? this.#hubTag(ask, o)
+      : this.#hubDigest(ask, ask.reference.digest, o);
+  }
+
+  async #hubTag(ask: ManifestAsk, o: CallOptions): Promise<ManifestAnswer> {
+    const source = this.#modules.originOf(ask.target);
+    const options = { ...o, authorization: ask.authorization };
+    if (ask.method === 'HEAD') {
+      const head = await source.headManifest(ask.repository, ask.reference, options);
+      if (head === undefined) throw notFound('manifest');
+      return headAnswer(head, head.digest);
+    }
+    const found = await source.getManifest(ask.repository, ask.reference, options);
+    if (found === undefined) throw notFound('manifest');
+    return this.#learn(ask, found);
+  }
+
+  async #hubDigest(ask: ManifestAsk, digest: Digest, o: CallOptions): Promise<ManifestAnswer> {
+    const { content, rights, local, originOf } = this.#modules;
+    const place = placeOf(ask);
+    const covered = rights.audience(place, digest) !== undefined;
+    const stored = await local.getSmall(digest);
+    if (covered && stored !== undefined) return this.#learn(ask, withType(stored, digest));
+    const grant = await this.#grantFor(ask, digest, o);
+    if (covered || grant !== undefined) {
+      const request = { ...place, digest, grant };
+      const bytes = stored ?? (await content.manifest(request, o));
+      if (bytes !== undefined) return this.#learn(ask, withType(bytes, digest));
+    }
+    const options = { ...o, authorization: ask.authorization };
+    const found = await originOf(ask.target).getManifest(ask.repository, ask.reference, options);
+    if (found === undefined) throw notFound('manifest');
+    return this.#learn(ask, found);
+  }
+
+  /** Without a grant the hub is asked itself, so a failure here is not yet a failed request. */
+  async #grantFor(
+    ask: ManifestAsk,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | undefined> {
+    try {
+      const { namespace } = ask.target;
+      return await this.#modules.grants.ensure(namespace, ask.repository, digest, o);
+    } catch (err) {
+      o.signal?.throwIfAborted();
+      const { repository } = ask;
+      this.#modules.logger.debug({ err, repository, digest }, 'no grant, asking the hub itself');
+      return undefined;
+    }
+  }
+
+  async #fromUpstream(ask: ManifestAsk, o: CallOptions): Promise<ManifestAnswer> {
+    const { local, rights, originOf } = this.#modules;
+    const source = originOf(ask.target);
+    const asked = ask.reference.kind === 'digest' ? ask.reference.digest : undefined;
+    if (asked !== undefined && rights.audience(placeOf(ask), asked) === 'open') {
+      const stored = await local.getSmall(asked);
+      if (stored !== undefined) return this.#learn(ask, withType(stored, asked));
+    }
+    // A HEAD is free where a GET counts against the rate limit of the upstream.
+    const options = { ...o, authorization: ask.authorization };
+    const head = await source.headManifest(ask.repository, ask.reference, options);
+    if (head === undefined) throw notFound('manifest');
+    const digest = asked ?? head.digest;
+    if (ask.method === 'HEAD') return headAnswer(head, digest);
+    const stored = digest === undefined ? undefined : await local.getSmall(digest);
+    if (stored !== undefined && digest !== undefined) {
+      return this.#learn(ask, withType(stored, digest));
+    }
+    const reference: Reference = digest === undefined ? ask.reference : { kind: 'digest', digest };
+    const found = await source.getManifest(ask.repository, reference, options);
+    if (found === undefined) throw notFound('manifest');
+    return this.#learn(ask, found);
+  }
+
+  /** Keeps what was resolved: the bytes, and the right to what the manifest references. */
+  #learn(ask: ManifestAsk, found: ManifestBytes): ManifestAnswer {
+    const { bytes, digest } = found;
+    const { local, logger, rights } = this.#modules;
+    let mediaType = found.mediaType;
+    try {
+      const manifest = parseManifest(bytes, mediaType === '' ? undefined : mediaType);
+      mediaType = manifest.mediaType;
+      rights.learn(placeOf(ask), digest, manifest, audienceOf(ask));
+      local.putSmall(digest, bytes).catch((err: unknown) => {
+        logger.debug({ err, digest }, 'manifest is not kept');
+      });
+      this.#prepareGrant(ask, digest);
+    } catch (err) {
+      // Some artifact we cannot read: passed on, but it gives no rights and is not kept.
+      logger.debug({ err, digest }, 'manifest is not understood');
+    }
+    if (mediaType === '') mediaType = 'application/octet-stream';
+    return { facts: { digest, size: bytes.length, mediaType }, bytes };
+  }
+
+  /** The blobs are asked for in a moment; their grant should be there by then. */
+  #prepareGrant(ask: ManifestAsk, digest: Digest): void {
+    if (ask.target.kind !== 'hub' || ask.reference.kind !== 'tag') return;
+    const { grants, logger } = this.#modules;
+    grants.ensure(ask.target.namespace, ask.repository, digest, {}).catch((err: unknown) => {
+      logger.debug({ err, digest }, 'no grant yet');
+    });
+  }
+}
+
+function placeOf(ask: ManifestAsk): { namespace: string; repository: Repository } {
+  return { namespace: ask.target.namespace, repository: ask.repository };
+}
+
+function audienceOf(ask: ManifestAsk): Audience {
+  return ask.authorization === undefined ? 'open' : 'credentials';
+}
+
+function headAnswer(head: ManifestHead, digest: Digest | undefined): ManifestAnswer {
+  return { facts: { digest, size: head.size, mediaType: head.mediaType }, bytes: undefined };
+}
+
+/** The media type is read out of the manifest itself. */
+function withType(bytes: Buffer, digest: Digest): ManifestBytes {
+  return { bytes, digest, mediaType: '' };
+}

@@ -1,0 +1,86 @@
+import { Type } from 'typebox';
+import type { Static } from 'typebox';
+import { Duration, Listen } from '../../proto/ops/config.ts';
+import {
+  BODY_STALL_TIMEOUT_MS,
+  CLIENT_STALL_TIMEOUT_MS,
+  HEADERS_TIMEOUT_MS,
+  LISTENERS_MAX,
+  REQUESTS_MAX,
+  UPSTREAMS_MAX,
+} from './constants.ts';
+
+/** Section `mirror`. */
+export const MirrorOptions = Type.Object(
+  {
+    listen: Type.Array(
+      Listen({ description: 'an address of this node; runtimes reach it over loopback' }),
+      {
+        description: 'addresses of the mirror; one that this machine lacks is skipped',
+        default: ['127.0.0.1:7410', '[::1]:7410'],
+        minItems: 1,
+        maxItems: LISTENERS_MAX,
+      },
+    ),
+    requestsMax: Type.Integer({
+      description: 'requests answered at the same time; further ones get 503',
+      default: REQUESTS_MAX,
+      minimum: 1,
+      maximum: 65_536,
+    }),
+    headersTimeout: Duration({
+      description: 'time until response headers, then 503',
+      default: `${HEADERS_TIMEOUT_MS / 1_000}s`,
+      minimum: 100,
+      maximum: 60_000,
+    }),
+    bodyStallTimeout: Duration({
+      description: 'silence of every source in mid-body until the connection is cut',
+      default: `${BODY_STALL_TIMEOUT_MS / 1_000}s`,
+      minimum: 100,
+      maximum: 600_000,
+    }),
+    clientStallTimeout: Duration({
+      description: 'time a client may leave its socket unread until the connection is cut',
+      default: `${CLIENT_STALL_TIMEOUT_MS / 60_000}m`,
+      minimum: 1_000,
+      maximum: 3_600_000,
+    }),
+  },
+  { description: 'the registry endpoint for the container runtime of this node', default: {} },
+);
+
+/** Decoded: durations in ms. */
+export type MirrorConfig = Static<typeof MirrorOptions>;
+
+/** One entry of the list `upstreams`. */
+export const UpstreamOptions = Type.Object({
+  name: Type.String({
+    description: 'registry host as in image names, such as docker.io or quay.io',
+    pattern: '^[A-Za-z0-9.\\[\\]:-]{1,261}$',
+  }),
+  url: Type.String({ description: 'where the registry is reached, https://host[:port]' }),
+  alias: Type.Optional(
+    Type.String({
+      description: 'first path segment that means this upstream, for clients without ?ns=',
+      pattern: '^[a-z0-9]+([._-][a-z0-9]+)*$',
+      maxLength: 64,
+    }),
+  ),
+  allowPlainHttp: Type.Boolean({
+    description: 'allow http:// beyond loopback; anybody on the path can then change tags',
+    default: false,
+  }),
+  caFile: Type.Optional(
+    Type.String({ description: 'PEM file with the certificates that sign this registry' }),
+  ),
+});
+
+/** The list `upstreams`: registries this agent may read besides the hub. */
+export const UpstreamsOptions = Type.Array(UpstreamOptions, {
+  description: 'registries besides the hub that runtimes may pull through this agent',
+  default: [],
+  maxItems: UPSTREAMS_MAX,
+});
+
+export type UpstreamConfig = Static<typeof UpstreamOptions>;

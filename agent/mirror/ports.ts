@@ -1,0 +1,66 @@
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Reference, Repository } from '../../proto/oci/name.ts';
+import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { BlobHandle, CallOptions, OpenRequest } from '../fetch/ports.ts';
+
+/** A call made on behalf of a runtime: its own Authorization header goes to that registry only. */
+export type AskOptions = CallOptions & { authorization?: string | undefined };
+
+/** What a registry says about a manifest without sending it. */
+export type ManifestHead = {
+  /** Absent when the registry does not tell. */
+  digest: Digest | undefined;
+  mediaType: string;
+  size: number;
+};
+
+export type ManifestBytes = { bytes: Buffer; digest: Digest; mediaType: string };
+
+/**
+ * The hub, or a configured upstream, as the mirror asks it. undefined means 404 there. Rejects
+ * with MirrorError UNAUTHORIZED (challenge included) or UNAVAILABLE.
+ */
+export interface Origin {
+  headManifest(
+    repository: Repository,
+    reference: Reference,
+    o: AskOptions,
+  ): Promise<ManifestHead | undefined>;
+  /** At most 4 MiB; the digest is that of the bytes. */
+  getManifest(
+    repository: Repository,
+    reference: Reference,
+    o: AskOptions,
+  ): Promise<ManifestBytes | undefined>;
+  headBlob(
+    repository: Repository,
+    digest: Digest,
+    o: AskOptions,
+  ): Promise<{ size: number } | undefined>;
+}
+
+/** Rights of this node in hub repositories. */
+export interface GrantSource {
+  /** undefined: the hub knows no such content there. Rejects when nobody can tell. */
+  ensure(
+    namespace: string,
+    repository: string,
+    digest: Digest,
+    o: CallOptions,
+  ): Promise<GrantBundle | undefined>;
+}
+
+/** Where bytes come from when they are not here yet: peers, the hub, the upstream. */
+export interface ContentSource {
+  /** A whole manifest whose digest was checked. undefined: no source has it. */
+  manifest(request: OpenRequest, o: CallOptions): Promise<Buffer | undefined>;
+  /** Rejects with code NOT_FOUND when no source has the blob. */
+  open(request: OpenRequest, o: CallOptions): Promise<BlobHandle>;
+}
+
+/** What is on this node already. */
+export interface LocalContent {
+  getSmall(digest: Digest): Promise<Buffer | undefined>;
+  putSmall(digest: Digest, bytes: Buffer): Promise<void>;
+  find(digest: Digest): { size: number; have: { count: number } } | undefined;
+}

@@ -1,0 +1,26 @@
+import { CodedError } from '../std/errors.ts';
+
+export type DistributionErrorData =
+  | { code: 'UNREACHABLE' }
+  | { code: 'TIMEOUT' }
+  | { code: 'HTTP_STATUS'; status: number; challenge?: string }
+  | { code: 'AUTH_FAILED'; status: number; challenge: string }
+  | { code: 'BODY_SHORT' }
+  | { code: 'BODY_LONG' }
+  | { code: 'ENCODED' }
+  | { code: 'DIGEST_MISMATCH' }
+  | { code: 'TOO_LARGE' }
+  | { code: 'RANGE_IGNORED' }
+  | { code: 'REDIRECT_REFUSED' }
+  | { code: 'PLAIN_HTTP_REFUSED' };
+
+/** A registry that did not do what the distribution-spec says, or could not be asked. */
+export class DistributionError extends CodedError<DistributionErrorData> {}
+
+export function distributionError(
+  data: DistributionErrorData,
+  message: string,
+  cause?: unknown,
+): DistributionError {
+  return new DistributionError(message, data, { cause });
+}

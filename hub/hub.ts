@@ -1,0 +1,136 @@
+import { mkdir } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import path from 'node:path';
+import fastify from 'fastify';
+import { readBuildInfo } from '../proto/ops/build-info.ts';
+import type { BuildInfo } from '../proto/ops/build-info.ts';
+import type { Logger } from '../proto/ops/logger.ts';
+import { MetricsRegistry } from '../proto/ops/metrics.ts';
+import { startOpsServer } from '../proto/ops/ops-server.ts';
+import { abortable } from '../proto/std/abort.ts';
+import { openAccess, type Access } from './access/access.ts';
+import { FilesystemBlobStore } from './blobs/filesystem.ts';
+import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
+import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { createFleet, type Fleet } from './fleet/fleet.ts';
+import { loadKeyRing } from './fleet/key-files.ts';
+import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
+import { createGuard } from './http/guard.ts';
+import { startServers } from './http/servers.ts';
+import { registerTokenRoutes } from './http/token-routes.ts';
+import type { HubConfig } from './options.ts';
+import { createRegistryMetrics } from './registry/metrics.ts';
+import { Registry } from './registry/registry.ts';
+
+export type HubModules = { logger: Logger; build?: BuildInfo };
+
+export type Hub = {
+  urls: readonly string[];
+  opsUrls: readonly string[];
+  /** How long running answers may take to end in `drain`. */
+  drainMs: number;
+  createJoinToken(options?: { expiresInMs?: number; uses?: number }): Promise<string>;
+  /** New requests get 503; resolves when running ones have ended or `deadline` aborts. */
+  drain(deadline: AbortSignal): Promise<void>;
+  /** Ends everything, in the reverse order of the start. */
+  close(): Promise<void>;
+};
+
+/**
+ * Starts a hub: the composition root.
+ * @throws ConfigError; OpsError LISTEN_FAILED; BlobStoreError; errors of the catalog
+ */
+export async function startHub(config: HubConfig, modules: HubModules): Promise<Hub> {
+  const { logger, build = readBuildInfo() } = modules;
+  await using starting = new AsyncDisposableStack();
+  const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
+  metrics.collectProcess(build);
+  const { dataDir, names } = config.hub;
+  const keysDir = path.join(dataDir, 'keys');
+  await mkdir(dataDir, { recursive: true });
+  const blobs = await FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
+  starting.defer(() => blobs.close());
+  const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
+  starting.defer(() => catalog.close());
+  const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
+  const fleet = await createFleet(
+    {
+      config: config.fleet,
+      keysDir,
+      hubNames: names,
+      trustedProxies: config.http.trustedProxies,
+    },
+    { store, catalog, isPublic: () => true, metrics, logger },
+  );
+  starting.defer(() => fleet.close());
+  const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
+  const access = await openAccess(config.access, { dataDir, tokenKey, logger });
+  const { externalUrl } = config.hub;
+  const guard = createGuard({ externalUrl, tls: config.tls.certFile !== undefined }, { access });
+  const registry = new Registry({
+    blobs,
+    catalog,
+    guard,
+    statementFor: (digest) => fleet.statementFor(digest),
+    metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
+    logger,
+  });
+  starting.defer(() => registry.close());
+  const api = await startApi({ fleet, access, logger });
+  starting.defer(() => api.close());
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    if (/^\/v2(?:[/?]|$)/.test(request.url ?? '')) void registry.handle(request, response);
+    else api.routing(request, response);
+  };
+  const { certFile, keyFile } = config.tls;
+  const servers = await startServers(
+    {
+      listen: config.http.listen,
+      ...(certFile === undefined ? {} : { certFile }),
+      ...(keyFile === undefined ? {} : { keyFile }),
+    },
+    { listener, logger },
+  );
+  starting.defer(() => servers.close());
+  const state = { draining: false };
+  const ops = await startOpsServer({
+    listen: config.ops.listen,
+    registry: metrics,
+    live: () => ({ ok: true, reasons: [] }),
+    ready: () => ({ ok: !state.draining, reasons: state.draining ? ['draining'] : [] }),
+    logger,
+  });
+  starting.defer(() => ops.close());
+  logger.info({ urls: servers.urls, ops: ops.urls }, 'hub serves');
+  const running = starting.move();
+  return {
+    urls: servers.urls,
+    opsUrls: ops.urls,
+    drainMs: config.ops.drainTimeout,
+    createJoinToken: (wish) => fleet.createJoinToken(wish),
+    drain: async (deadline) => {
+      state.draining = true;
+      servers.stopListening();
+      await abortable(registry.drain(), deadline).catch(() => undefined);
+    },
+    close: () => running.disposeAsync(),
+  };
+}
+
+/** Everything that is not the registry: fleet API, token service, join tokens. */
+async function startApi(modules: { fleet: Fleet; access: Access; logger: Logger }) {
+  const { fleet, access, logger } = modules;
+  const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
+  fleet.routes(app);
+  registerTokenRoutes(app, { access });
+  registerJoinTokenRoutes(app, {
+    createJoinToken: (wish) => fleet.createJoinToken(wish),
+    isAdmin: async (authorization) => {
+      const identity = await access.identify(authorization).catch(() => undefined);
+      return identity?.kind === 'admin';
+    },
+    logger,
+  });
+  await app.ready();
+  return app;
+}

@@ -1,0 +1,95 @@
+import { Type } from 'typebox';
+import type { Static } from 'typebox';
+import { Duration, Listen } from '../proto/ops/config.ts';
+import { LOG_LEVELS } from '../proto/ops/logger.ts';
+import { AccessOptions } from './access/options.ts';
+import { FleetOptions } from './fleet/options.ts';
+
+const LISTENERS_MAX = 8;
+const NAMES_MAX = 32;
+
+const LogOptions = Type.Object(
+  {
+    level: Type.Enum([...LOG_LEVELS], {
+      description: 'how much is logged; debug shows every request',
+      default: 'info',
+    }),
+  },
+  { description: 'logging, JSON on standard output', default: {} },
+);
+
+const HttpOptions = Type.Object(
+  {
+    listen: Type.Array(Listen({ description: 'an address of this machine' }), {
+      description: 'where registry and fleet API are served',
+      default: [':7400'],
+      minItems: 1,
+      maxItems: LISTENERS_MAX,
+    }),
+    trustedProxies: Type.Array(Type.String({ description: 'a network such as 10.0.0.0/8' }), {
+      description: 'networks of proxies whose X-Forwarded-For is believed',
+      default: [],
+      maxItems: NAMES_MAX,
+    }),
+  },
+  { description: 'the registry and the fleet API', default: {} },
+);
+
+const TlsOptions = Type.Object(
+  {
+    certFile: Type.Optional(Type.String({ description: 'PEM certificate chain; none: http' })),
+    keyFile: Type.Optional(Type.String({ description: 'PEM private key of the certificate' })),
+  },
+  { description: 'TLS of the registry and the fleet API', default: {} },
+);
+
+const OpsOptions = Type.Object(
+  {
+    listen: Type.Array(Listen({ description: 'an address of this machine' }), {
+      description: 'where /metrics, /healthz and /readyz are served',
+      default: ['127.0.0.1:7401', '[::1]:7401'],
+      minItems: 1,
+      maxItems: LISTENERS_MAX,
+    }),
+    drainTimeout: Duration({
+      description: 'time for running answers to end after SIGTERM, then they are cut',
+      default: '30s',
+      minimum: 0,
+      maximum: 3_600_000,
+    }),
+  },
+  { description: 'metrics, health and shutdown', default: {} },
+);
+
+const HubSection = Type.Object(
+  {
+    dataDir: Type.String({
+      description: 'folder of blobs, catalog and keys',
+      default: '/var/lib/flotilla-hub',
+      minLength: 1,
+    }),
+    names: Type.Array(Type.String({ description: 'a host, with its port if it has one' }), {
+      description: 'hosts in image names that mean this hub',
+      default: [],
+      maxItems: NAMES_MAX,
+    }),
+    externalUrl: Type.Optional(
+      Type.String({ description: 'URL clients reach the hub at; default: the Host they send' }),
+    ),
+  },
+  { description: 'identity and data of the hub', default: {} },
+);
+
+/** The configuration of a hub, one section per room. */
+export const HubOptions = Type.Object({
+  log: LogOptions,
+  http: HttpOptions,
+  tls: TlsOptions,
+  ops: OpsOptions,
+  hub: HubSection,
+  access: AccessOptions,
+  fleet: FleetOptions,
+});
+
+/** Decoded: durations in ms. */
+export type HubConfig = Static<typeof HubOptions>;

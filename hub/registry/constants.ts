@@ -1,0 +1,18 @@
+/** Uploads that may be open at the same time. */
+export const UPLOADS_MAX = 1024;
+/** An upload without a request for this long is dropped. */
+export const UPLOAD_IDLE_MS = 24 * 60 * 60_000;
+/** How often idle uploads are looked for. */
+export const UPLOAD_SWEEP_MS = 60_000;
+/** Bytes of an upload gathered before they are written. */
+export const UPLOAD_BATCH_BYTES = 1024 * 1024;
+/** One of the buffers a body is served from, bytes. */
+export const BODY_BUFFER_BYTES = 1024 * 1024;
+/** Buffers in flight for one body. */
+export const BODY_BUFFERS = 2;
+/** Entries of a page of tags or repositories when the client names no number. */
+export const PAGE_DEFAULT = 100;
+/** Most entries of a page, whatever the client asks. */
+export const PAGE_MAX = 1000;
+/** Registry requests served at the same time; more get 503. */
+export const REQUESTS_MAX = 4096;

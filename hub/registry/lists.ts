@@ -1,0 +1,82 @@
+import { ociError } from '../../proto/oci/errors.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import { OCI_INDEX } from '../../proto/oci/media-types.ts';
+import { parseManifest } from '../../proto/oci/manifest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
+import type { Catalog } from '../catalog/port.ts';
+import { PAGE_DEFAULT, PAGE_MAX } from './constants.ts';
+import { sendJson, type Exchange } from './http.ts';
+
+/** GET tags/list, paged by `n` and `last`. */
+export async function listTags(
+  exchange: Exchange,
+  { repository }: { repository: Repository },
+  catalog: Catalog,
+): Promise<void> {
+  const page = pageOf(exchange.query);
+  const tags = await catalog.tags(repository, { ...page, n: page.n + 1 });
+  if (!tags) throw ociError('NAME_UNKNOWN', `no repository ${repository}`);
+  const shown = tags.slice(0, page.n);
+  const link = linkTo(`/v2/${repository}/tags/list`, page.n, shown, tags.length > page.n);
+  sendJson(exchange, { name: repository, tags: shown }, link);
+}
+
+/** GET _catalog, paged by `n` and `last`. */
+export async function listRepositories(exchange: Exchange, catalog: Catalog): Promise<void> {
+  const page = pageOf(exchange.query);
+  const names = await catalog.repositories({ ...page, n: page.n + 1 });
+  const shown = names.slice(0, page.n);
+  sendJson(
+    exchange,
+    { repositories: shown },
+    linkTo('/v2/_catalog', page.n, shown, names.length > page.n),
+  );
+}
+
+/** GET referrers of a digest; an empty index when there are none. */
+export async function listReferrers(
+  exchange: Exchange,
+  { repository, digest }: { repository: Repository; digest: Digest },
+  catalog: Catalog,
+): Promise<void> {
+  const wanted = exchange.query.get('artifactType');
+  const all = await catalog.referrers(repository, digest);
+  const manifests = all
+    .filter(({ artifactType }) => wanted === null || artifactType === wanted)
+    .map(({ digest: own, mediaType, size, artifactType, bytes }) => ({
+      mediaType,
+      digest: own,
+      size,
+      ...(artifactType === undefined ? {} : { artifactType }),
+      annotations: parseManifest(bytes, mediaType).annotations,
+    }));
+  sendJson(
+    exchange,
+    { schemaVersion: 2, mediaType: OCI_INDEX, manifests },
+    {
+      'content-type': OCI_INDEX,
+      ...(wanted === null ? {} : { 'oci-filters-applied': 'artifactType' }),
+    },
+  );
+}
+
+function pageOf(query: URLSearchParams): { n: number; last?: string } {
+  const text = query.get('n');
+  if (text !== null && !/^\d{1,10}$/.test(text)) {
+    throw ociError('PAGINATION_NUMBER_INVALID', 'n is a whole number, 0 or more');
+  }
+  const last = query.get('last');
+  const n = Math.min(text === null ? PAGE_DEFAULT : Number(text), PAGE_MAX);
+  return { n, ...(last === null ? {} : { last }) };
+}
+
+function linkTo(
+  path: string,
+  n: number,
+  shown: readonly string[],
+  more: boolean,
+): Record<string, string> {
+  const last = shown.at(-1);
+  if (!more || last === undefined) return {};
+  return { link: `<${path}?n=${n}&last=${encodeURIComponent(last)}>; rel="next"` };
+}

@@ -1,0 +1,228 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ociError, OciError } from '../../proto/oci/errors.ts';
+import { parseRegistryRoute, type RegistryRoute } from '../../proto/oci/routes.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { BlobStore } from '../blobs/port.ts';
+import type { Catalog } from '../catalog/port.ts';
+import { deleteBlob, getBlob } from './blobs.ts';
+import { REQUESTS_MAX } from './constants.ts';
+import { send, sendError, type Exchange } from './http.ts';
+import { listReferrers, listRepositories, listTags } from './lists.ts';
+import { deleteManifest, getManifest, putManifest } from './manifests.ts';
+import type { RegistryMetrics } from './metrics.ts';
+import { Uploads } from './uploads.ts';
+
+/** Decides who may; `challenge` is the WWW-Authenticate header to answer a refusal with. */
+export interface RegistryGuard {
+  /** @throws OciError UNAUTHORIZED with wrong credentials, UNAUTHORIZED or DENIED without rights */
+  check(
+    request: IncomingMessage,
+    wish: { repository: string | undefined; action: 'pull' | 'push' | 'any' },
+  ): Promise<void>;
+  challenge(
+    request: IncomingMessage,
+    wish: { repository: string | undefined; push: boolean },
+  ): string;
+}
+
+export type RegistryModules = {
+  blobs: BlobStore;
+  catalog: Catalog;
+  guard: RegistryGuard;
+  statementFor(digest: Digest): Promise<Buffer | undefined>;
+  metrics: (uploadsOpen: () => number) => RegistryMetrics;
+  logger: Logger;
+};
+
+const API_VERSION = { 'docker-distribution-api-version': 'registry/2.0' };
+
+/** The OCI distribution API of the hub over node's HTTP server. */
+export class Registry {
+  readonly #modules: RegistryModules;
+  readonly #uploads: Uploads;
+  readonly #metrics: RegistryMetrics;
+  #inFlight = 0;
+  #draining = false;
+  #idle = Promise.withResolvers<void>();
+
+  constructor(modules: RegistryModules) {
+    this.#modules = modules;
+    const { blobs, catalog } = modules;
+    this.#uploads = new Uploads({ blobs, catalog, metrics: () => this.#metrics });
+    this.#metrics = modules.metrics(() => this.#uploads.open);
+  }
+
+  /** Answers one request. Never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const started = performance.now();
+    const [path = '', search = ''] = (request.url ?? '').split('?', 2);
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const query = new URLSearchParams(search);
+    const exchange: Exchange = { request, response, query, signal: gone.signal };
+    response.setHeader('docker-distribution-api-version', 'registry/2.0');
+    let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';
+    this.#enter();
+    try {
+      if (this.#draining || this.#inFlight > REQUESTS_MAX) {
+        throw ociError('UNAVAILABLE', 'the hub takes no more requests now; try again');
+      }
+      const route = parseRegistryRoute(path);
+      ({ kind } = route);
+      await this.#authorise(exchange, route);
+      await this.#answer(exchange, route);
+    } catch (err) {
+      this.#fail(exchange, err, kind);
+    } finally {
+      this.#leave();
+      const code = String(response.statusCode);
+      this.#metrics.requests.inc({ kind, code });
+      const seconds = (performance.now() - started) / 1000;
+      this.#metrics.seconds.observe({ kind }, seconds);
+      this.#modules.logger.debug({ method: request.method, kind, code, seconds }, 'request');
+    }
+  }
+
+  /** Refuses new requests and resolves when the running ones have ended. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    if (this.#inFlight > 0) await this.#idle.promise;
+  }
+
+  close(): void {
+    this.#uploads.close();
+  }
+
+  async #authorise({ request }: Exchange, route: RegistryRoute): Promise<void> {
+    const repository = 'repository' in route ? route.repository : undefined;
+    const reads = request.method === 'GET' || request.method === 'HEAD';
+    const upload = route.kind === 'upload' || route.kind === 'upload-start';
+    const push = !reads || upload;
+    if (push && repository?.split('/')[0]?.includes('.') === true) {
+      throw ociError('DENIED', 'names that begin with a host are reserved for upstreams');
+    }
+    const action = route.kind === 'base' ? 'any' : push ? 'push' : 'pull';
+    await this.#modules.guard.check(request, { repository, action });
+  }
+
+  async #answer(exchange: Exchange, route: RegistryRoute): Promise<void> {
+    const { catalog } = this.#modules;
+    const method = exchange.request.method === 'HEAD' ? 'GET' : exchange.request.method;
+    const modules = { ...this.#modules, metrics: this.#metrics };
+    const uploads = this.#uploads;
+    switch (`${method} ${route.kind}` as `${string} ${RegistryRoute['kind']}`) {
+      case 'GET base':
+        return send(exchange, 200, { 'content-type': 'application/json', ...API_VERSION }, '{}');
+      case 'GET catalog':
+        return listRepositories(exchange, catalog);
+    }
+    if (!('repository' in route)) throw unsupported();
+    switch (route.kind) {
+      case 'tags':
+        if (method === 'GET') return listTags(exchange, route, catalog);
+        break;
+      case 'referrers':
+        if (method === 'GET') return listReferrers(exchange, route, catalog);
+        break;
+      case 'chunk-statement':
+      case 'chunk-hashes':
+        if (method === 'GET') return this.#chunks(exchange, route);
+        break;
+      case 'blob':
+        if (method === 'GET') return getBlob(exchange, route, modules);
+        if (method === 'DELETE') return deleteBlob(exchange, route, modules);
+        break;
+      case 'manifest':
+        if (method === 'GET') return getManifest(exchange, route, modules);
+        if (method === 'PUT') return putManifest(exchange, route, modules);
+        if (method === 'DELETE') return deleteManifest(exchange, route, modules);
+        break;
+      case 'upload-start':
+        if (method === 'POST') return uploads.start(exchange, route.repository);
+        break;
+      case 'upload':
+        if (method === 'GET') return uploads.status(exchange, route);
+        if (method === 'PATCH') return uploads.patch(exchange, route);
+        if (method === 'PUT') return uploads.put(exchange, route);
+        if (method === 'DELETE') return uploads.cancel(exchange, route);
+    }
+    throw unsupported();
+  }
+
+  /** What lets a peer prove parts of a blob; with the rights of the blob. */
+  async #chunks(
+    exchange: Exchange,
+    route: Extract<RegistryRoute, { kind: 'chunk-statement' | 'chunk-hashes' }>,
+  ): Promise<void> {
+    const { catalog, statementFor } = this.#modules;
+    const known = await catalog.blobIn(route.repository, route.digest);
+    const bytes =
+      known &&
+      (route.kind === 'chunk-statement'
+        ? await statementFor(route.digest)
+        : (await catalog.blobChunks(route.digest))?.hashes);
+    if (!bytes) throw ociError('BLOB_UNKNOWN', 'no chunks are known of this blob here');
+    send(exchange, 200, { 'content-type': 'application/octet-stream' }, bytes);
+  }
+
+  #fail(exchange: Exchange, err: unknown, kind: string): void {
+    const { request, response } = exchange;
+    const { logger, guard } = this.#modules;
+    if (response.destroyed || request.destroyed) {
+      logger.debug({ kind, reason: messageOf(err) }, 'client went away');
+      response.destroy();
+      return;
+    }
+    const fault = faultOf(err);
+    if (fault.status >= 500) logger.warn({ kind, err }, 'request failed');
+    const push = request.method !== 'GET' && request.method !== 'HEAD';
+    const headers =
+      fault.status === 401
+        ? { 'www-authenticate': guard.challenge(request, { repository: nameOf(request), push }) }
+        : undefined;
+    sendError(exchange, fault, headers);
+  }
+
+  #enter(): void {
+    this.#inFlight += 1;
+    this.#metrics.inFlight.set(this.#inFlight);
+  }
+
+  #leave(): void {
+    this.#inFlight -= 1;
+    this.#metrics.inFlight.set(this.#inFlight);
+    if (this.#inFlight > 0) return;
+    this.#idle.resolve();
+    if (!this.#draining) this.#idle = Promise.withResolvers<void>();
+  }
+}
+
+function unsupported(): Error {
+  return ociError('UNSUPPORTED', 'this method is not supported here');
+}
+
+function nameOf(request: IncomingMessage): string | undefined {
+  try {
+    const route = parseRegistryRoute((request.url ?? '').split('?', 1)[0] ?? '');
+    return 'repository' in route ? route.repository : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function faultOf(err: unknown): OciError {
+  if (err instanceof OciError) return err;
+  if (hasCode(err, 'DIGEST_INVALID')) {
+    return new OciError(messageOf(err), { code: 'DIGEST_INVALID' }, { cause: err });
+  }
+  if (hasCode(err, 'NO_SPACE')) {
+    const message = 'the hub has no room left; free some and push again';
+    return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause: err });
+  }
+  if (hasCode(err, 'PENDING_LIMIT')) {
+    return new OciError(messageOf(err), { code: 'TOOMANYREQUESTS' }, { cause: err });
+  }
+  return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, { cause: err });
+}

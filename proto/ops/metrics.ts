@@ -84,7 +84,8 @@ export class MetricsRegistry {
       'revision',
       'node',
     ]);
-    info.set({ ...build, node: process.versions.node }, 1);
+    const { version, revision } = build;
+    info.set({ version, revision, node: process.versions.node }, 1);
   }
 
   #define(

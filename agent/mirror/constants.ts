@@ -40,6 +40,8 @@ export const RIGHTS_TTL_MS = 30 * 60_000;
 
 /** Upstreams that may be configured. */
 export const UPSTREAMS_MAX = 64;
+/** Token services that may be configured for one upstream. */
+export const TOKEN_HOSTS_MAX = 8;
 /** Listen addresses that may be configured. */
 export const LISTENERS_MAX = 8;
 /** Host names of the hub that may be configured or learned. */

@@ -7,6 +7,7 @@ import {
   HEADERS_TIMEOUT_MS,
   LISTENERS_MAX,
   REQUESTS_MAX,
+  TOKEN_HOSTS_MAX,
   UPSTREAMS_MAX,
 } from './constants.ts';
 
@@ -74,6 +75,11 @@ export const UpstreamOptions = Type.Object({
   caFile: Type.Optional(
     Type.String({ description: 'PEM file with the certificates that sign this registry' }),
   ),
+  tokenHosts: Type.Array(Type.String({ description: 'host[:port] of a token service' }), {
+    description: 'hosts that may give out tokens for this registry, besides itself',
+    default: [],
+    maxItems: TOKEN_HOSTS_MAX,
+  }),
 });
 
 /** The list `upstreams`: registries this agent may read besides the hub. */

@@ -12,7 +12,7 @@ const LOOPBACKS = ['127.0.0.1', '[::1]'];
 export function hubConfig(options: { dataFolder: string; externalUrl: string }): ConfigFile {
   return {
     log: { level: 'debug' },
-    http: { listen: [`0.0.0.0:${HUB_PORT}`, `[::]:${HUB_PORT}`] },
+    http: { listen: [`:${HUB_PORT}`] },
     ops: { listen: LOOPBACKS.map((host) => `${host}:${HUB_OPS_PORT}`) },
     hub: {
       names: [HUB_NAME],

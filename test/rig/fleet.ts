@@ -6,7 +6,7 @@ import { HUB_PORT, MIRROR_PORT, Program } from './flotilla.ts';
 import type { Config } from './flotilla.ts';
 import { makeImage } from './images.ts';
 import type { Image } from './images.ts';
-import { Network } from './network.ts';
+import { HUB_MACHINE_NAME, Network } from './network.ts';
 import type { Family, Machine } from './network.ts';
 import { Scratch } from './scratch.ts';
 import * as skopeo from './skopeo.ts';
@@ -86,8 +86,8 @@ export class Fleet implements AsyncDisposable {
 
   /** Pushes an image to the hub with skopeo; returns the name containerd pulls it by. */
   async push(image: Image, name: string): Promise<string> {
-    // skopeo cannot read an address literal of IPv6; localhost is either family.
-    await skopeo.push(this.hub.machine, image, `localhost:${HUB_PORT}/${name}`, ADMIN);
+    // By name, because skopeo cannot read an address literal of IPv6.
+    await skopeo.push(this.hub.machine, image, `${HUB_MACHINE_NAME}:${HUB_PORT}/${name}`, ADMIN);
     return `${HUB_NAME}/${name}`;
   }
 

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { attempt, run, start } from './processes.ts';
 import type { Running, StartOptions } from './processes.ts';
 import type { Scratch } from './scratch.ts';
@@ -5,6 +7,8 @@ import type { Scratch } from './scratch.ts';
 const V4_PREFIX = '10.77.0.';
 const V6_PREFIX = 'fd00:77::';
 const HUB_HOST = 100;
+/** What programs on the machines call the hub's machine. */
+export const HUB_MACHINE_NAME = 'hub.test';
 /** Room for short bursts in the token bucket that shapes a link. */
 const SHAPER_BURST = '256kb';
 const SHAPER_LATENCY = '50ms';
@@ -19,6 +23,7 @@ export class Machine {
   readonly v6: string;
   readonly #switchNetns: string;
   readonly #family: Family;
+  readonly #hostsFile: string;
 
   constructor(scratch: Scratch, name: string, host: number, family: Family) {
     this.name = name;
@@ -27,6 +32,7 @@ export class Machine {
     this.v4 = `${V4_PREFIX}${host}`;
     this.v6 = `${V6_PREFIX}${host}`;
     this.#family = family;
+    this.#hostsFile = path.join(scratch.folder, 'hosts');
   }
 
   /** The address others reach this machine at. */
@@ -49,6 +55,12 @@ export class Machine {
    */
   inside(command: readonly string[]): string[] {
     return ['nsenter', `--net=/run/netns/${this.netns}`, ...command];
+  }
+
+  /** Likewise, and the name of the hub machine resolves, as if there were a DNS. */
+  insideWithNames(command: readonly string[]): string[] {
+    const script = 'mount --bind "$0" /etc/hosts && exec "$@"';
+    return this.inside(['unshare', '--mount', 'sh', '-c', script, this.#hostsFile, ...command]);
   }
 
   start(command: readonly string[], options: StartOptions): Running {
@@ -127,6 +139,7 @@ export class Network {
       { length: options.nodes },
       (_, index) => new Machine(scratch, `n${index + 1}`, index + 1, family),
     );
+    await writeFile(path.join(scratch.folder, 'hosts'), `${hub.address} ${HUB_MACHINE_NAME}\n`);
     for (const machine of [hub, ...nodes]) await machine.connect();
     return new Network(hub, nodes);
   }

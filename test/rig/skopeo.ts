@@ -26,7 +26,7 @@ export async function push(
     `oci:${image.layout}:v1`,
     `docker://${reference}`,
   ];
-  await run(machine.inside(command), { timeoutMs: COPY_TIMEOUT_MS });
+  await run(machine.insideWithNames(command), { timeoutMs: COPY_TIMEOUT_MS });
 }
 
 /** Pulls an image into a new layout, in the machine's network, over plain http. */
@@ -49,5 +49,5 @@ export async function pull(
     `docker://${reference}`,
     `oci:${layout}:v1`,
   ];
-  await run(machine.inside(command), { timeoutMs: COPY_TIMEOUT_MS });
+  await run(machine.insideWithNames(command), { timeoutMs: COPY_TIMEOUT_MS });
 }

@@ -1,0 +1,143 @@
+import path from 'node:path';
+import { readBuildInfo } from '../proto/ops/build-info.ts';
+import type { BuildInfo } from '../proto/ops/build-info.ts';
+import type { Logger } from '../proto/ops/logger.ts';
+import { MetricsRegistry } from '../proto/ops/metrics.ts';
+import { startOpsServer } from '../proto/ops/ops-server.ts';
+import type { OpsServer } from '../proto/ops/ops-server.ts';
+import { Downloads } from './fetch/downloads.ts';
+import { GrantBook } from './fetch/grants.ts';
+import { loneFleet, loneSwarm } from './fetch/lone.ts';
+import { createFetchMetrics } from './fetch/metrics.ts';
+import { openFleet, startSwarm } from './joining.ts';
+import { startMirror } from './mirror/mirror.ts';
+import type { Target } from './mirror/namespace.ts';
+import type { AgentConfig } from './options.ts';
+import { readiness } from './readiness.ts';
+import type { AgentHealth } from './readiness.ts';
+import { namespaceRules, Registries } from './registries.ts';
+import { FsContentStore } from './store/content-store.ts';
+import { createStoreMetrics } from './store/metrics.ts';
+import { readerOf } from './swarm/content-reader.ts';
+import type { ContentReader } from './swarm/content-reader.ts';
+import type { GrantRelay } from './swarm/exchange-handlers.ts';
+
+export type AgentModules = {
+  logger: Logger;
+  build?: BuildInfo;
+  /** What peers read goes through this. Tests give one that lies; the product gives none. */
+  wrapContent?: (content: ContentReader) => ContentReader;
+};
+
+export type Agent = {
+  mirrorUrls: readonly string[];
+  opsUrls: readonly string[];
+  /** Empty for an agent that is in no fleet. */
+  peerId: string;
+  /** How long running answers may take to end in `drain`. */
+  drainMs: number;
+  /** New pulls get 503; resolves when running ones have ended, cut when `deadline` aborts. */
+  drain(deadline: AbortSignal): Promise<void>;
+  /** Ends everything, in the reverse order of the start. */
+  close(): Promise<void>;
+};
+
+/**
+ * Starts an agent: the composition root. Without a hub, an enrolment or a swarm the mirror serves
+ * from what is left.
+ * @throws ConfigError; StoreError IO; OpsError LISTEN_FAILED for mirror and ops
+ */
+export async function startAgent(config: AgentConfig, modules: AgentModules): Promise<Agent> {
+  const { logger, build = readBuildInfo() } = modules;
+  await using starting = new AsyncDisposableStack();
+  const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
+  metrics.collectProcess(build);
+  const state = { draining: false, startedMs: performance.now() };
+
+  const store = await openStore(config, { logger, metrics });
+  starting.defer(() => store.close());
+  const fetchMetrics = createFetchMetrics(metrics);
+  const userAgent = `flotilla/${build.version}`;
+  const registries = await Registries.open(config, { metrics: fetchMetrics, userAgent });
+  starting.defer(() => registries.close());
+
+  const fleet = await openFleet(config, { logger, metrics, build });
+  if (fleet !== undefined) starting.defer(() => fleet.close());
+  const relay: GrantRelay = { publicGrant: () => undefined };
+  const content = (modules.wrapContent ?? ((own) => own))(readerOf(store));
+  const parts = { content, relay, metrics, logger, build };
+  const node = fleet && (await startSwarm(config, { ...parts, fleet }));
+  if (node !== undefined) starting.defer(() => node.close());
+  const swarm = node ?? loneSwarm();
+  const client = node === undefined || fleet === undefined ? loneFleet() : fleet;
+
+  const { chunkMemory: chunkMemoryBytes, grantOutageGrace: outageGraceMs } = config.fetch;
+  const grants = new GrantBook({ outageGraceMs }, { fleet: client, swarm, logger });
+  relay.publicGrant = (...place) => grants.publicGrant(...place);
+  const hub = registries.hubSource;
+  const upstream = (namespace: string) => registries.upstreamSource(namespace);
+  const sources = { store, swarm, fleet: client, grants, hub, upstream };
+  const downloads = new Downloads(
+    { chunkMemoryBytes },
+    { ...sources, metrics: fetchMetrics, logger },
+  );
+  starting.defer(() => downloads.close());
+
+  const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
+  const originOf = (target: Target) => registries.originOf(target);
+  const mirror = await startMirror(
+    { ...config.mirror, rules },
+    { local: store, content: downloads, grants, originOf, metrics, logger },
+  );
+  starting.defer(() => mirror.close());
+  const ops = await startOps(config, { metrics, logger }, () => ({
+    draining: state.draining,
+    status: fleet?.status(),
+    inSwarm: node !== undefined,
+    upMs: performance.now() - state.startedMs,
+  }));
+  starting.defer(() => ops.close());
+
+  if (node !== undefined) {
+    fleet?.start({ libp2pPort: node.port, excluded: (peerId) => node.isBanned(peerId) });
+    downloads.start();
+  }
+  logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');
+  const running = starting.move();
+  return {
+    mirrorUrls: mirror.urls,
+    opsUrls: ops.urls,
+    peerId: fleet?.identity.peerId ?? '',
+    drainMs: config.ops.drainTimeout,
+    drain: async (deadline) => {
+      state.draining = true;
+      await mirror.drain(deadline);
+    },
+    close: () => running.disposeAsync(),
+  };
+}
+
+function startOps(
+  config: AgentConfig,
+  modules: { logger: Logger; metrics: MetricsRegistry },
+  health: () => AgentHealth,
+): Promise<OpsServer> {
+  return startOpsServer({
+    listen: config.ops.listen,
+    registry: modules.metrics,
+    live: () => ({ ok: true, reasons: [] }),
+    ready: () => readiness(config, health()),
+    logger: modules.logger,
+  });
+}
+
+function openStore(
+  config: AgentConfig,
+  modules: { logger: Logger; metrics: MetricsRegistry },
+): Promise<FsContentStore> {
+  const { dataDir, quota: quotaBytes } = config.store;
+  return FsContentStore.open(
+    { dataDir: path.join(dataDir, 'content'), quotaBytes },
+    { logger: modules.logger, metrics: createStoreMetrics(modules.metrics) },
+  );
+}

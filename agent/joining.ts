@@ -1,0 +1,104 @@
+import { hostname } from 'node:os';
+import path from 'node:path';
+import type { BuildInfo } from '../proto/ops/build-info.ts';
+import type { Logger } from '../proto/ops/logger.ts';
+import type { MetricsRegistry } from '../proto/ops/metrics.ts';
+import { hasCode } from '../proto/std/errors.ts';
+import { Fleet } from './fleet/fleet.ts';
+import { libp2pKeyOf } from './fleet/identity.ts';
+import { createFleetMetrics } from './fleet/metrics.ts';
+import type { AgentConfig } from './options.ts';
+import { readConfigured } from './registries.ts';
+import type { ContentReader } from './swarm/content-reader.ts';
+import type { GrantRelay } from './swarm/exchange-handlers.ts';
+import { createSwarmMetrics } from './swarm/metrics.ts';
+import { SwarmNode } from './swarm/swarm.ts';
+
+/** Faults of the operator's making, which stop the start instead of being lived with. */
+const CONFIG_FAULTS = ['CONFIG_INVALID', 'HUB_URL_INVALID', 'PLAIN_HTTP_REFUSED'];
+
+/** undefined: this agent is in no fleet, for want of a hub, of a join token, or of its identity. */
+export async function openFleet(
+  config: AgentConfig,
+  modules: { logger: Logger; metrics: MetricsRegistry; build: BuildInfo },
+): Promise<Fleet | undefined> {
+  const { hub, store, swarm } = config;
+  const { logger, metrics, build } = modules;
+  if (hub.url === undefined) return undefined;
+  const ca = await readConfigured(hub.caFile, 'hub.caFile');
+  try {
+    const fleet = await Fleet.open(
+      {
+        dataDir: path.join(store.dataDir, 'node'),
+        url: hub.url,
+        allowPlainHttp: hub.allowPlainHttp,
+        ca,
+        joinToken: await joinTokenOf(config, logger),
+        node: hub.node ?? hostname(),
+        zone: hub.zone,
+        addresses: swarm.addresses,
+        lanePort: swarm.lanePort,
+        outageGraceMs: hub.outageGrace,
+        build: build.version,
+      },
+      { metrics: (live) => createFleetMetrics(metrics, live), logger },
+    );
+    if (fleet === undefined) {
+      const remedy = 'make a join token on the hub and set hub.joinTokenFile';
+      logger.warn({ remedy }, 'in no fleet: this agent reads from the hub alone');
+    }
+    return fleet;
+  } catch (err) {
+    if (hasCode(err, ...CONFIG_FAULTS)) throw err;
+    logger.error({ err }, 'no fleet: this agent reads from the hub alone');
+    return undefined;
+  }
+}
+
+/** The file may be gone again once the node has joined. */
+async function joinTokenOf(config: AgentConfig, logger: Logger): Promise<string | undefined> {
+  const { joinToken, joinTokenFile } = config.hub;
+  if (joinToken !== undefined || joinTokenFile === undefined) return joinToken;
+  try {
+    return (await readConfigured(joinTokenFile, 'hub.joinTokenFile'))?.trim();
+  } catch (err) {
+    logger.warn({ err }, 'join token is not readable; fine for a node that has joined');
+    return undefined;
+  }
+}
+
+/** undefined: no swarm, for example because its port is taken; the hub is still there. */
+export async function startSwarm(
+  config: AgentConfig,
+  modules: {
+    fleet: Fleet;
+    content: ContentReader;
+    relay: GrantRelay;
+    metrics: MetricsRegistry;
+    logger: Logger;
+    build: BuildInfo;
+  },
+): Promise<SwarmNode | undefined> {
+  const { fleet, content, relay, metrics, logger, build } = modules;
+  const { listen, connectionsMax, uploads } = config.swarm;
+  try {
+    const privateKey = await libp2pKeyOf(fleet.identity);
+    return await SwarmNode.start(
+      { privateKey, listen, connectionsMax, uploads, build: build.version },
+      {
+        members: fleet.members,
+        trust: fleet.trust,
+        fleetId: () => fleet.fleetId,
+        graceMs: () => fleet.graceMs(),
+        content,
+        relay,
+        metrics: (live) => createSwarmMetrics(metrics, live),
+        logger,
+      },
+    );
+  } catch (err) {
+    const remedy = 'choose free addresses in swarm.listen and start again';
+    logger.error({ err, listen, remedy }, 'no swarm: this agent reads from the hub alone');
+    return undefined;
+  }
+}

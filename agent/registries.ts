@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises';
+import { RegistryClient } from '../proto/distribution/registry-client.ts';
+import { canonicalHost } from '../proto/oci/name.ts';
+import { ConfigError } from '../proto/ops/errors.ts';
+import type { ConfigProblem } from '../proto/ops/errors.ts';
+import { messageOf } from '../proto/std/errors.ts';
+import { RegistrySource } from './fetch/hub-source.ts';
+import type { FetchMetrics } from './fetch/metrics.ts';
+import type { HubSource } from './fetch/ports.ts';
+import { HUB_NAMES_MAX } from './mirror/constants.ts';
+import { noOrigin, RegistryOrigin } from './mirror/registry-origin.ts';
+import type { NamespaceRules, Target } from './mirror/namespace.ts';
+import type { Origin } from './mirror/ports.ts';
+import type { AgentConfig } from './options.ts';
+
+type Registry = { client: RegistryClient; source: HubSource; origin: Origin };
+
+/** The registries this agent may read: the hub, if there is one, and the configured upstreams. */
+export class Registries {
+  readonly #hub: Registry | undefined;
+  readonly #upstreams: ReadonlyMap<string, Registry>;
+
+  private constructor(hub: Registry | undefined, upstreams: ReadonlyMap<string, Registry>) {
+    this.#hub = hub;
+    this.#upstreams = upstreams;
+  }
+
+  /** Connects to nobody yet. @throws ConfigError; DistributionError PLAIN_HTTP_REFUSED */
+  static async open(
+    config: Pick<AgentConfig, 'hub' | 'upstreams'>,
+    modules: { metrics: FetchMetrics; userAgent: string },
+  ): Promise<Registries> {
+    checkUpstreams(config.upstreams);
+    const { url, allowPlainHttp, caFile } = config.hub;
+    const hub =
+      url === undefined
+        ? undefined
+        : await openRegistry('hub', { url, allowPlainHttp, caFile }, modules);
+    const upstreams = await Promise.all(
+      config.upstreams.map(
+        async (upstream) =>
+          [
+            canonicalHost(upstream.name),
+            await openRegistry('upstream', upstream, modules),
+          ] as const,
+      ),
+    );
+    return new Registries(hub, new Map(upstreams));
+  }
+
+  get hubSource(): HubSource | undefined {
+    return this.#hub?.source;
+  }
+
+  upstreamSource(namespace: string): HubSource | undefined {
+    return this.#upstreams.get(namespace)?.source;
+  }
+
+  originOf(target: Target): Origin {
+    const found = target.kind === 'hub' ? this.#hub : this.#upstreams.get(target.namespace);
+    return found?.origin ?? noOrigin;
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#upstreams.values(), ...(this.#hub === undefined ? [] : [this.#hub])];
+    await Promise.all(all.map(({ client }) => client.close()));
+  }
+}
+
+/** Which names in requests mean the hub or an upstream; the hub may add names at enrolment. */
+export function namespaceRules(
+  config: Pick<AgentConfig, 'hub' | 'upstreams'>,
+  learnedNames: () => readonly string[],
+): NamespaceRules {
+  const url = config.hub.url === undefined ? undefined : new URL(config.hub.url);
+  const configured = [...config.hub.names, ...(url === undefined ? [] : [url.host])];
+  const port = url === undefined || url.port === '' ? undefined : Number(url.port);
+  return {
+    hubNames: () => [...configured, ...learnedNames()].slice(0, HUB_NAMES_MAX),
+    hubPort: port,
+    upstreams: config.upstreams.map(({ name, alias }) => ({
+      namespace: canonicalHost(name),
+      alias,
+    })),
+  };
+}
+
+/** The text of an optional file that the configuration names. @throws ConfigError */
+export async function readConfigured(
+  path: string | undefined,
+  key: string,
+): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (err) {
+    const message = `${path} cannot be read: ${messageOf(err)}`;
+    throw new ConfigError('agent configuration', [{ path: key, message, origin: undefined }]);
+  }
+}
+
+async function openRegistry(
+  kind: 'hub' | 'upstream',
+  options: {
+    url: string;
+    allowPlainHttp: boolean;
+    caFile?: string | undefined;
+    tokenHosts?: readonly string[];
+  },
+  modules: { metrics: FetchMetrics; userAgent: string },
+): Promise<Registry> {
+  const ca = await readConfigured(options.caFile, kind === 'hub' ? 'hub.caFile' : 'upstreams');
+  const client = new RegistryClient({
+    baseUrl: options.url,
+    allowPlainHttp: options.allowPlainHttp,
+    userAgent: modules.userAgent,
+    tokenHosts: [...(options.tokenHosts ?? []), ...(WELL_KNOWN_TOKEN_HOSTS[options.url] ?? [])],
+    ...(ca === undefined ? {} : { ca }),
+  });
+  const source = new RegistrySource({ kind }, { client, metrics: modules.metrics });
+  return { client, source, origin: new RegistryOrigin(client) };
+}
+
+/** The one well-known registry whose tokens come from another host. */
+const WELL_KNOWN_TOKEN_HOSTS: Readonly<Record<string, readonly string[]>> = {
+  'https://registry-1.docker.io': ['auth.docker.io'],
+};
+
+/** Two upstreams under one name would answer for each other. */
+function checkUpstreams(upstreams: AgentConfig['upstreams']): void {
+  const problems: ConfigProblem[] = [];
+  const taken = new Map<string, string>();
+  for (const [index, { name, alias }] of upstreams.entries()) {
+    for (const [key, text] of [
+      ['name', canonicalHost(name)],
+      ['alias', alias],
+    ] as const) {
+      if (text === undefined) continue;
+      const path = `upstreams[${index}].${key}`;
+      const other = taken.get(text);
+      const message = `"${text}" is taken by ${other}; names and aliases are unique`;
+      if (other !== undefined) problems.push({ path, message, origin: undefined });
+      taken.set(text, path);
+    }
+  }
+  if (problems.length > 0) throw new ConfigError('agent configuration', problems);
+}

@@ -1,0 +1,57 @@
+import { SHUTDOWN_GRACE_MS } from '../proto/ops/constants.ts';
+import { runCli } from '../proto/ops/cli.ts';
+import type { JoinTokenWish, ProgramEntry, ProgramInput } from '../proto/ops/cli.ts';
+import { runProgram } from '../proto/ops/program.ts';
+
+// The command line of both programs. The code of a program is loaded when it is asked for.
+
+const { env } = process;
+
+const agent: ProgramEntry = {
+  schema: async () => (await import('../agent/options.ts')).AgentOptions,
+  run: async (input: ProgramInput) => {
+    const { AgentOptions } = await import('../agent/options.ts');
+    const { startAgent } = await import('../agent/agent.ts');
+    return runProgram(
+      {
+        kind: 'agent',
+        schema: AgentOptions,
+        logLevel: (config) => config.log.level,
+        start: startAgent,
+      },
+      { ...input, env },
+    );
+  },
+};
+
+const hub: ProgramEntry = {
+  schema: async () => (await import('../hub/options.ts')).HubOptions,
+  run: async (input: ProgramInput) => {
+    const { HubOptions } = await import('../hub/options.ts');
+    const { startHub } = await import('../hub/hub.ts');
+    return runProgram(
+      {
+        kind: 'hub',
+        schema: HubOptions,
+        logLevel: (config) => config.log.level,
+        start: startHub,
+      },
+      { ...input, env },
+    );
+  },
+};
+
+const code = await runCli(process.argv.slice(2), {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  env,
+  programs: { hub, agent },
+  createJoinToken: async (wish: JoinTokenWish) => {
+    const { createJoinToken } = await import('./join-token.ts');
+    return createJoinToken(wish, env);
+  },
+});
+
+process.exitCode = code;
+// A handle that somebody forgot must not keep a program alive that has ended.
+setTimeout(() => process.exit(code), SHUTDOWN_GRACE_MS).unref();

@@ -1,0 +1,218 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { request } from 'undici';
+import { startAgent } from '../../agent/agent.ts';
+import type { Agent } from '../../agent/agent.ts';
+import { AgentOptions } from '../../agent/options.ts';
+import { startHub } from '../../hub/hub.ts';
+import type { Hub } from '../../hub/hub.ts';
+import { HubOptions } from '../../hub/options.ts';
+import { RegistryClient } from '../../proto/distribution/registry-client.ts';
+import { digestOf } from '../../proto/oci/digest.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { parseRepository, parseTag } from '../../proto/oci/name.ts';
+import { loadConfig } from '../../proto/ops/config.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsSnapshot } from '../rig/metrics.ts';
+import { until } from '../rig/until.ts';
+
+export const HUB_NAME = 'hub.test';
+const ADMIN = { username: 'admin', password: 'correct horse battery' };
+const READY_TIMEOUT_MS = 20_000;
+const LOGGER = createLogger({ level: 'silent', name: 'test' });
+
+export type TestImage = {
+  repository: string;
+  tag: string;
+  digest: Digest;
+  blobs: readonly { digest: Digest; size: number }[];
+  bytes: number;
+};
+
+/** Where a pull begins: the mirror of an agent. */
+export type Puller = { agent: Agent; mirror: string };
+
+/** A hub and agents in this process, on free ports of loopback, with data in a temporary folder. */
+export class LoopbackFleet implements AsyncDisposable {
+  readonly hub: Hub;
+  readonly folder: string;
+  readonly agents: Agent[] = [];
+  #hubClosed = false;
+
+  private constructor(hub: Hub, folder: string) {
+    this.hub = hub;
+    this.folder = folder;
+  }
+
+  static async start(agents: number): Promise<LoopbackFleet> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-fleet-'));
+    const config = loadConfig(HubOptions, {
+      text: JSON.stringify({
+        http: { listen: ['127.0.0.1:0'] },
+        ops: { listen: ['127.0.0.1:0'] },
+        hub: { dataDir: path.join(folder, 'hub'), names: [HUB_NAME] },
+        access: { adminUsername: ADMIN.username, adminPassword: ADMIN.password },
+      }),
+      env: {},
+    });
+    const fleet = new LoopbackFleet(await startHub(config, { logger: LOGGER }), folder);
+    const names = Array.from({ length: agents }, (_, index) => `n${index + 1}`);
+    await Promise.all(names.map((name) => fleet.addAgent(name)));
+    return fleet;
+  }
+
+  get hubUrl(): string {
+    return this.hub.urls[0] ?? '';
+  }
+
+  /** Starts an agent and waits until it is enrolled. `sections` are added to its configuration. */
+  async addAgent(name: string, sections: Record<string, object> = {}): Promise<Agent> {
+    const joinToken = await this.hub.createJoinToken({ uses: 1 });
+    const config = loadConfig(AgentOptions, {
+      text: JSON.stringify({
+        mirror: { listen: ['127.0.0.1:0'] },
+        ops: { listen: ['127.0.0.1:0'] },
+        swarm: { listen: ['127.0.0.1:0'] },
+        hub: { url: this.hubUrl, names: [HUB_NAME], joinToken, node: name },
+        store: { dataDir: path.join(this.folder, name), quota: '1GiB' },
+        ...sections,
+      }),
+      env: {},
+    });
+    const agent = await startAgent(config, { logger: LOGGER });
+    this.agents.push(agent);
+    await until(`${name} enrolled`, READY_TIMEOUT_MS, async () => {
+      const { body } = await request(`${agent.opsUrls[0]}/readyz`);
+      const check = await body.json();
+      const isJoined = JSON.stringify(check) === '{"status":"ok","reasons":[]}';
+      return isJoined ? true : undefined;
+    });
+    return agent;
+  }
+
+  /** Pushes an image with layers of these bytes to the hub. */
+  async push(repository: string, tag: string, layers: readonly Buffer[]): Promise<TestImage> {
+    const client = new RegistryClient({
+      baseUrl: this.hubUrl,
+      allowPlainHttp: false,
+      credentials: ADMIN,
+    });
+    try {
+      const config = Buffer.from(JSON.stringify({ made: repository }));
+      const described = [config, ...layers].map((bytes) => ({
+        bytes,
+        digest: digestOf(bytes),
+        size: bytes.length,
+      }));
+      const name = parseRepository(repository);
+      for (const { bytes, digest, size } of described) {
+        const source = async function* source(): AsyncGenerator<Buffer> {
+          yield bytes;
+        };
+        await client.pushBlob(name, digest, size, source, {});
+      }
+      const manifest = Buffer.from(JSON.stringify(manifestOf(described)));
+      const reference = { kind: 'tag', tag: parseTag(tag) } as const;
+      await client.pushManifest(name, reference, manifest, OCI_MANIFEST, {});
+      const digest = digestOf(manifest);
+      const bytes = described.reduce((sum, blob) => sum + blob.size, manifest.length);
+      const blobs = described.map((blob) => ({ digest: blob.digest, size: blob.size }));
+      return { repository, tag, digest, blobs, bytes };
+    } finally {
+      await client.close();
+    }
+  }
+
+  async hubMetrics(): Promise<MetricsSnapshot> {
+    return metricsOf(this.hub.opsUrls[0]);
+  }
+
+  /** Bytes all agents fetched from one kind of source. */
+  async fetchedFrom(source: string): Promise<number> {
+    const snapshots = await Promise.all(this.agents.map((agent) => metricsOf(agent.opsUrls[0])));
+    const name = 'flotilla_agent_fetched_bytes_total';
+    return snapshots.reduce((sum, snapshot) => sum + snapshot.sum(name, { source }), 0);
+  }
+
+  async stopHub(): Promise<void> {
+    if (this.#hubClosed) return;
+    this.#hubClosed = true;
+    await this.hub.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.agents.map((agent) => agent.close()));
+    await this.stopHub();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+export async function metricsOf(opsUrl: string | undefined): Promise<MetricsSnapshot> {
+  const { body } = await request(`${opsUrl}/metrics`);
+  return new MetricsSnapshot(await body.text());
+}
+
+/** One answer of a mirror, its body as a digest and a length. */
+export async function fetchDigest(
+  url: string,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; digest: string; size: number; bytes: Buffer }> {
+  const answer = await request(url, { headers });
+  const hash = createHash('sha256');
+  const kept: Buffer[] = [];
+  let size = 0;
+  for await (const piece of answer.body) {
+    const bytes: Buffer = piece;
+    hash.update(bytes);
+    size += bytes.length;
+    if (size <= 65_536) kept.push(bytes);
+  }
+  const bytes = Buffer.concat(kept);
+  return { status: answer.statusCode, digest: `sha256:${hash.digest('hex')}`, size, bytes };
+}
+
+/**
+ * Pulls as containerd does: the manifest by tag or digest, then its blobs, three at a time.
+ * @throws Error when a status or a digest is not what it has to be
+ */
+export async function pull(
+  agent: Agent,
+  image: TestImage,
+  options: { by?: 'tag' | 'digest' } = {},
+): Promise<void> {
+  const base = `${agent.mirrorUrls[0]}/v2/${image.repository}`;
+  const reference = options.by === 'digest' ? image.digest : image.tag;
+  const manifest = await fetchDigest(`${base}/manifests/${reference}?ns=${HUB_NAME}`);
+  if (manifest.digest !== image.digest) {
+    throw new Error(`manifest: ${manifest.status}, ${manifest.bytes.toString()}`);
+  }
+  await Promise.all(
+    image.blobs.map(async ({ digest, size }) => {
+      const blob = await fetchDigest(`${base}/blobs/${digest}?ns=${HUB_NAME}`);
+      if (blob.status !== 200 || blob.digest !== digest || blob.size !== size) {
+        throw new Error(`blob ${digest}: ${blob.status}, ${blob.size} of ${size} bytes`);
+      }
+    }),
+  );
+}
+
+function manifestOf(described: readonly { digest: Digest; size: number }[]): object {
+  const [config, ...layers] = described;
+  return {
+    schemaVersion: 2,
+    mediaType: OCI_MANIFEST,
+    config: {
+      mediaType: 'application/vnd.oci.image.config.v1+json',
+      digest: config?.digest,
+      size: config?.size,
+    },
+    layers: layers.map(({ digest, size }) => ({
+      mediaType: 'application/vnd.oci.image.layer.v1.tar',
+      digest,
+      size,
+    })),
+  };
+}

@@ -53,8 +53,10 @@ export class Containerd {
   /** Rewrites hosts.toml for every image host. containerd reads it anew at each pull. */
   async setHosts(hosts: Hosts): Promise<void> {
     const lines = [`server = "${hosts.server}"`];
+    if (hosts.mirrors.length > 0) lines.push('[host]');
     for (const mirror of hosts.mirrors) {
-      lines.push(`[host."${mirror}"]`, '  capabilities = ["pull", "resolve"]');
+      // Not a table header: the TOML reader of containerd 1.6 takes no `]` of IPv6 in there.
+      lines.push(`  "${mirror}" = { capabilities = ["pull", "resolve"] }`);
     }
     const folder = path.join(this.#hostsFolder, '_default');
     await mkdir(folder, { recursive: true });

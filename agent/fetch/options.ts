@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { ByteSize, Duration } from '../../proto/ops/config.ts';
 import { CHUNK_MEMORY_BYTES, GRANT_OUTAGE_GRACE_MS } from './constants.ts';
 
@@ -22,5 +21,3 @@ export const FetchSection = Type.Object(
   },
   { description: 'fetching of content from peers, the hub and upstreams', default: {} },
 );
-
-export type FetchConfig = Static<typeof FetchSection>;

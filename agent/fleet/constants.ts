@@ -29,8 +29,6 @@ export const MEMBERS_MAX = 20_000;
 export const LEARNED_MEMBERS_MAX = 1_024;
 /** Revoked serials kept. */
 export const REVOKED_SERIALS_MAX = 65_536;
-/** Addresses an agent proposes for itself. */
-export const ADDRESSES_MAX = 8;
 /** The persisted state with its last list of members. */
 export const STATE_FILE_MAX_BYTES = 32 * 1024 * 1024;
 /** Attempts of a call that others of this node overtook on the way. */

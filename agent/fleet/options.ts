@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { Duration, Secret } from '../../proto/ops/config.ts';
 
 const HUB_NAMES_MAX = 64;
@@ -45,6 +44,3 @@ export const HubOptions = Type.Object(
   },
   { description: 'the hub and the membership of this node', default: {} },
 );
-
-/** Decoded: durations in ms. */
-export type HubConfig = Static<typeof HubOptions>;

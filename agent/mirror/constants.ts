@@ -31,7 +31,7 @@ export const URL_MAX_CHARS = 8_192;
 /** Memory for whole blobs and manifests on their way to clients, over all requests. */
 export const BUFFERED_BYTES_MAX = 64 * 1024 * 1024;
 /** Requests waiting for a part of that memory. */
-export const BUFFERED_WAITERS_MAX = REQUESTS_MAX;
+export const BUFFERED_WAITERS_MAX = 512;
 
 /** References remembered out of manifests that were resolved with rights. */
 export const RIGHTS_MAX = 32_768;

@@ -88,5 +88,3 @@ export const UpstreamsOptions = Type.Array(UpstreamOptions, {
   default: [],
   maxItems: UPSTREAMS_MAX,
 });
-
-export type UpstreamConfig = Static<typeof UpstreamOptions>;

@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { ByteSize } from '../../proto/ops/config.ts';
 
 const QUOTA_MIN_BYTES = 16 * 1024 * 1024;
@@ -16,5 +15,3 @@ export const StoreSection = Type.Object(
   },
   { description: 'the cache of image content on this node', default: {} },
 );
-
-export type StoreConfig = Static<typeof StoreSection>;

@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { Listen, Port } from '../../proto/ops/config.ts';
 
 const ADDRESSES_MAX = 8;
@@ -39,6 +38,3 @@ export const SwarmOptions = Type.Object(
   },
   { description: 'the exchange of chunks with the other agents', default: {} },
 );
-
-/** Decoded. */
-export type SwarmConfig = Static<typeof SwarmOptions>;

@@ -127,7 +127,12 @@ export class SwarmNode implements Swarm {
     const listen = options.listen.map(parseListen);
     const node = await createLibp2pNode({ ...options, listen }, { gater, guard });
     const swarm = new SwarmNode({ node, admission, bans, options, modules });
-    await swarm.#start();
+    try {
+      await swarm.#start();
+    } catch (err) {
+      await swarm.close();
+      throw err;
+    }
     return swarm;
   }
 

@@ -1,58 +1,90 @@
-import { createHash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
-import path from 'node:path';
-import { jwtVerify, SignJWT } from 'jose';
+import { hash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from '../../proto/ops/logger.ts';
-import { hasCode } from '../../proto/std/errors.ts';
+import { adminPassword } from './admin-password.ts';
+import { AUTHORIZATION_MAX_CHARS, TOKEN_LIFE_S, TOKEN_SCOPES_MAX } from './constants.ts';
 import { badCredentials } from './errors.ts';
 import type { AccessConfig } from './options.ts';
-import { formatScope, parseScope, type ScopeGrant } from './scope.ts';
+import { formatScope, parseScope, type RepositoryAccess } from './scope.ts';
+import { signToken, verifyToken, type TokenKey } from './tokens.ts';
 
-/** Seconds a token is valid. */
-export const TOKEN_LIFE_SECONDS = 900;
-const ISSUER = 'flotilla-hub';
-const PASSWORD_BYTES = 24;
-const HEADER_MAX_CHARS = 8192;
-
+/** Who asks. A bearer may do what the token says. */
 export type Identity =
   | { kind: 'admin' }
   | { kind: 'anonymous' }
-  | { kind: 'bearer'; access: readonly ScopeGrant[] };
-export type TokenKey = { keyId: Buffer; privateKey: KeyObject; publicKey: KeyObject };
-export type IssuedToken = { token: string; expiresIn: number; issuedAt: string; scope: string };
+  | { kind: 'bearer'; access: RepositoryAccess[] };
 
-/** Who is asking and what they may do: one administrator pushes, everybody pulls. */
-export class Access {
-  readonly #username: string;
-  readonly #password: string;
-  readonly #key: TokenKey;
+export type IssuedToken = {
+  token: string;
+  /** Seconds. */
+  expiresIn: number;
+  /** RFC 3339. */
+  issuedAt: string;
+  /** The scopes granted, which may be fewer than those asked for. */
+  scope: string;
+};
 
-  constructor(options: { username: string; password: string }, key: TokenKey) {
-    this.#username = options.username;
-    this.#password = options.password;
-    this.#key = key;
+/** Who may do what on this hub: everybody pulls, the admin pushes. */
+export interface Access {
+  /**
+   * Who sent this Authorization header (RFC 7617, RFC 6750). No header and empty Basic credentials
+   * are anonymous. @throws AccessError BAD_CREDENTIALS
+   */
+  identify(authorization: string | undefined): Promise<Identity>;
+  mayPull(identity: Identity, repository: string): boolean;
+  /** Also the right to delete. */
+  mayPush(identity: Identity, repository: string): boolean;
+  /** A token with as much of the scopes as the identity has. A wrong scope is left out. */
+  issueToken(identity: Identity, scopes: readonly string[], service: string): Promise<IssuedToken>;
+  /** Takes the same time for every wrong pair of the same length. */
+  verifyAdmin(user: string, password: string): boolean;
+}
+
+/**
+ * Reads or makes the admin's password.
+ * @throws AccessError PASSWORD_TWICE, PASSWORD_EMPTY; errors of node:fs
+ */
+export async function openAccess(
+  options: AccessConfig,
+  modules: { dataDir: string; tokenKey: TokenKey; logger: Logger; now?: () => number },
+): Promise<Access> {
+  const password = await adminPassword(options, modules);
+  const { tokenKey, now = Date.now } = modules;
+  return new HubAccess({ user: options.adminUsername, password, tokenKey, now });
+}
+
+function fingerprint(text: string): Buffer {
+  return hash('sha256', text, 'buffer');
+}
+
+class HubAccess implements Access {
+  readonly #user: Buffer;
+  readonly #password: Buffer;
+  readonly #tokenKey: TokenKey;
+  readonly #now: () => number;
+
+  constructor(input: { user: string; password: string; tokenKey: TokenKey; now: () => number }) {
+    this.#user = fingerprint(input.user);
+    this.#password = fingerprint(input.password);
+    this.#tokenKey = input.tokenKey;
+    this.#now = input.now;
   }
 
-  /** Reads an Authorization header; none, or empty Basic, is anonymous. @throws AccessError */
-  async identify(header: string | undefined): Promise<Identity> {
-    if (header === undefined) return { kind: 'anonymous' };
-    if (header.length > HEADER_MAX_CHARS) throw badCredentials('the header is too long');
-    const [scheme = '', value = ''] = header.split(' ', 2);
-    if (scheme.toLowerCase() === 'bearer') return this.#bearer(value);
-    if (scheme.toLowerCase() !== 'basic') throw badCredentials('neither Basic nor Bearer');
-    const text = Buffer.from(value, 'base64').toString('utf8');
-    if (text === ':') return { kind: 'anonymous' };
-    const colon = text.indexOf(':');
-    if (colon >= 0 && this.verifyAdmin(text.slice(0, colon), text.slice(colon + 1))) {
-      return { kind: 'admin' };
+  async identify(authorization: string | undefined): Promise<Identity> {
+    if (authorization === undefined || authorization === '') return { kind: 'anonymous' };
+    if (authorization.length > AUTHORIZATION_MAX_CHARS) {
+      throw badCredentials('the Authorization header is too long');
     }
-    throw badCredentials('wrong user name or password');
-  }
-
-  /** Compares in constant time. */
-  verifyAdmin(username: string, password: string): boolean {
-    const user = isSame(username, this.#username);
-    return isSame(password, this.#password) && user;
+    const [, scheme = '', value = ''] = /^(\S+) +(\S+) *$/.exec(authorization) ?? [];
+    switch (scheme.toLowerCase()) {
+      case 'basic':
+        return this.#basic(value);
+      case 'bearer': {
+        const nowS = this.#nowS();
+        return { kind: 'bearer', access: await verifyToken(value, { nowS }, this.#tokenKey) };
+      }
+      default:
+        throw badCredentials('the Authorization header is neither Basic nor Bearer');
+    }
   }
 
   mayPull(_identity: Identity, _repository: string): boolean {
@@ -62,91 +94,54 @@ export class Access {
   mayPush(identity: Identity, repository: string): boolean {
     if (identity.kind !== 'bearer') return identity.kind === 'admin';
     return identity.access.some(
-      ({ type, name, actions }) =>
-        type === 'repository' && name === repository && actions.includes('push'),
+      ({ name, actions }) => name === repository && actions.includes('push'),
     );
   }
 
-  /** A token for what this identity may do of what was asked. */
   async issueToken(
     identity: Identity,
     scopes: readonly string[],
     service: string,
   ): Promise<IssuedToken> {
     const access = scopes
+      .slice(0, TOKEN_SCOPES_MAX)
       .map(parseScope)
-      .filter((scope) => scope !== undefined)
-      .map((scope) => ({ ...scope, actions: scope.actions.filter((a) => allows(identity, a)) }))
+      .filter((wish) => wish !== undefined)
+      .map((wish) => granted(identity, wish))
       .filter(({ actions }) => actions.length > 0);
-    const now = Math.floor(Date.now() / 1000);
-    const token = await new SignJWT({ access })
-      .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid: this.#key.keyId.toString('hex') })
-      .setIssuer(ISSUER)
-      .setAudience(service === '' ? 'flotilla' : service)
-      .setSubject(identity.kind === 'admin' ? this.#username : '')
-      .setIssuedAt(now)
-      .setNotBefore(now)
-      .setExpirationTime(now + TOKEN_LIFE_SECONDS)
-      .sign(this.#key.privateKey);
+    const nowS = this.#nowS();
+    const subject = identity.kind === 'admin' ? 'admin' : 'anonymous';
+    const token = await signToken({ subject, service, access, nowS }, this.#tokenKey);
     return {
       token,
-      expiresIn: TOKEN_LIFE_SECONDS,
-      issuedAt: new Date(now * 1000).toISOString(),
+      expiresIn: TOKEN_LIFE_S,
+      issuedAt: new Date(nowS * 1000).toISOString(),
       scope: access.map(formatScope).join(' '),
     };
   }
 
-  async #bearer(token: string): Promise<Identity> {
-    try {
-      const { payload, protectedHeader } = await jwtVerify(token, this.#key.publicKey, {
-        algorithms: ['EdDSA'],
-        issuer: ISSUER,
-        audience: 'flotilla',
-      });
-      if (protectedHeader.kid !== this.#key.keyId.toString('hex')) throw new Error('other key');
-      const access = payload['access'];
-      return { kind: 'bearer', access: Array.isArray(access) ? (access as ScopeGrant[]) : [] };
-    } catch (cause) {
-      throw badCredentials('the token is expired or not of this hub', cause);
-    }
+  verifyAdmin(user: string, password: string): boolean {
+    const sameUser = timingSafeEqual(fingerprint(user), this.#user);
+    const samePassword = timingSafeEqual(fingerprint(password), this.#password);
+    return sameUser && samePassword;
+  }
+
+  #basic(value: string): Identity {
+    const text = Buffer.from(value, 'base64').toString('utf8');
+    const colon = text.indexOf(':');
+    if (colon < 0) throw badCredentials('Basic credentials have no colon');
+    if (text === ':') return { kind: 'anonymous' };
+    if (this.verifyAdmin(text.slice(0, colon), text.slice(colon + 1))) return { kind: 'admin' };
+    throw badCredentials('wrong user name or password');
+  }
+
+  #nowS(): number {
+    return Math.floor(this.#now() / 1000);
   }
 }
 
-/**
- * Opens access with the configured administrator; without a password one is generated into
- * `<dataDir>/admin-password`. @throws errors of node:fs
- */
-export async function openAccess(
-  config: AccessConfig,
-  modules: { dataDir: string; tokenKey: TokenKey; logger: Logger },
-): Promise<Access> {
-  const password =
-    config.adminPassword ??
-    (config.adminPasswordFile === undefined
-      ? await ownPassword(modules.dataDir, modules.logger)
-      : (await readFile(config.adminPasswordFile, 'utf8')).trim());
-  return new Access({ username: config.adminUsername, password }, modules.tokenKey);
-}
-
-async function ownPassword(dataDir: string, logger: Logger): Promise<string> {
-  const file = path.join(dataDir, 'admin-password');
-  try {
-    const handle = await open(file, 'wx', 0o600);
-    await handle.writeFile(`${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`);
-    await handle.sync();
-    await handle.close();
-    logger.info({ file }, 'a password for the administrator was made');
-  } catch (err) {
-    if (!hasCode(err, 'EEXIST')) throw err;
-  }
-  return (await readFile(file, 'utf8')).trim();
-}
-
-function allows(identity: Identity, action: string): boolean {
-  return action === 'pull' || (identity.kind === 'admin' && action === 'push');
-}
-
-function isSame(a: string, b: string): boolean {
-  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(hash(a), hash(b));
+/** A token is never turned into a longer right to push: only the password gives that. */
+function granted(identity: Identity, { name, actions }: RepositoryAccess): RepositoryAccess {
+  if (identity.kind === 'admin') return { name, actions };
+  return { name, actions: actions.filter((action) => action === 'pull') };
 }

@@ -1,20 +1,26 @@
 import { Type, type Static } from 'typebox';
-import { Secret } from '../../proto/ops/config-fields.ts';
+import { Secret } from '../../proto/ops/config.ts';
+
+const USERNAME_MAX_CHARS = 128;
 
 /** Section `access` of the hub. */
 export const AccessOptions = Type.Object(
   {
     adminUsername: Type.String({
-      description: 'the account that may push',
+      description: 'user name of the one who pushes and makes join tokens; without a colon',
       default: 'admin',
       minLength: 1,
-      maxLength: 128,
+      maxLength: USERNAME_MAX_CHARS,
     }),
     adminPassword: Type.Optional(
-      Secret({ description: 'its password; without one here or in a file it is generated' }),
+      Secret({ description: 'password of the admin; better in adminPasswordFile' }),
     ),
     adminPasswordFile: Type.Optional(
-      Type.String({ description: 'a file with the password, such as a mounted secret' }),
+      Type.String({
+        description:
+          'file with the password of the admin; ' +
+          'without any, one is made at the first start, in admin-password of the data folder',
+      }),
     ),
   },
   { description: 'who may push; everybody may pull', default: {} },

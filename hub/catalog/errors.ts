@@ -1,8 +1,8 @@
 import { CodedError } from '../../proto/std/errors.ts';
 
-/** A catalog that this version cannot use. */
-export class CatalogError extends CodedError<{
-  code: 'SCHEMA_NEWER';
-  found: number;
-  known: number;
-}> {}
+type CatalogProblem = { code: 'SCHEMA_TOO_NEW'; found: number; known: number };
+
+/** Why a catalog cannot be used. */
+export class CatalogError extends CodedError<CatalogProblem> {
+  override readonly name = 'CatalogError';
+}

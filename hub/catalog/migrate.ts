@@ -1,28 +1,53 @@
-import { sql, type Kysely } from 'kysely';
+import type { Kysely } from 'kysely';
 import { CatalogError } from './errors.ts';
 import { up as registry } from './migrations/0001-registry.ts';
 import { up as fleet } from './migrations/0002-fleet.ts';
+import type { RegistryTables } from './schema.ts';
 
-const MIGRATIONS = [registry, fleet] as const;
+type VersionTables = { schema_version: { version: number } };
+
+type Migration = (db: Kysely<RegistryTables>) => Promise<void>;
+
+/** In order; the first makes version 1. What was released here is never changed. */
+const MIGRATIONS: readonly Migration[] = [registry, fleet];
 
 /**
- * Brings the schema to this version, each step in a transaction of its own.
- * @throws CatalogError SCHEMA_NEWER when a newer version has been here
+ * Brings the tables to the newest version, all steps or none. There is no way back.
+ * @throws CatalogError SCHEMA_TOO_NEW for a database that a newer program has written
  */
-export async function migrate<Tables>(db: Kysely<Tables>): Promise<void> {
-  await sql`create table if not exists schema_version (version integer not null)`.execute(db);
-  const { rows } = await sql<{ version: number | null }>`
-    select max(version) as version from schema_version`.execute(db);
-  const found = Number(rows[0]?.version ?? 0);
-  if (found > MIGRATIONS.length) {
-    const message = `the catalog has schema ${found}, this version knows ${MIGRATIONS.length}`;
-    throw new CatalogError(message, { code: 'SCHEMA_NEWER', found, known: MIGRATIONS.length });
-  }
-  for (const [index, up] of MIGRATIONS.entries()) {
-    if (index < found) continue;
-    await db.transaction().execute(async (trx) => {
-      await sql`insert into schema_version (version) values (${index + 1})`.execute(trx);
-      await up(trx);
-    });
-  }
+export async function migrate(db: Kysely<RegistryTables>): Promise<void> {
+  const versions = db.withTables<VersionTables>();
+  await versions.schema
+    .createTable('schema_version')
+    .ifNotExists()
+    .addColumn('version', 'integer', (column) => column.primaryKey())
+    .execute();
+  await db.transaction().execute(async (transaction) => {
+    const own = transaction.withTables<VersionTables>();
+    const row = await own
+      .selectFrom('schema_version')
+      .select((expression) => expression.fn.max('version').as('version'))
+      .executeTakeFirst();
+    const found = Number(row?.version ?? 0);
+    if (found > MIGRATIONS.length) throw tooNew(found);
+    for (const [index, up] of MIGRATIONS.entries()) {
+      if (index < found) continue;
+      // oxlint-disable-next-line no-await-in-loop -- one step after the other
+      await up(transaction);
+      // oxlint-disable-next-line no-await-in-loop -- one step after the other
+      await own
+        .insertInto('schema_version')
+        .values({ version: index + 1 })
+        .execute();
+    }
+  });
+}
+
+function tooNew(found: number): CatalogError {
+  const known = MIGRATIONS.length;
+  return new CatalogError(
+    `the catalog has schema version ${found}, this program knows ${known} and older; ` +
+      'start the newer program, or restore the copy made before the upgrade',
+    { code: 'SCHEMA_TOO_NEW', found, known },
+  );
 }

@@ -1,56 +1,78 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 
-/** What a manifest push writes, in one transaction. */
-export type ManifestPush = {
+export type BlobEntry = {
+  /** Bytes. */
+  size: number;
+  /** Root of the chunk tree, 32 bytes; absent for a blob that is not chunked. */
+  root?: Buffer;
+  /** Hashes of the chunks, 32 bytes each. */
+  hashes?: Buffer;
+};
+
+export type NewBlob = BlobEntry & { digest: Digest };
+
+export type NewManifest = {
   repository: string;
   digest: Digest;
   mediaType: string;
-  bytes: Buffer;
+  bytes: Uint8Array;
   subject?: Digest;
   artifactType?: string;
   references: readonly { digest: Digest; kind: 'blob' | 'manifest' }[];
   tags: readonly string[];
 };
+
 export type StoredManifest = { digest: Digest; mediaType: string; bytes: Buffer };
-export type Referrer = StoredManifest & { size: number; artifactType: string | undefined };
-/** A page: at most `n` names after `last`, in byte order. */
+
+export type Referrer = StoredManifest & {
+  /** Bytes of the manifest. */
+  size: number;
+  artifactType?: string;
+};
+
+/** Entries after `last` in the order of their bytes, `n` at most. */
 export type Page = { n: number; last?: string };
 
-/** Facts about blobs and which repositories they are in. */
-export interface BlobCatalog {
+/** What the hub stores about blobs, manifests and tags. */
+export interface Catalog {
+  /** A blob of any repository; says nothing about rights. */
+  blob(digest: Digest): Promise<BlobEntry | undefined>;
+  /** A blob that was pushed or mounted to the repository. */
   blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
-  addBlob(
-    blob: { digest: Digest; size: number; root: Buffer; hashes: Buffer },
-    repository: string,
-  ): Promise<void>;
-  /** False when the hub has no such blob. */
+  /** Records a blob and that the repository has it. Twice is the same as once. */
+  addBlob(blob: NewBlob, repository: string): Promise<void>;
+  /** Gives the repository a blob that is stored already; false when it is not. */
   linkBlob(repository: string, digest: Digest): Promise<boolean>;
+  /** Takes a blob from the repository, not from others; false when it had none. */
   removeBlobFrom(repository: string, digest: Digest): Promise<boolean>;
-  /** Root and packed chunk hashes of a blob above 4 MiB. */
-  blobChunks(digest: Digest): Promise<{ size: number; root: Buffer; hashes: Buffer } | undefined>;
-}
-
-/** Manifests and tags. */
-export interface ManifestCatalog {
-  putManifest(push: ManifestPush): Promise<void>;
+  /** Stores a manifest, what it names and its tags, or nothing of it. A tag moves. */
+  putManifest(manifest: NewManifest): Promise<void>;
   manifest(
     repository: string,
-    by: { tag: string } | { digest: Digest },
+    reference: { tag: string } | { digest: Digest },
   ): Promise<StoredManifest | undefined>;
+  /** False when there was no such tag. */
   deleteTag(repository: string, tag: string): Promise<boolean>;
+  /** Deletes a manifest and its tags; false when there was none. */
   deleteManifest(repository: string, digest: Digest): Promise<boolean>;
-  /** undefined: no such repository. */
+  /** Undefined for a repository nothing was ever pushed to. */
   tags(repository: string, page: Page): Promise<string[] | undefined>;
   repositories(page: Page): Promise<string[]>;
+  /**
+   * Manifests of the repository whose subject this is, by digest; REFERRERS_MAX at most, and not
+   * more than REFERRERS_MAX_BYTES of them.
+   */
   referrers(repository: string, subject: Digest): Promise<Referrer[]>;
-  /** A manifest of the repository, or the one that names the blob, and all content it reaches. */
+  /** Root and packed chunk hashes of a chunked blob. */
+  blobChunks(digest: Digest): Promise<{ size: number; root: Buffer; hashes: Buffer } | undefined>;
+  /**
+   * What a manifest of the repository reaches, over every level, without the manifest itself. The
+   * digest is that of the manifest, or of a blob that a manifest of the repository names. Only
+   * content that the repository has counts: naming a blob gives no right to it. Undefined for an
+   * unknown digest, and for more than REACH_MAX digests.
+   */
   reachable(
     repository: string,
     digest: Digest,
   ): Promise<{ manifestDigest: Digest; digests: Digest[] } | undefined>;
-}
-
-/** What a catalog driver offers. */
-export interface Catalog extends BlobCatalog, ManifestCatalog {
-  close(): Promise<void>;
 }

@@ -1,21 +1,39 @@
+import type { ColumnType } from 'kysely';
+import type { Digest } from '../../proto/oci/digest.ts';
+
+/** A number of 64 bits; some databases give it back as text. */
+type Big = ColumnType<number | string, number, number>;
+type Bytes = ColumnType<Uint8Array, Uint8Array, Uint8Array>;
+type OptionalBytes = ColumnType<Uint8Array | null, Uint8Array | null, Uint8Array | null>;
+
+/** What a manifest names: content of the blob store, or another manifest. */
+export type ReferenceKind = 'blob' | 'manifest';
+
 /** Tables of migration 0001. */
 export type RegistryTables = {
+  blob: {
+    digest: Digest;
+    size: Big;
+    /** Root of the chunk tree, 32 bytes. */
+    root: OptionalBytes;
+    /** Hashes of the chunks, 32 bytes each. */
+    hashes: OptionalBytes;
+  };
   repository: { name: string };
-  blob: { digest: string; size: number; root: Uint8Array; hashes: Uint8Array };
-  repository_blob: { repository: string; digest: string };
+  repository_blob: { repository: string; digest: Digest };
   manifest: {
     repository: string;
-    digest: string;
+    digest: Digest;
     media_type: string;
-    bytes: Uint8Array;
-    subject: string | null;
+    bytes: Bytes;
+    subject: Digest | null;
     artifact_type: string | null;
   };
   manifest_reference: {
     repository: string;
-    manifest_digest: string;
-    digest: string;
-    kind: 'blob' | 'manifest';
+    manifest_digest: Digest;
+    digest: Digest;
+    kind: ReferenceKind;
   };
-  tag: { repository: string; name: string; digest: string };
+  tag: { repository: string; name: string; digest: Digest };
 };

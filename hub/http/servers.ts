@@ -52,7 +52,7 @@ export async function startServers(
     if (tls === undefined || certFile === undefined) continue;
     watchFile(certFile, { interval: CERTIFICATE_POLL_MS, persistent: false }, () => {
       read().then(
-        (next) => next && tls.setSecureContext(next),
+        (renewed) => renewed && tls.setSecureContext(renewed),
         (err: unknown) =>
           modules.logger.warn({ err }, 'new certificate not readable, old one kept'),
       );

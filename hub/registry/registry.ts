@@ -112,7 +112,7 @@ export class Registry {
     const method = exchange.request.method === 'HEAD' ? 'GET' : exchange.request.method;
     const modules = { ...this.#modules, metrics: this.#metrics };
     const uploads = this.#uploads;
-    switch (`${method} ${route.kind}` as `${string} ${RegistryRoute['kind']}`) {
+    switch (`${method} ${route.kind}`) {
       case 'GET base':
         return send(exchange, 200, { 'content-type': 'application/json', ...API_VERSION }, '{}');
       case 'GET catalog':
@@ -156,12 +156,12 @@ export class Registry {
     exchange: Exchange,
     route: Extract<RegistryRoute, { kind: 'chunk-statement' | 'chunk-hashes' }>,
   ): Promise<void> {
-    const { catalog, statementFor } = this.#modules;
+    const { catalog } = this.#modules;
     const known = await catalog.blobIn(route.repository, route.digest);
     const bytes =
       known &&
       (route.kind === 'chunk-statement'
-        ? await statementFor(route.digest)
+        ? await this.#modules.statementFor(route.digest)
         : (await catalog.blobChunks(route.digest))?.hashes);
     if (!bytes) throw ociError('BLOB_UNKNOWN', 'no chunks are known of this blob here');
     send(exchange, 200, { 'content-type': 'application/octet-stream' }, bytes);

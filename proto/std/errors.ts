@@ -26,9 +26,13 @@ export function messageOf(err: unknown): string {
   const parts: string[] = [];
   let current = err;
   for (let i = 0; i < CAUSES_MAX && current !== undefined && current !== null; i++) {
-    const text = current instanceof Error ? current.message || current.name : String(current);
+    const text = current instanceof Error ? current.message || current.name : textOf(current);
     if (parts.at(-1) !== text) parts.push(text);
     current = current instanceof Error ? current.cause : undefined;
   }
   return parts.join(': ').slice(0, MESSAGE_MAX_CHARS);
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : 'a value that is no error';
 }

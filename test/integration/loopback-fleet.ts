@@ -32,9 +32,6 @@ export type TestImage = {
   bytes: number;
 };
 
-/** Where a pull begins: the mirror of an agent. */
-export type Puller = { agent: Agent; mirror: string };
-
 /** A hub and agents in this process, on free ports of loopback, with data in a temporary folder. */
 export class LoopbackFleet implements AsyncDisposable {
   readonly hub: Hub;

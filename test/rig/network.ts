@@ -139,7 +139,8 @@ export class Network {
       { length: options.nodes },
       (_, index) => new Machine(scratch, `n${index + 1}`, index + 1, family),
     );
-    await writeFile(path.join(scratch.folder, 'hosts'), `${hub.address} ${HUB_MACHINE_NAME}\n`);
+    const names = ['127.0.0.1 localhost', '::1 localhost', `${hub.address} ${HUB_MACHINE_NAME}`];
+    await writeFile(path.join(scratch.folder, 'hosts'), `${names.join('\n')}\n`);
     for (const machine of [hub, ...nodes]) await machine.connect();
     return new Network(hub, nodes);
   }

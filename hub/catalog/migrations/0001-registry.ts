@@ -2,27 +2,58 @@ import type { Kysely } from 'kysely';
 
 /** Repositories, blobs, manifests and tags. */
 export async function up<Tables>(db: Kysely<Tables>): Promise<void> {
-  const { schema } = db;
-  await schema
-    .createTable('repository')
-    .addColumn('name', 'text', (column) => column.primaryKey())
+  await createBlobs(db);
+  await createManifests(db);
+  await db.schema
+    .createTable('tag')
+    .addColumn('repository', 'text', (column) => column.notNull())
+    .addColumn('name', 'text', (column) => column.notNull())
+    .addColumn('digest', 'text', (column) => column.notNull())
+    .addPrimaryKeyConstraint('tag_key', ['repository', 'name'])
+    .addForeignKeyConstraint(
+      'tag_of_manifest',
+      ['repository', 'digest'],
+      'manifest',
+      ['repository', 'digest'],
+      (key) => key.onDelete('cascade'),
+    )
     .execute();
-  await schema
+  await db.schema
+    .createIndex('tag_by_digest')
+    .on('tag')
+    .columns(['repository', 'digest'])
+    .execute();
+}
+
+async function createBlobs<Tables>(db: Kysely<Tables>): Promise<void> {
+  await db.schema
     .createTable('blob')
     .addColumn('digest', 'text', (column) => column.primaryKey())
     .addColumn('size', 'bigint', (column) => column.notNull())
-    .addColumn('root', 'blob', (column) => column.notNull())
-    .addColumn('hashes', 'blob', (column) => column.notNull())
+    .addColumn('root', 'blob')
+    .addColumn('hashes', 'blob')
     .execute();
-  await schema
+  await db.schema
+    .createTable('repository')
+    .addColumn('name', 'text', (column) => column.primaryKey())
+    .execute();
+  await db.schema
     .createTable('repository_blob')
-    .addColumn('repository', 'text', (column) => column.notNull())
-    .addColumn('digest', 'text', (column) => column.notNull())
+    .addColumn('repository', 'text', (column) => column.notNull().references('repository.name'))
+    .addColumn('digest', 'text', (column) => column.notNull().references('blob.digest'))
     .addPrimaryKeyConstraint('repository_blob_key', ['repository', 'digest'])
     .execute();
-  await schema
+  await db.schema
+    .createIndex('repository_blob_by_digest')
+    .on('repository_blob')
+    .column('digest')
+    .execute();
+}
+
+async function createManifests<Tables>(db: Kysely<Tables>): Promise<void> {
+  await db.schema
     .createTable('manifest')
-    .addColumn('repository', 'text', (column) => column.notNull())
+    .addColumn('repository', 'text', (column) => column.notNull().references('repository.name'))
     .addColumn('digest', 'text', (column) => column.notNull())
     .addColumn('media_type', 'text', (column) => column.notNull())
     .addColumn('bytes', 'blob', (column) => column.notNull())
@@ -30,7 +61,12 @@ export async function up<Tables>(db: Kysely<Tables>): Promise<void> {
     .addColumn('artifact_type', 'text')
     .addPrimaryKeyConstraint('manifest_key', ['repository', 'digest'])
     .execute();
-  await schema
+  await db.schema
+    .createIndex('manifest_by_subject')
+    .on('manifest')
+    .columns(['repository', 'subject'])
+    .execute();
+  await db.schema
     .createTable('manifest_reference')
     .addColumn('repository', 'text', (column) => column.notNull())
     .addColumn('manifest_digest', 'text', (column) => column.notNull())
@@ -42,24 +78,17 @@ export async function up<Tables>(db: Kysely<Tables>): Promise<void> {
       'digest',
       'kind',
     ])
+    .addForeignKeyConstraint(
+      'reference_of_manifest',
+      ['repository', 'manifest_digest'],
+      'manifest',
+      ['repository', 'digest'],
+      (key) => key.onDelete('cascade'),
+    )
     .execute();
-  await schema
-    .createTable('tag')
-    .addColumn('repository', 'text', (column) => column.notNull())
-    .addColumn('name', 'text', (column) => column.notNull())
-    .addColumn('digest', 'text', (column) => column.notNull())
-    .addPrimaryKeyConstraint('tag_key', ['repository', 'name'])
+  await db.schema
+    .createIndex('manifest_reference_by_digest')
+    .on('manifest_reference')
+    .columns(['repository', 'digest'])
     .execute();
-  const indexes = [
-    ['manifest_by_subject', 'manifest', ['repository', 'subject']],
-    ['reference_by_digest', 'manifest_reference', ['repository', 'digest']],
-    ['tag_by_digest', 'tag', ['repository', 'digest']],
-  ] as const;
-  for (const [name, table, columns] of indexes) {
-    await schema
-      .createIndex(name)
-      .on(table)
-      .columns([...columns])
-      .execute();
-  }
 }

@@ -1,0 +1,81 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, link, open, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { PASSWORD_BYTES } from './constants.ts';
+import { AccessError } from './errors.ts';
+import type { AccessConfig } from './options.ts';
+
+/** Name of the file with the generated password, in the data folder. */
+export const PASSWORD_FILE = 'admin-password';
+
+const FILE_MODE = 0o600;
+
+/**
+ * The admin's password: as configured, else out of a file of the data folder that is made at the
+ * first start with mode 0600.
+ * @throws AccessError PASSWORD_TWICE, PASSWORD_EMPTY; errors of node:fs
+ */
+export async function adminPassword(
+  options: Pick<AccessConfig, 'adminPassword' | 'adminPasswordFile'>,
+  modules: { dataDir: string; logger: Logger },
+): Promise<string> {
+  const { adminPassword: text, adminPasswordFile: file } = options;
+  if (text !== undefined && file !== undefined) {
+    throw new AccessError('set access.adminPassword or access.adminPasswordFile, not both', {
+      code: 'PASSWORD_TWICE',
+    });
+  }
+  if (text === '') {
+    throw new AccessError('access.adminPassword is empty', { code: 'PASSWORD_EMPTY' });
+  }
+  if (text !== undefined) return text;
+  if (file !== undefined) return readPassword(file);
+  return generated(path.join(modules.dataDir, PASSWORD_FILE), modules.logger);
+}
+
+async function readPassword(file: string): Promise<string> {
+  const password = (await readFile(file, 'utf8')).replace(/\r?\n$/, '');
+  if (password !== '') return password;
+  throw new AccessError(`the password file ${file} is empty`, { code: 'PASSWORD_EMPTY', file });
+}
+
+async function generated(file: string, logger: Logger): Promise<string> {
+  if (await make(file)) logger.info({ file }, 'password of the admin made');
+  await chmod(file, FILE_MODE);
+  return readPassword(file);
+}
+
+/** False when there is a password already. A file that is there is whole and on the disk. */
+async function make(file: string): Promise<boolean> {
+  if (await isThere(file)) return false;
+  const temporary = `${file}.${randomBytes(6).toString('hex')}.new`;
+  try {
+    await writeSynced(temporary, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`);
+    // A link, unlike a rename, never takes the place of a password that another process just made.
+    await link(temporary, file);
+    return true;
+  } catch (err) {
+    if (hasCode(err, 'EEXIST')) return false;
+    throw err;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function writeSynced(file: string, text: string): Promise<void> {
+  await using handle = await open(file, 'wx', FILE_MODE);
+  await handle.writeFile(text);
+  await handle.sync();
+}
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await using _handle = await open(file, 'r');
+    return true;
+  } catch (err) {
+    if (hasCode(err, 'ENOENT')) return false;
+    throw err;
+  }
+}

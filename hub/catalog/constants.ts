@@ -1,0 +1,10 @@
+/** How long a statement waits for another process that writes the database. */
+export const BUSY_TIMEOUT_MS = 10_000;
+/** Rows of one insert and digests of one lookup; databases bound the number of parameters. */
+export const STATEMENT_ROWS_MAX = 500;
+/** Most blobs and manifests that one manifest may reach; a bigger one reaches nothing. */
+export const REACH_MAX = 10_000;
+/** Most referrers listed for one digest. */
+export const REFERRERS_MAX = 1000;
+/** Most bytes of manifests read to list the referrers of one digest. */
+export const REFERRERS_MAX_BYTES = 32 * 1024 * 1024;

@@ -1,0 +1,254 @@
+import { sql, type Kysely, type Transaction } from 'kysely';
+import type { Digest } from '../../proto/oci/digest.ts';
+import { REFERRERS_MAX, REFERRERS_MAX_BYTES, STATEMENT_ROWS_MAX } from './constants.ts';
+import type {
+  BlobEntry,
+  Catalog,
+  NewBlob,
+  NewManifest,
+  Page,
+  Referrer,
+  StoredManifest,
+} from './port.ts';
+import { reachable } from './reach.ts';
+import type { RegistryTables } from './schema.ts';
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < items.length; at += STATEMENT_ROWS_MAX) {
+    yield items.slice(at, at + STATEMENT_ROWS_MAX);
+  }
+}
+
+/** The catalog in the tables of migration 0001. */
+export class KyselyCatalog implements Catalog {
+  readonly #db: Kysely<RegistryTables>;
+
+  constructor(modules: { db: Kysely<RegistryTables> }) {
+    this.#db = modules.db;
+  }
+
+  async blob(digest: Digest): Promise<BlobEntry | undefined> {
+    const row = await this.#db
+      .selectFrom('blob')
+      .select(['size', 'root', 'hashes'])
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+    if (row === undefined) return undefined;
+    return {
+      size: Number(row.size),
+      ...(row.root === null ? {} : { root: bufferOf(row.root) }),
+      ...(row.hashes === null ? {} : { hashes: bufferOf(row.hashes) }),
+    };
+  }
+
+  async blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined> {
+    const row = await this.#db
+      .selectFrom('repository_blob as own')
+      .innerJoin('blob', 'blob.digest', 'own.digest')
+      .select('blob.size')
+      .where('own.repository', '=', repository)
+      .where('own.digest', '=', digest)
+      .executeTakeFirst();
+    return row && { size: Number(row.size) };
+  }
+
+  addBlob({ digest, size, root, hashes }: NewBlob, repository: string): Promise<void> {
+    return this.#db.transaction().execute(async (db) => {
+      const chunks = root && hashes ? { root, hashes } : undefined;
+      await db
+        .insertInto('blob')
+        .values({ digest, size, root: chunks?.root ?? null, hashes: chunks?.hashes ?? null })
+        .onConflict((conflict) => {
+          const known = conflict.column('digest');
+          return chunks ? known.doUpdateSet(chunks) : known.doNothing();
+        })
+        .execute();
+      await link(db, repository, digest);
+    });
+  }
+
+  linkBlob(repository: string, digest: Digest): Promise<boolean> {
+    return this.#db.transaction().execute(async (db) => {
+      const known = await db
+        .selectFrom('blob')
+        .select('digest')
+        .where('digest', '=', digest)
+        .executeTakeFirst();
+      if (known === undefined) return false;
+      await link(db, repository, digest);
+      return true;
+    });
+  }
+
+  async removeBlobFrom(repository: string, digest: Digest): Promise<boolean> {
+    const result = await this.#db
+      .deleteFrom('repository_blob')
+      .where('repository', '=', repository)
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+    return result.numDeletedRows > 0n;
+  }
+
+  putManifest(manifest: NewManifest): Promise<void> {
+    return this.#db.transaction().execute((db) => putManifest(db, manifest));
+  }
+
+  async manifest(
+    repository: string,
+    reference: { tag: string } | { digest: Digest },
+  ): Promise<StoredManifest | undefined> {
+    const manifests = this.#db
+      .selectFrom('manifest')
+      .select(['manifest.digest', 'manifest.media_type', 'manifest.bytes'])
+      .where('manifest.repository', '=', repository);
+    const row =
+      'tag' in reference
+        ? await manifests
+            .innerJoin('tag', (join) =>
+              join
+                .onRef('tag.repository', '=', 'manifest.repository')
+                .onRef('tag.digest', '=', 'manifest.digest'),
+            )
+            .where('tag.name', '=', reference.tag)
+            .executeTakeFirst()
+        : await manifests.where('manifest.digest', '=', reference.digest).executeTakeFirst();
+    return row && { digest: row.digest, mediaType: row.media_type, bytes: bufferOf(row.bytes) };
+  }
+
+  async deleteTag(repository: string, tag: string): Promise<boolean> {
+    const result = await this.#db
+      .deleteFrom('tag')
+      .where('repository', '=', repository)
+      .where('name', '=', tag)
+      .executeTakeFirst();
+    return result.numDeletedRows > 0n;
+  }
+
+  async deleteManifest(repository: string, digest: Digest): Promise<boolean> {
+    const result = await this.#db
+      .deleteFrom('manifest')
+      .where('repository', '=', repository)
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+    return result.numDeletedRows > 0n;
+  }
+
+  async tags(repository: string, { n, last }: Page): Promise<string[] | undefined> {
+    const known = await this.#db
+      .selectFrom('repository')
+      .select('name')
+      .where('name', '=', repository)
+      .executeTakeFirst();
+    if (known === undefined) return undefined;
+    const all = this.#db.selectFrom('tag').select('name').where('repository', '=', repository);
+    const rest = last === undefined ? all : all.where('name', '>', last);
+    const rows = await rest.orderBy('name').limit(n).execute();
+    return rows.map(({ name }) => name);
+  }
+
+  async repositories({ n, last }: Page): Promise<string[]> {
+    const all = this.#db.selectFrom('repository').select('name');
+    const rest = last === undefined ? all : all.where('name', '>', last);
+    const rows = await rest.orderBy('name').limit(n).execute();
+    return rows.map(({ name }) => name);
+  }
+
+  async referrers(repository: string, subject: Digest): Promise<Referrer[]> {
+    const rows = await this.#db
+      .selectFrom('manifest')
+      .select(['digest', 'media_type', 'artifact_type', sql<number>`length(bytes)`.as('size')])
+      .where('repository', '=', repository)
+      .where('subject', '=', subject)
+      .orderBy('digest')
+      .limit(REFERRERS_MAX)
+      .execute();
+    const found: Referrer[] = [];
+    let left = REFERRERS_MAX_BYTES;
+    for (const row of rows) {
+      const size = Number(row.size);
+      left -= size;
+      if (left < 0) break;
+      // oxlint-disable-next-line no-await-in-loop -- read one by one, so that the bound holds
+      const manifest = await this.manifest(repository, { digest: row.digest });
+      if (manifest === undefined) continue;
+      const artifactType = row.artifact_type ?? undefined;
+      found.push({ ...manifest, size, ...(artifactType === undefined ? {} : { artifactType }) });
+    }
+    return found;
+  }
+
+  async blobChunks(
+    digest: Digest,
+  ): Promise<{ size: number; root: Buffer; hashes: Buffer } | undefined> {
+    const { size, root, hashes } = (await this.blob(digest)) ?? {};
+    if (size === undefined || root === undefined || hashes === undefined) return undefined;
+    return { size, root, hashes };
+  }
+
+  reachable(
+    repository: string,
+    digest: Digest,
+  ): Promise<{ manifestDigest: Digest; digests: Digest[] } | undefined> {
+    return reachable(this.#db, repository, digest);
+  }
+}
+
+async function createRepository(db: Transaction<RegistryTables>, name: string): Promise<void> {
+  await db
+    .insertInto('repository')
+    .values({ name })
+    .onConflict((conflict) => conflict.column('name').doNothing())
+    .execute();
+}
+
+async function link(
+  db: Transaction<RegistryTables>,
+  repository: string,
+  digest: Digest,
+): Promise<void> {
+  await createRepository(db, repository);
+  await db
+    .insertInto('repository_blob')
+    .values({ repository, digest })
+    .onConflict((conflict) => conflict.columns(['repository', 'digest']).doNothing())
+    .execute();
+}
+
+async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifest): Promise<void> {
+  const { repository, digest, mediaType, bytes, subject, artifactType } = manifest;
+  await createRepository(db, repository);
+  await db
+    .insertInto('manifest')
+    .values({
+      repository,
+      digest,
+      media_type: mediaType,
+      bytes,
+      subject: subject ?? null,
+      artifact_type: artifactType ?? null,
+    })
+    .onConflict((conflict) =>
+      conflict.columns(['repository', 'digest']).doUpdateSet({ media_type: mediaType }),
+    )
+    .execute();
+  for (const batch of batches(manifest.references)) {
+    // oxlint-disable-next-line no-await-in-loop -- one statement after the other
+    await db
+      .insertInto('manifest_reference')
+      .values(batch.map((to) => ({ repository, manifest_digest: digest, ...to })))
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+  for (const batch of batches(manifest.tags)) {
+    // oxlint-disable-next-line no-await-in-loop -- one statement after the other
+    await db
+      .insertInto('tag')
+      .values(batch.map((name) => ({ repository, name, digest })))
+      .onConflict((conflict) => conflict.columns(['repository', 'name']).doUpdateSet({ digest }))
+      .execute();
+  }
+}

@@ -170,7 +170,8 @@ export class Registry {
   #fail(exchange: Exchange, err: unknown, kind: string): void {
     const { request, response } = exchange;
     const { logger, guard } = this.#modules;
-    if (response.destroyed || request.destroyed) {
+    // Node destroys a request that was read to its end; the client still waits for the answer.
+    if (response.destroyed || (request.destroyed && !request.complete)) {
       logger.debug({ kind, reason: messageOf(err) }, 'client went away');
       response.destroy();
       return;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, link, open, readFile, rm } from 'node:fs/promises';
+import { chmod, link, open, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode } from '../../proto/std/errors.ts';
@@ -72,7 +72,7 @@ async function writeSynced(file: string, text: string): Promise<void> {
 
 async function isThere(file: string): Promise<boolean> {
   try {
-    await using _handle = await open(file, 'r');
+    await stat(file);
     return true;
   } catch (err) {
     if (hasCode(err, 'ENOENT')) return false;

@@ -169,7 +169,7 @@ export class KyselyCatalog implements Catalog {
     const found: Referrer[] = [];
     let left = REFERRERS_MAX_BYTES;
     for (const row of rows) {
-      const size = Number(row.size);
+      const size = row.size;
       left -= size;
       if (left < 0) break;
       // oxlint-disable-next-line no-await-in-loop -- read one by one, so that the bound holds

@@ -28,7 +28,7 @@ export async function migrate(db: Kysely<RegistryTables>): Promise<void> {
       .selectFrom('schema_version')
       .select((expression) => expression.fn.max('version').as('version'))
       .executeTakeFirst();
-    const found = Number(row?.version ?? 0);
+    const found = row?.version ?? 0;
     if (found > MIGRATIONS.length) throw tooNew(found);
     for (const [index, up] of MIGRATIONS.entries()) {
       if (index < found) continue;

@@ -16,3 +16,5 @@ export const PAGE_DEFAULT = 100;
 export const PAGE_MAX = 1000;
 /** Registry requests served at the same time; more get 503. */
 export const REQUESTS_MAX = 4096;
+/** How long the rest of a refused body is read and thrown away before the connection is cut. */
+export const REFUSED_BODY_MS = 10_000;

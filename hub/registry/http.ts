@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
+import { REFUSED_BODY_MS } from './constants.ts';
 
 /** One request to the registry API and where its answer goes. */
 export type Exchange = {
@@ -31,16 +32,28 @@ export function sendJson(
   send(exchange, 200, { 'content-type': 'application/json', ...headers }, JSON.stringify(body));
 }
 
-/** Answers with the OCI error body. The connection is closed when the request body is unread. */
+/**
+ * Answers with the OCI error body. What is left of the request's body is thrown away for a while,
+ * because a client whose sending is cut off never sees the answer.
+ */
 export function sendError(
   exchange: Pick<Exchange, 'request' | 'response'>,
   err: OciError,
   headers: Record<string, string> = {},
 ): void {
-  const close = exchange.request.complete ? {} : { connection: 'close' };
+  const { request } = exchange;
+  if (!request.complete) {
+    const timer = setTimeout(() => request.socket.destroy(), REFUSED_BODY_MS);
+    request.once('close', () => clearTimeout(timer));
+  }
   const type = { 'content-type': 'application/json' };
   const body = JSON.stringify(ociErrorBody(err));
-  send(exchange, err.status, { ...type, ...close, ...headers }, body);
+  send(exchange, err.status, { ...type, ...headers }, body);
+}
+
+/** The body of a request. Stopping early leaves the connection usable for the answer. */
+export function bytesOf(request: IncomingMessage): AsyncIterable<Buffer> {
+  return request.iterator({ destroyOnReturn: false });
 }
 
 /** True when the client already has what carries this entity tag (RFC 9110 section 13.1.2). */

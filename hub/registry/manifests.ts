@@ -8,7 +8,7 @@ import {
 } from '../../proto/oci/manifest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { isUnchanged, send, type Exchange } from './http.ts';
+import { bytesOf, isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 
 type Target = { repository: Repository; reference: Reference };
@@ -128,7 +128,7 @@ async function checkPresent(
 async function readBounded({ request }: Exchange): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
+  for await (const part of bytesOf(request)) {
     size += part.length;
     if (size > MANIFEST_MAX_BYTES) {
       throw ociError('MANIFEST_INVALID', `a manifest has at most ${MANIFEST_MAX_BYTES} bytes`, {

@@ -6,7 +6,7 @@ import { parseUploadRange } from '../../proto/oci/ranges.ts';
 import type { BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
 import { UPLOAD_IDLE_MS, UPLOAD_SWEEP_MS, UPLOADS_MAX } from './constants.ts';
-import { send, type Exchange } from './http.ts';
+import { bytesOf, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { UploadSession } from './upload-session.ts';
 
@@ -99,12 +99,12 @@ export class Uploads {
   }
 
   /** A client that goes away keeps its upload; a store that fails ends it. */
-  async #append({ request }: Exchange, session: UploadSession): Promise<void> {
+  async #append({ request, signal }: Exchange, session: UploadSession): Promise<void> {
     const { receivedBytes } = this.#modules.metrics();
     try {
-      await session.append(request as AsyncIterable<Buffer>, (count) => receivedBytes.inc(count));
+      await session.append(bytesOf(request), (count) => receivedBytes.inc(count));
     } catch (err) {
-      if (request.complete || !request.destroyed) await this.#drop(session);
+      if (!signal.aborted && !request.errored) await this.#drop(session);
       throw err;
     }
   }

@@ -82,15 +82,8 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     if (/^\/v2(?:[/?]|$)/.test(request.url ?? '')) void registry.handle(request, response);
     else api.routing(request, response);
   };
-  const { certFile, keyFile } = config.tls;
-  const servers = await startServers(
-    {
-      listen: config.http.listen,
-      ...(certFile === undefined ? {} : { certFile }),
-      ...(keyFile === undefined ? {} : { keyFile }),
-    },
-    { listener, logger },
-  );
+  const { listen } = config.http;
+  const servers = await startServers({ ...config.tls, listen }, { listener, logger });
   starting.defer(() => servers.close());
   const state = { draining: false };
   const ops = await startOpsServer({

@@ -117,7 +117,9 @@ export class PlannerPeers {
     return peer.have !== undefined && peer.overdue === 0 && nowMs >= peer.pausedUntilMs;
   }
 
-  /** Whether a peer in working order holds the chunk; `strict` leaves out any that failed of late. */
+  /**
+   * Whether a peer in working order holds the chunk; `strict` leaves out any that failed of late.
+   */
   isAvailable(index: number, nowMs: number, strict = false): boolean {
     if (this.#table.rarity(index) === 0) return false;
     for (const peer of this.#peers.values()) {

@@ -32,7 +32,10 @@ export type PlannerEvent =
   | { type: 'readers'; readers: readonly ReaderState[] }
   | { type: 'tick' };
 
-/** What the shell is to do. A ticket names one request; it ends by chunkDone, chunkFailed or cancel. */
+/**
+ * What the shell is to do. A ticket names one request; it ends by chunkDone, chunkFailed or
+ * cancel.
+ */
 export type PlannerCommand =
   | { type: 'fetchFromPeer'; ticket: number; peerId: string; index: number }
   | { type: 'fetchFromHub'; ticket: number; index: number; leased: boolean }

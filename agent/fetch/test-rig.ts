@@ -1,4 +1,5 @@
-// Several agents' stores and downloads in one process, connected by fakes of the ports of this room.
+// Several agents' stores and downloads in one process, connected by fakes of the ports of this
+// room.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

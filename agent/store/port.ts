@@ -2,7 +2,9 @@ import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 
-/** Where a blob was first asked for; kept so that a stored blob can be announced after a restart. */
+/**
+ * Where a blob was first asked for; kept so that a stored blob can be announced after a restart.
+ */
 export type BlobOrigin = { namespace: string; repository: string };
 
 /** What is needed to open room for a chunked blob. The caller has verified statement and hashes. */
@@ -41,7 +43,9 @@ export interface StoredBlob {
   readonly complete: boolean;
   /** False: no hub-signed statement covers these bytes, so peers are not told about them. */
   readonly servable: boolean;
-  /** Stores one chunk that the caller has verified and marks it. Throws STORE codes DISK_FULL, IO. */
+  /**
+   * Stores one chunk that the caller has verified and marks it. Throws STORE codes DISK_FULL, IO.
+   */
   write(index: number, bytes: Buffer): Promise<void>;
   /** Fills `into` from `position`. Throws NOT_VERIFIED unless every chunk touched is verified. */
   read(into: Buffer, position: number): Promise<void>;
@@ -51,7 +55,9 @@ export interface StoredBlob {
   onChange(listener: (index: number) => void): Disposable;
 }
 
-/** An append-only file of bytes whose digest is not known to be right yet. Never visible by name. */
+/**
+ * An append-only file of bytes whose digest is not known to be right yet. Never visible by name.
+ */
 export interface Spool {
   readonly written: number;
   append(bytes: Buffer): Promise<void>;

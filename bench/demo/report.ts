@@ -60,8 +60,9 @@ export function renderTable(agents: readonly AgentFigures[], sum: DemoFigures): 
       .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
       .join('   '),
   );
-  const copies = `The hub sent ${formatByteSize(sum.hubBytes)} for ${sum.agents} pulls of ${formatByteSize(
-    sum.imageBytes,
-  )}: ${sum.copies.toFixed(2)} copies.`;
-  return [...lines, '', copies].join('\n');
+  const sent = formatByteSize(sum.hubBytes);
+  const image = formatByteSize(sum.imageBytes);
+  const copies = sum.copies.toFixed(2);
+  const last = `The hub sent ${sent} for ${sum.agents} pulls of ${image}: ${copies} copies.`;
+  return [...lines, '', last].join('\n');
 }

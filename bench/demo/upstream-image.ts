@@ -9,7 +9,8 @@ const INDEX_DEPTH_MAX = 3;
 
 /**
  * Finds `text` (as one would write it for `docker pull`) at its upstream and returns the image for
- * linux/amd64. Blobs are streamed from the upstream when they are read. `close` ends the connections.
+ * linux/amd64. Blobs are streamed from the upstream when they are read. `close` ends the
+ * connections.
  *
  * @throws DistributionError when the upstream cannot be reached or refuses.
  * @throws Error when the reference names no image for linux/amd64.

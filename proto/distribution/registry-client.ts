@@ -246,7 +246,8 @@ export class RegistryClient {
 
   /** Sends a request, answering one challenge. */
   async #send(wish: Wish): Promise<Answer> {
-    const scope = `${wish.method === 'GET' || wish.method === 'HEAD' ? 'r' : 'w'} ${scopeOf(wish.path)}`;
+    const reads = wish.method === 'GET' || wish.method === 'HEAD';
+    const scope = `${reads ? 'r' : 'w'} ${scopeOf(wish.path)}`;
     const authorization = wish.authorization ?? this.#tokens.known(scope);
     const first = await this.#follow(wish, authorization);
     if (first.statusCode !== 401 || wish.authorization !== undefined) return first;

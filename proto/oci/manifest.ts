@@ -78,7 +78,10 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ParsedMa
   };
 }
 
-/** True for layers that need not be in the registry (image-spec "non-distributable", Docker foreign). */
+/**
+ * True for layers that need not be in the registry (image-spec "non-distributable", Docker
+ * foreign).
+ */
 export function isForeignLayer({ mediaType }: Descriptor): boolean {
   return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');
 }

@@ -22,7 +22,8 @@ const SESSION = /^[A-Za-z0-9_-]{1,128}$/;
  * Reads the path of a request as it came: without the query, not percent-decoded. Names never need
  * encoding, so a percent sign is refused rather than decoded.
  *
- * @throws OciError NAME_INVALID, DIGEST_INVALID, TAG_INVALID, BLOB_UPLOAD_UNKNOWN; UNSUPPORTED (404)
+ * @throws OciError NAME_INVALID, DIGEST_INVALID, TAG_INVALID, BLOB_UPLOAD_UNKNOWN; UNSUPPORTED
+ * (404)
  * for a path outside the API
  */
 export function parseRegistryRoute(rawPath: string): RegistryRoute {

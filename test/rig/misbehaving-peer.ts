@@ -2,7 +2,9 @@ import { chunkIndexAt, layoutOf } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { ContentReader, ServableBlob } from '../../agent/swarm/content-reader.ts';
 
-/** How a peer of the tests fails the others. What it stores stays right; only what it sends lies. */
+/**
+ * How a peer of the tests fails the others. What it stores stays right; only what it sends lies.
+ */
 export type Misbehaviour = {
   /** Flips one bit in every chunk whose index is a multiple of this. */
   flipOneChunkIn?: number;

@@ -11,6 +11,18 @@ export function createMirrorMetrics(metrics: MetricsRegistry) {
     'Requests of runtimes being answered now.',
   );
   inFlight.set(0);
+  const sentBytes = metrics.counter(
+    'mirror_sent_bytes_total',
+    'Body bytes handed to runtimes, by kind of content.',
+    ['kind'],
+  );
+  for (const kind of ['manifest', 'blob']) sentBytes.inc({ kind }, 0);
+  const stalls = metrics.counter(
+    'mirror_stalls_total',
+    'Bodies cut because nothing moved, by side (source, client).',
+    ['side'],
+  );
+  for (const side of ['source', 'client']) stalls.inc({ side }, 0);
   return {
     inFlight,
     requests: metrics.counter(
@@ -25,16 +37,8 @@ export function createMirrorMetrics(metrics: MetricsRegistry) {
       ['kind'],
       HEADER_BUCKETS,
     ),
-    sentBytes: metrics.counter(
-      'mirror_sent_bytes_total',
-      'Body bytes handed to runtimes, by kind of content.',
-      ['kind'],
-    ),
-    stalls: metrics.counter(
-      'mirror_stalls_total',
-      'Bodies cut because nothing moved, by side (source, client).',
-      ['side'],
-    ),
+    sentBytes,
+    stalls,
     lastRequest: metrics.gauge(
       'mirror_last_request_timestamp_seconds',
       'Unix time of the latest request of a runtime.',

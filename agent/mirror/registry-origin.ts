@@ -21,8 +21,10 @@ export class RegistryOrigin implements Origin {
     o: AskOptions,
   ): Promise<ManifestHead | undefined> {
     const head = await this.#ask(this.#client.headManifest(repository, reference, o));
-    if (head === undefined) return undefined;
-    return { digest: head.digest, mediaType: head.mediaType, size: head.size };
+    if (head === undefined || head.size > 0) return head;
+    // Some registries tell no length; a runtime that is told 0 would believe it.
+    const whole = await this.getManifest(repository, reference, o);
+    return whole && { ...whole, size: whole.bytes.length };
   }
 
   getManifest(

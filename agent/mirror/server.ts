@@ -20,8 +20,6 @@ export type MirrorServer = {
   urls: readonly string[];
   /** For tests without sockets. */
   app: FastifyInstance;
-  /** Stops accepting; connections without a running request are closed. */
-  stopListening(): void;
   /** Ends everything, running answers included. */
   close(): Promise<void>;
 };
@@ -59,13 +57,7 @@ export async function startMirrorServer(
       modules.logger.warn({ listen, err }, 'mirror address is not available here, skipped');
     }
   }
-  const stopListening = (): void => {
-    for (const server of servers) {
-      server.close();
-      server.closeIdleConnections();
-    }
-  };
-  return { urls, app, stopListening, close };
+  return { urls, app, close };
 }
 
 /**

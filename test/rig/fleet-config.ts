@@ -19,6 +19,8 @@ export function hubConfig(options: { dataFolder: string; externalUrl: string }):
       externalUrl: options.externalUrl,
       dataDir: options.dataFolder,
     },
+    // The nodes of the test network; behind the proxy their own addresses are not seen.
+    fleet: { addressCidrs: ['10.77.0.0/24', 'fd00::/8'] },
     access: { adminUsername: ADMIN.username, adminPassword: ADMIN.password },
   };
 }
@@ -28,6 +30,7 @@ export function agentConfig(options: {
   node: string;
   dataFolder: string;
   hubUrl: string;
+  address: string;
 }): ConfigFile {
   return {
     log: { level: 'debug' },
@@ -40,6 +43,7 @@ export function agentConfig(options: {
       joinTokenFile: path.join(options.dataFolder, '..', 'join-token'),
       node: options.node,
     },
+    swarm: { addresses: [options.address] },
     store: { dataDir: options.dataFolder },
   };
 }

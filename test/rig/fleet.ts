@@ -6,7 +6,7 @@ import { HUB_PORT, MIRROR_PORT, Program } from './flotilla.ts';
 import type { Config } from './flotilla.ts';
 import { makeImage } from './images.ts';
 import type { Image } from './images.ts';
-import { HUB_MACHINE_NAME, Network } from './network.ts';
+import { HUB_MACHINE_NAME, MACHINE_NETWORKS, Network } from './network.ts';
 import type { Family, Machine } from './network.ts';
 import { Scratch } from './scratch.ts';
 import * as skopeo from './skopeo.ts';
@@ -149,6 +149,9 @@ async function startHub(
   const dataFolder = await scratch.disk(options.hubDiskBytes, 'hub', 'data');
   const externalUrl = `http://${machine.urlHost}:${HUB_PORT}`;
   const config = hubConfig({ dataFolder, externalUrl });
+  if (options.hubPortForAgents !== undefined) {
+    config['fleet'] = { addressCidrs: [...MACHINE_NETWORKS] };
+  }
   const hub = new Program({ kind: 'hub', machine, folder, worker, config });
   stops.push(() => hub.stop());
   await hub.start();
@@ -172,7 +175,12 @@ async function startNode(
   await writeFile(path.join(folder, 'join-token'), token);
   const port = options.hubPortForAgents ?? HUB_PORT;
   const hubUrl = `http://${hub.machine.urlHost}:${port}`;
-  const config = agentConfig({ node: machine.name, dataFolder, hubUrl });
+  const config = agentConfig({
+    node: machine.name,
+    dataFolder,
+    hubUrl,
+    address: machine.address,
+  });
   for (const [section, changes] of Object.entries(options.agentChanges ?? {})) {
     config[section] = { ...config[section], ...changes };
   }

@@ -6,6 +6,8 @@ import type { Scratch } from './scratch.ts';
 
 const V4_PREFIX = '10.77.0.';
 const V6_PREFIX = 'fd00:77::';
+/** The networks all machines are in. */
+export const MACHINE_NETWORKS = [`${V4_PREFIX}0/24`, `${V6_PREFIX}/64`];
 const HUB_HOST = 100;
 /** What programs on the machines call the hub's machine. */
 export const HUB_MACHINE_NAME = 'hub.test';

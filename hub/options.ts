@@ -65,7 +65,7 @@ const HubSection = Type.Object(
   {
     dataDir: Type.String({
       description: 'folder of blobs, catalog and keys',
-      default: '/var/lib/flotilla-hub',
+      default: '/var/lib/flotilla',
       minLength: 1,
     }),
     names: Type.Array(Type.String({ description: 'a host, with its port if it has one' }), {

@@ -4,21 +4,22 @@ type Sample = { name: string; labels: ReadonlyMap<string, string>; value: number
 /** What a process counted at one moment. */
 export class MetricsSnapshot {
   readonly #samples: readonly Sample[];
+  readonly #names: ReadonlySet<string>;
 
   constructor(text: string) {
+    this.#names = new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map((match) => match[1] ?? ''));
     this.#samples = text
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
       .map(parseLine);
   }
 
-  /** Sum over all series of a metric that carry the labels; throws when the metric is unknown. */
+  /** Sum over all series that carry the labels, 0 for none; throws for an unknown metric. */
   sum(name: string, labels: Record<string, string> = {}): number {
-    const named = this.#samples.filter((sample) => sample.name === name);
-    if (named.length === 0) {
-      const known = [...new Set(this.#samples.map((sample) => sample.name))];
-      throw new Error(`no metric ${name}; there are: ${known.join(' ')}`);
+    if (!this.#names.has(name)) {
+      throw new Error(`no metric ${name}; there are: ${[...this.#names].join(' ')}`);
     }
+    const named = this.#samples.filter((sample) => sample.name === name);
     const wanted = Object.entries(labels);
     return named
       .filter((sample) => wanted.every(([key, value]) => sample.labels.get(key) === value))

@@ -119,6 +119,20 @@ test('a blob is answered only where a right leads to it', async () => {
   assert.equal(await statusIn('fifth'), 503, 'nobody can tell');
 });
 
+test('what is on the node is answered without asking anybody', async () => {
+  await using on = await startTestMirror();
+  const [large, small] = [on.content.put(LARGE), on.content.put(SMALL)];
+  on.hub.putManifest('app', 'v1', manifestOf([LARGE, SMALL]), MANIFEST_TYPE);
+  await get(`${on.url}/v2/app/manifests/v1`);
+  on.local.large.set(large, { size: LARGE.length, have: { count: 6 }, complete: true });
+  on.local.small.set(small, SMALL);
+  const { asked } = on.grants;
+  on.hub.down = true;
+  assert.equal((await get(blobUrl(on, 'app', large))).status, 200);
+  assert.equal((await get(blobUrl(on, 'app', small))).status, 200);
+  assert.equal(on.grants.asked, asked);
+});
+
 test('an upstream blob needs its manifest or the word of the upstream', async () => {
   await using on = await startTestMirror();
   const digest = on.content.put(SMALL);

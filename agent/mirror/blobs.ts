@@ -68,6 +68,8 @@ export class Blobs {
     const { rights, originOf } = this.#modules;
     const place = { namespace: ask.target.namespace, repository: ask.repository };
     const covered = rights.audience(place, ask.digest) !== undefined;
+    // What is all here needs no peer, so nobody has to be asked for a grant.
+    if (covered && (await this.#isHere(ask.digest))) return { grant: undefined, size: undefined };
     const grant = ask.target.kind === 'hub' ? await this.#grantFor(ask, o) : undefined;
     if (covered || grant !== undefined) return { grant, size: undefined };
     const options = { ...o, authorization: ask.authorization };
@@ -85,6 +87,11 @@ export class Blobs {
       this.#modules.logger.debug({ err, repository, digest }, 'no grant, asking the hub itself');
       return undefined;
     }
+  }
+
+  async #isHere(digest: Digest): Promise<boolean> {
+    const { local } = this.#modules;
+    return local.find(digest)?.complete ?? (await local.getSmall(digest)) !== undefined;
   }
 
   async #sizeHere(digest: Digest): Promise<number | undefined> {

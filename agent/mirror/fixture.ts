@@ -10,7 +10,7 @@ import { startMirror } from './mirror.ts';
 import type { Mirror } from './mirror.ts';
 import type { NamespaceRules, Target } from './namespace.ts';
 import type { MirrorConfig } from './options.ts';
-import type { AskOptions, LocalContent, ManifestBytes, Origin } from './ports.ts';
+import type { AskOptions, LocalBlob, LocalContent, ManifestBytes, Origin } from './ports.ts';
 
 /** Reads bytes for a handle; a test may replace it to stall, fail or lie. */
 export type ReadBlob = (
@@ -140,7 +140,7 @@ export function slices(bytes: Buffer, step: number): ReadBlob {
 /** What is on the node. */
 export class FakeLocal implements LocalContent {
   readonly small = new Map<Digest, Buffer>();
-  readonly large = new Map<Digest, { size: number; have: { count: number } }>();
+  readonly large = new Map<Digest, LocalBlob>();
 
   async getSmall(digest: Digest): Promise<Buffer | undefined> {
     return this.small.get(digest);
@@ -150,7 +150,7 @@ export class FakeLocal implements LocalContent {
     this.small.set(digest, bytes);
   }
 
-  find(digest: Digest): { size: number; have: { count: number } } | undefined {
+  find(digest: Digest): LocalBlob | undefined {
     return this.large.get(digest);
   }
 }

@@ -71,7 +71,7 @@ test('a stall cuts the connection, and the resumed request is sent on', async ()
   assert.equal(await status(url, { range: 'bytes=1000000-' }), 404);
   on.content.read = undefined;
   assert.equal(await status(url), 404, 'until something moves');
-  on.local.large.set(digest, { size: LARGE.length, have: { count: 1 } });
+  on.local.large.set(digest, { size: LARGE.length, have: { count: 1 }, complete: false });
   assert.equal(await status(url), 200);
   standStill(on, 0);
   const again = await openResponse(url);

@@ -58,9 +58,12 @@ export interface ContentSource {
   open(request: OpenRequest, o: CallOptions): Promise<BlobHandle>;
 }
 
+/** A blob of more than 4 MiB of which at least a part is here. */
+export type LocalBlob = { size: number; have: { count: number }; complete: boolean };
+
 /** What is on this node already. */
 export interface LocalContent {
   getSmall(digest: Digest): Promise<Buffer | undefined>;
   putSmall(digest: Digest, bytes: Buffer): Promise<void>;
-  find(digest: Digest): { size: number; have: { count: number } } | undefined;
+  find(digest: Digest): LocalBlob | undefined;
 }

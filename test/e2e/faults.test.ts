@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { Fleet } from '../rig/fleet.ts';
 import { MIB } from '../rig/images.ts';
@@ -15,6 +16,7 @@ const SLOW_MBIT = 20;
 /** Bytes into an answer: past every message of the API, within the body of a chunk. */
 const MID_BODY_BYTES = 500_000;
 const UNSAVED_BYTES_MAX = 64 * MIB;
+const MISBEHAVING_AGENT = path.join(import.meta.dirname, '..', 'rig', 'misbehaving-agent.ts');
 
 describe('a pull succeeds, and so does the next one', { skip: missingFor() }, () => {
   let fleet: Fleet;
@@ -25,6 +27,15 @@ describe('a pull succeeds, and so does the next one', { skip: missingFor() }, ()
   after(async () => fleet[Symbol.asyncDispose]());
 
   const layers = [scale.faultLayerBytes, 2 * MIB];
+
+  test('when the hub stops after one node has the image', async () => {
+    const image = await fleet.publish('hub-stops', layers);
+    await pulls(fleet.node(1), image, image.byDigest);
+    await fleet.hub.stop();
+    await pulls(fleet.node(2), image, image.byDigest);
+    await pulls(fleet.node(3), image, image.byDigest);
+    await pullsAgain(fleet.node(2), image, image.byDigest);
+  });
 
   test('when the peer that has the image is killed in mid-transfer', async () => {
     const image = await fleet.publish('peer-killed', layers);
@@ -52,6 +63,26 @@ describe('a pull succeeds, and so does the next one', { skip: missingFor() }, ()
       holder.agent.running.kill('SIGSTOP');
       await fleet.hub.machine.shape(FAST_MBIT);
     });
+    await pullsAgain(node, image);
+    await pulls(fleet.node(3), image);
+  });
+
+  test('when a peer flips a bit in one chunk of ten; the peer is banned by name', async () => {
+    const image = await fleet.publish('peer-lies', layers);
+    const [liar, node] = [fleet.node(1), fleet.node(2)];
+    await pulls(liar, image);
+    await liar.agent.stop();
+    liar.agent.command = [process.execPath, MISBEHAVING_AGENT];
+    await liar.agent.start();
+    // A slow hub makes the liar the better source.
+    await fleet.hub.machine.shape(PEER_MBIT);
+    const earlier = await node.agent.metrics();
+    await pulls(node, image);
+    const metrics = await node.agent.metrics();
+    const more = (name: string): number => metrics.sum(name) - earlier.sum(name);
+    assert.ok(more('flotilla_agent_chunks_rejected_total') >= 1, 'no chunk was rejected');
+    assert.ok(more('flotilla_agent_swarm_peers_banned_total') >= 1, 'no peer was banned');
+    assert.match(node.agent.running.output(), /\bban[^\n]*\bn1\b|\bn1\b[^\n]*\bban/i);
     await pullsAgain(node, image);
     await pulls(fleet.node(3), image);
   });

@@ -9,6 +9,9 @@ test('binary, decimal and plain sizes are read', () => {
   assert.equal(parseByteSize('10GB'), 10_000_000_000);
   assert.equal(parseByteSize('1.5GiB'), 1.5 * 1024 ** 3);
   assert.equal(parseByteSize(' 2 tib '), 2 * 1024 ** 4);
+  assert.equal(parseByteSize('2.3GB'), 2_300_000_000);
+  assert.equal(parseByteSize('4.35MB'), 4_350_000);
+  assert.equal(parseByteSize('1.001GB'), 1_001_000_000);
 });
 
 test('anything else is refused', () => {

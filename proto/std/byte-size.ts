@@ -1,3 +1,4 @@
+import { timesExactly } from './decimal.ts';
 import { CodedError } from './errors.ts';
 
 const UNITS: readonly [name: string, bytes: number][] = [
@@ -20,7 +21,7 @@ export function parseByteSize(text: string): number {
   const match = /^(\d{1,16}(?:\.\d{1,6})?)\s?([A-Za-z]{0,3})$/.exec(text.trim());
   const unit = match?.[2]?.toLowerCase() ?? '';
   const factor = unit === '' ? 1 : UNITS.find(([name]) => name.toLowerCase() === unit)?.[1];
-  const bytes = Number(match?.[1] ?? Number.NaN) * (factor ?? Number.NaN);
+  const bytes = timesExactly(match?.[1] ?? '', factor ?? Number.NaN);
   if (!Number.isSafeInteger(bytes)) {
     throw new CodedError(`"${text}" is not a size; write 512MiB, 10GB or 4096`, {
       code: 'SIZE_INVALID',

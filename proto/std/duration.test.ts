@@ -9,6 +9,7 @@ test('durations of one or several units are read', () => {
   assert.equal(parseDuration('7d'), 7 * 86_400_000);
   assert.equal(parseDuration('1h30m'), 90 * 60_000);
   assert.equal(parseDuration('1.5s'), 1_500);
+  assert.equal(parseDuration('1.005s'), 1_005);
   assert.equal(parseDuration('0'), 0);
 });
 

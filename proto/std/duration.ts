@@ -1,3 +1,4 @@
+import { timesExactly } from './decimal.ts';
 import { CodedError } from './errors.ts';
 
 const UNITS: readonly [name: string, ms: number][] = [
@@ -20,7 +21,7 @@ export function parseDuration(text: string): number {
   let total = valid ? 0 : Number.NaN;
   for (const [, amount, unit] of trimmed.matchAll(/([\d.]+)(ms|[smhd])/g)) {
     const factor = UNITS.find(([name]) => name === unit)?.[1] ?? Number.NaN;
-    total += Number(amount) * factor;
+    total += timesExactly(amount ?? '', factor);
   }
   if (!Number.isSafeInteger(total)) {
     throw new CodedError(`"${text}" is not a duration; write 250ms, 30s, 5m, 24h or 7d`, {

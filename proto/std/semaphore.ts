@@ -24,11 +24,16 @@ export class Semaphore {
 
   /**
    * Takes permits; disposing gives them back.
-   * @throws CodedError QUEUE_FULL when too many wait, and the reason of the signal
+   * @throws CodedError QUEUE_FULL when too many wait, PERMITS_INVALID for more than there are in
+   * all, and the reason of the signal
    */
   async acquire(options: { permits?: number; signal?: AbortSignal } = {}): Promise<Disposable> {
     const { permits = 1, signal } = options;
     signal?.throwIfAborted();
+    if (!Number.isSafeInteger(permits) || permits < 0 || permits > this.#permits) {
+      const message = `${permits} of ${this.#permits} permits can never be given`;
+      throw new CodedError(message, { code: 'PERMITS_INVALID' });
+    }
     if (this.#waiters.length > 0 || this.#inUse + permits > this.#permits) {
       if (this.#waiters.length >= this.#queueMax) {
         throw new CodedError(`more than ${this.#queueMax} wait already`, { code: 'QUEUE_FULL' });
@@ -52,7 +57,7 @@ export class Semaphore {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = (): void => {
       this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-      reject(signal?.reason as Error);
+      reject(signal?.reason);
       this.#serve();
     };
     const waiter = {

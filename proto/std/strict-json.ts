@@ -1,8 +1,6 @@
+import { JSON_DEPTH_MAX, JSON_VALUES_MAX } from './constants.ts';
 import { CodedError } from './errors.ts';
 
-const DEPTH_MAX = 64;
-const TOKENS_MAX = 500_000;
-const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const SPACE = /[ \t\n\r]*/y;
 const WORDS = new Map<string, unknown>([
@@ -10,37 +8,46 @@ const WORDS = new Map<string, unknown>([
   ['false', false],
   ['null', null],
 ]);
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const FIRST_PRINTABLE = 0x20;
+
+export type StrictJsonOptions = {
+  depthMax?: number;
+  valuesMax?: number;
+  /** What a number means, given as it was written; by default the nearest finite double. */
+  numberOf?: (literal: string) => unknown;
+};
 
 /**
  * Reads JSON (RFC 8259) and refuses what parsers disagree about: duplicate keys, a byte order mark,
- * invalid UTF-8, deep nesting. Objects have no prototype surprises: `__proto__` is a plain key.
+ * invalid UTF-8, lone surrogates, numbers beyond a double, deep nesting. Objects have no prototype
+ * surprises: `__proto__` is a plain key.
  *
  * @throws CodedError JSON_INVALID
  */
-export function parseStrictJson(
-  bytes: Uint8Array,
-  options: { depthMax?: number; tokensMax?: number } = {},
-): unknown {
+export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions = {}): unknown {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new CodedError('not UTF-8', { code: 'JSON_INVALID' }, { cause });
   }
-  const reader = new Reader(text, options.depthMax ?? DEPTH_MAX, options.tokensMax ?? TOKENS_MAX);
-  return reader.document();
+  return new Reader(text, options).document();
 }
 
 class Reader {
   readonly #text: string;
   readonly #depthMax: number;
-  #tokensLeft: number;
+  readonly #numberOf: ((literal: string) => unknown) | undefined;
+  #valuesLeft: number;
   #at = 0;
 
-  constructor(text: string, depthMax: number, tokensMax: number) {
+  constructor(text: string, options: StrictJsonOptions) {
     this.#text = text;
-    this.#depthMax = depthMax;
-    this.#tokensLeft = tokensMax;
+    this.#depthMax = options.depthMax ?? JSON_DEPTH_MAX;
+    this.#valuesLeft = options.valuesMax ?? JSON_VALUES_MAX;
+    this.#numberOf = options.numberOf;
   }
 
   document(): unknown {
@@ -52,8 +59,8 @@ class Reader {
   }
 
   #value(depth: number): unknown {
-    this.#tokensLeft -= 1;
-    if (this.#tokensLeft < 0) throw this.#fault('too many values');
+    this.#valuesLeft -= 1;
+    if (this.#valuesLeft < 0) throw this.#fault('too many values');
     if (depth > this.#depthMax) throw this.#fault('nested too deep');
     const char = this.#text[this.#at];
     if (char === '{') return this.#object(depth);
@@ -65,7 +72,7 @@ class Reader {
         return value;
       }
     }
-    return Number(this.#match(NUMBER, 'not a value'));
+    return this.#number();
   }
 
   #object(depth: number): Record<string, unknown> {
@@ -107,19 +114,44 @@ class Reader {
   }
 
   #string(): string {
-    return JSON.parse(this.#match(STRING, 'not a string')) as string;
+    const start = this.#at;
+    this.#take('"');
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#at);
+      if (code === QUOTE) break;
+      // Past the end the code is NaN.
+      if (!(code >= FIRST_PRINTABLE)) throw this.#fault('text without its end');
+      this.#at += code === BACKSLASH ? 2 : 1;
+    }
+    this.#at += 1;
+    const value = this.#unescaped(this.#text.slice(start, this.#at));
+    if (!value.isWellFormed()) throw this.#fault('half a surrogate pair');
+    return value;
   }
 
-  #match(pattern: RegExp, complaint: string): string {
-    pattern.lastIndex = this.#at;
-    const found = pattern.exec(this.#text)?.[0];
-    if (found === undefined) throw this.#fault(complaint);
-    this.#at += found.length;
-    return found;
+  #unescaped(literal: string): string {
+    try {
+      const value: unknown = JSON.parse(literal);
+      if (typeof value === 'string') return value;
+    } catch {
+      // An escape that is none: told below.
+    }
+    throw this.#fault('a wrong escape');
+  }
+
+  #number(): unknown {
+    NUMBER.lastIndex = this.#at;
+    const literal = NUMBER.exec(this.#text)?.[0];
+    if (literal === undefined) throw this.#fault('not a value');
+    this.#at += literal.length;
+    if (this.#numberOf !== undefined) return this.#numberOf(literal);
+    const value = Number(literal);
+    if (!Number.isFinite(value)) throw this.#fault('a number too large');
+    return value;
   }
 
   #take(char: string): void {
-    if (this.#text[this.#at] !== char) throw this.#fault(`no "${char}" where one belongs`);
+    if (this.#text[this.#at] !== char) throw this.#fault(`no ${char} where one belongs`);
     this.#at += 1;
   }
 

@@ -1,10 +1,12 @@
 import { hash } from 'node:crypto';
-import { CodedError } from '../std/errors.ts';
+import { ociError } from './errors.ts';
+
+declare const DIGEST: unique symbol;
 
 export type DigestAlgorithm = 'sha256' | 'sha512';
 
 /** `sha256:<64 hex>` or `sha512:<128 hex>`, lower case. */
-export type Digest = string & { readonly __brand: 'Digest' };
+export type Digest = string & { readonly [DIGEST]: true };
 
 const PATTERN = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 const BYTES = { sha256: 32, sha512: 64 } as const;
@@ -14,12 +16,10 @@ export function isDigest(text: string): text is Digest {
   return PATTERN.test(text);
 }
 
-/** The text as a digest. Throws CodedError DIGEST_INVALID. */
+/** The text as a digest. @throws OciError DIGEST_INVALID */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
-  throw new CodedError('digest is not sha256:<64 hex> or sha512:<128 hex>', {
-    code: 'DIGEST_INVALID',
-  });
+  throw ociError('DIGEST_INVALID', 'digest is not sha256:<64 hex> or sha512:<128 hex>');
 }
 
 export function digestAlgorithm(digest: Digest): DigestAlgorithm {
@@ -41,12 +41,11 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
   return digestFromBytes(algorithm, hash(algorithm, bytes, 'buffer'));
 }
 
-/** The digest with this raw hash. Throws CodedError DIGEST_INVALID on a wrong length. */
+/** The digest with this raw hash. @throws OciError DIGEST_INVALID on a wrong length */
 export function digestFromBytes(algorithm: DigestAlgorithm, bytes: Uint8Array): Digest {
   if (bytes.length !== BYTES[algorithm]) {
-    throw new CodedError(`a ${algorithm} hash has ${BYTES[algorithm]} bytes, not ${bytes.length}`, {
-      code: 'DIGEST_INVALID',
-    });
+    const message = `a ${algorithm} hash has ${BYTES[algorithm]} bytes, not ${bytes.length}`;
+    throw ociError('DIGEST_INVALID', message);
   }
   return parseDigest(`${algorithm}:${Buffer.from(bytes).toString('hex')}`);
 }

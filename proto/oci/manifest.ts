@@ -1,9 +1,11 @@
 import { parseStrictJson } from '../std/strict-json.ts';
 import { isDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
+import { integerOrNaN, invalid, JsonFields, knownKeys } from './json-fields.ts';
 import {
   DOCKER_LIST,
   isManifestMediaType,
+  isMediaType,
   OCI_ARTIFACT,
   OCI_INDEX,
   OCI_MANIFEST,
@@ -36,7 +38,39 @@ export type ParsedManifest = {
   annotations: Record<string, string>;
 };
 
-type Fields = Record<string, unknown>;
+const MANIFEST_KEYS = knownKeys(
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'annotations',
+  'subject',
+  'config',
+  'layers',
+  'manifests',
+  'blobs',
+  'fsLayers',
+);
+const DESCRIPTOR_KEYS = knownKeys(
+  'mediaType',
+  'digest',
+  'size',
+  'urls',
+  'platform',
+  'artifactType',
+  'annotations',
+  'data',
+);
+const PLATFORM_KEYS = knownKeys('os', 'architecture', 'variant');
+/** Members that make a manifest of one type look like one of another, CVE-2021-41190. */
+const ALIEN_KEYS = {
+  index: ['layers', 'config', 'blobs', 'fsLayers'],
+  image: ['manifests', 'blobs', 'fsLayers'],
+  artifact: ['manifests', 'layers', 'config', 'fsLayers'],
+} as const;
+const FOREIGN_LAYERS = [
+  'application/vnd.oci.image.layer.nondistributable.',
+  'application/vnd.docker.image.rootfs.foreign.',
+];
 
 /**
  * Reads an image manifest, index, Docker schema 2 manifest or list, or artifact manifest
@@ -50,30 +84,21 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ParsedMa
       status: 413,
     });
   }
-  const fields = objectOf(jsonOf(bytes), 'manifest');
+  const fields = new JsonFields(jsonOf(bytes), '', MANIFEST_KEYS);
   const mediaType = mediaTypeOf(fields, contentType);
-  const isIndex = mediaType === OCI_INDEX || mediaType === DOCKER_LIST;
-  const alien = isIndex ? ['layers', 'config', 'blobs'] : ['manifests'];
-  const clash = alien.find((key) => key in fields);
-  if (clash !== undefined) throw invalid(`${clash} does not belong into ${mediaType}`);
-  const layers = listOf(fields, mediaType === OCI_ARTIFACT ? 'blobs' : 'layers');
-  const manifests = listOf(fields, 'manifests');
-  if (layers.length + manifests.length > DESCRIPTORS_MAX) {
-    throw invalid(`a manifest has at most ${DESCRIPTORS_MAX} descriptors`);
-  }
-  const artifactType = textOf(fields, 'artifactType');
-  const needsConfig = !isIndex && mediaType !== OCI_ARTIFACT;
-  if (needsConfig && fields['config'] === undefined) throw invalid('config is missing');
+  const kind = kindOf(mediaType);
+  const alien = ALIEN_KEYS[kind].find((key) => fields.has(key));
+  if (alien !== undefined) throw invalid(`${alien} does not belong into ${mediaType}`);
+  const artifactType = fields.text('artifactType');
+  const subject = optionalDescriptor(fields, 'subject');
   return {
-    kind: isIndex ? 'index' : 'image',
+    kind: kind === 'index' ? 'index' : 'image',
     mediaType,
-    layers: layers.map((entry, i) => descriptorOf(entry, `layers[${i}]`)),
-    manifests: manifests.map((entry, i) => descriptorOf(entry, `manifests[${i}]`)),
-    annotations: annotationsOf(fields['annotations'], 'annotations'),
-    ...(needsConfig ? { config: descriptorOf(fields['config'], 'config') } : {}),
-    ...(fields['subject'] === undefined
-      ? {}
-      : { subject: descriptorOf(fields['subject'], 'subject') }),
+    layers: kind === 'index' ? [] : descriptorsOf(fields, kind === 'image' ? 'layers' : 'blobs'),
+    manifests: kind === 'index' ? descriptorsOf(fields, 'manifests') : [],
+    annotations: fields.textMap('annotations') ?? {},
+    ...(kind === 'image' ? { config: descriptorOf(fields.value('config'), 'config') } : {}),
+    ...(subject === undefined ? {} : { subject }),
     ...(artifactType === undefined ? {} : { artifactType }),
   };
 }
@@ -83,96 +108,84 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ParsedMa
  * foreign).
  */
 export function isForeignLayer({ mediaType }: Descriptor): boolean {
-  return mediaType.includes('.nondistributable.') || mediaType.includes('.foreign.');
+  return FOREIGN_LAYERS.some((prefix) => mediaType.startsWith(prefix));
 }
 
 function jsonOf(bytes: Uint8Array): unknown {
   try {
-    return parseStrictJson(bytes);
+    return parseStrictJson(bytes, { numberOf: integerOrNaN });
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : 'not JSON';
     throw ociError('MANIFEST_INVALID', `manifest is not strict JSON: ${message}`, { cause });
   }
 }
 
-function mediaTypeOf(fields: Fields, contentType: string | undefined): string {
-  const version = fields['schemaVersion'];
-  if (version === 1)
-    throw ociError('UNSUPPORTED', 'Docker schema 1 manifests are not supported', { status: 400 });
-  const own = textOf(fields, 'mediaType');
-  const declared = contentType === undefined ? undefined : stripParameters(contentType);
-  const known = declared !== undefined && isManifestMediaType(declared) ? declared : undefined;
-  if (own !== undefined && known !== undefined && own !== known) {
+function mediaTypeOf(fields: JsonFields, contentType: string | undefined): string {
+  const version = fields.value('schemaVersion');
+  if (version === 1) {
+    const message = 'Docker schema 1 manifests are not supported; build the image again';
+    throw ociError('UNSUPPORTED', message, { status: 400 });
+  }
+  const own = fields.text('mediaType');
+  const declared = stripParameters(contentType ?? '') || undefined;
+  if (own !== undefined && declared !== undefined && own !== declared) {
     throw invalid('mediaType differs from the Content-Type');
   }
-  const type = own ?? known ?? ('manifests' in fields ? OCI_INDEX : OCI_MANIFEST);
-  if (!isManifestMediaType(type)) throw invalid('mediaType is not that of a manifest');
+  const type = own ?? declared ?? (fields.has('manifests') ? OCI_INDEX : OCI_MANIFEST);
+  if (!isManifestMediaType(type)) throw invalid('the media type is not that of a manifest');
   if (version !== 2 && type !== OCI_ARTIFACT) throw invalid('schemaVersion is not 2');
   return type;
 }
 
-function descriptorOf(value: unknown, where: string): Descriptor {
-  const fields = objectOf(value, where);
-  const { digest, size } = fields as { digest?: unknown; size?: unknown };
-  if (typeof digest !== 'string' || !isDigest(digest)) throw invalid(`${where}.digest is invalid`);
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw invalid(`${where}.size is not a whole number of bytes`);
+function kindOf(mediaType: string): keyof typeof ALIEN_KEYS {
+  if (mediaType === OCI_ARTIFACT) return 'artifact';
+  return mediaType === OCI_INDEX || mediaType === DOCKER_LIST ? 'index' : 'image';
+}
+
+/** Only an artifact may do without its list; null stands for an empty one. */
+function descriptorsOf(fields: JsonFields, key: 'layers' | 'blobs' | 'manifests'): Descriptor[] {
+  if (key !== 'blobs' && !fields.has(key)) throw invalid(`${key} is missing`);
+  const list = fields.list(key) ?? [];
+  if (list.length > DESCRIPTORS_MAX) {
+    throw invalid(`a manifest has at most ${DESCRIPTORS_MAX} descriptors`);
   }
-  const urls = fields['urls'];
-  const platform = platformOf(fields['platform']);
-  const artifactType = textOf(fields, 'artifactType');
+  return list.map((entry, i) => descriptorOf(entry, `${key}[${i}]`));
+}
+
+function optionalDescriptor(fields: JsonFields, key: string): Descriptor | undefined {
+  const value = fields.value(key);
+  return value === undefined ? undefined : descriptorOf(value, key);
+}
+
+function descriptorOf(value: unknown, where: string): Descriptor {
+  if (value === undefined) throw invalid(`${where} is missing`);
+  const fields = new JsonFields(value, where, DESCRIPTOR_KEYS);
+  const mediaType = fields.text('mediaType') ?? '';
+  if (!isMediaType(mediaType)) throw invalid(`${where}.mediaType is not type/subtype`);
+  const digest = fields.text('digest') ?? '';
+  if (!isDigest(digest)) throw invalid(`${where}.digest is not a supported digest`);
+  const urls = fields.texts('urls');
+  const platform = platformOf(fields.value('platform'), `${where}.platform`);
+  const artifactType = fields.text('artifactType');
+  const annotations = fields.textMap('annotations');
   return {
-    mediaType: textOf(fields, 'mediaType') ?? '',
+    mediaType,
     digest,
-    size,
-    ...(Array.isArray(urls) ? { urls: urls.filter((url) => typeof url === 'string') } : {}),
+    size: fields.size('size'),
+    ...(urls === undefined ? {} : { urls }),
     ...(platform === undefined ? {} : { platform }),
     ...(artifactType === undefined ? {} : { artifactType }),
-    ...(fields['annotations'] === undefined
-      ? {}
-      : { annotations: annotationsOf(fields['annotations'], where) }),
+    ...(annotations === undefined ? {} : { annotations }),
   };
 }
 
-function platformOf(value: unknown): Platform | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const fields = value as Fields;
-  const variant = textOf(fields, 'variant');
+function platformOf(value: unknown, where: string): Platform | undefined {
+  if (value === undefined) return undefined;
+  const fields = new JsonFields(value, where, PLATFORM_KEYS);
+  const variant = fields.text('variant');
   return {
-    os: textOf(fields, 'os') ?? '',
-    architecture: textOf(fields, 'architecture') ?? '',
+    os: fields.text('os') ?? '',
+    architecture: fields.text('architecture') ?? '',
     ...(variant === undefined ? {} : { variant }),
   };
-}
-
-function annotationsOf(value: unknown, where: string): Record<string, string> {
-  if (value === undefined || value === null) return {};
-  const entries = Object.entries(objectOf(value, where));
-  if (!entries.every((entry): entry is [string, string] => typeof entry[1] === 'string')) {
-    throw invalid(`${where} holds something that is not text`);
-  }
-  return Object.fromEntries(entries);
-}
-
-function listOf(fields: Fields, key: string): unknown[] {
-  const value = fields[key];
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw invalid(`${key} is not a list`);
-  return value;
-}
-
-function textOf(fields: Fields, key: string): string | undefined {
-  const value = fields[key];
-  if (value === undefined) return undefined;
-  if (typeof value !== 'string') throw invalid(`${key} is not text`);
-  return value;
-}
-
-function objectOf(value: unknown, where: string): Fields {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields;
-  throw invalid(`${where} is not an object`);
-}
-
-function invalid(message: string): Error {
-  return ociError('MANIFEST_INVALID', message);
 }

@@ -1,3 +1,5 @@
+import { MEDIA_TYPE_MAX_CHARS } from './constants.ts';
+
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const OCI_ARTIFACT = 'application/vnd.oci.artifact.manifest.v1+json';
@@ -13,8 +15,16 @@ export const MANIFEST_ACCEPT: readonly string[] = [
   OCI_ARTIFACT,
 ];
 
+const NAME = '[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*';
+const MEDIA_TYPE = new RegExp(`^${NAME}/${NAME}(?: ?;[ -~]*)?$`);
+
 export function isManifestMediaType(type: string): boolean {
   return MANIFEST_ACCEPT.includes(type);
+}
+
+/** True for `type/subtype` (RFC 6838 section 4.2), with parameters or without. */
+export function isMediaType(text: string): boolean {
+  return text.length <= MEDIA_TYPE_MAX_CHARS && MEDIA_TYPE.test(text);
 }
 
 /** `type/subtype` without parameters, lower case. */

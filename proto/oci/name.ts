@@ -1,8 +1,13 @@
+import { isIPv6 } from 'node:net';
+import { HOST_MAX_CHARS } from './constants.ts';
 import { isDigest, parseDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
 
-export type Repository = string & { readonly __repository: 'Repository' };
-export type Tag = string & { readonly __tag: 'Tag' };
+declare const REPOSITORY: unique symbol;
+declare const TAG: unique symbol;
+
+export type Repository = string & { readonly [REPOSITORY]: true };
+export type Tag = string & { readonly [TAG]: true };
 export type Reference = { kind: 'tag'; tag: Tag } | { kind: 'digest'; digest: Digest };
 export type ImageReference = { host: string; repository: Repository; tag?: Tag; digest?: Digest };
 
@@ -10,21 +15,30 @@ export type ImageReference = { host: string; repository: Repository; tag?: Tag; 
 export const REPOSITORY_MAX_CHARS = 255;
 
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
-const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const TAG_PATTERN = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const HOST_PATTERN = /^(?:([a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*)|\[([0-9a-f:.]+)\])(?::([0-9]{1,5}))?$/;
+const PORT_MAX = 65_535;
 const HUB_HOSTS = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
 /** A repository name by the distribution-spec grammar. @throws OciError NAME_INVALID */
 export function parseRepository(text: string): Repository {
-  const good =
-    text.length <= REPOSITORY_MAX_CHARS && text.split('/').every((part) => COMPONENT.test(part));
-  if (!good) throw ociError('NAME_INVALID', 'repository name does not follow the OCI grammar');
-  return text as Repository;
+  if (isRepository(text)) return text;
+  throw ociError('NAME_INVALID', 'repository name does not follow the OCI grammar');
+}
+
+function isRepository(text: string): text is Repository {
+  if (text.length > REPOSITORY_MAX_CHARS) return false;
+  return text.split('/').every((part) => COMPONENT.test(part));
 }
 
 /** @throws OciError TAG_INVALID */
 export function parseTag(text: string): Tag {
-  if (!TAG.test(text)) throw ociError('TAG_INVALID', 'tag does not follow the OCI grammar');
-  return text as Tag;
+  if (isTag(text)) return text;
+  throw ociError('TAG_INVALID', 'tag does not follow the OCI grammar');
+}
+
+function isTag(text: string): text is Tag {
+  return TAG_PATTERN.test(text);
 }
 
 /** A tag or a digest. @throws OciError DIGEST_INVALID, TAG_INVALID */
@@ -47,7 +61,7 @@ export function canonicalHost(host: string): string {
 /**
  * Reads what one types after `docker pull`: no host means docker.io, no path there means library/.
  *
- * @throws OciError NAME_INVALID, TAG_INVALID; CodedError DIGEST_INVALID
+ * @throws OciError NAME_INVALID, TAG_INVALID, DIGEST_INVALID
  */
 export function parseImageReference(text: string): ImageReference {
   const at = text.indexOf('@');
@@ -60,7 +74,7 @@ export function parseImageReference(text: string): ImageReference {
   const slash = path.indexOf('/');
   const first = slash < 0 ? '' : path.slice(0, slash);
   const hosted = /[.:]/.test(first) || first === 'localhost';
-  const host = hosted ? canonicalHost(first) : 'docker.io';
+  const host = hosted ? parseHost(first) : 'docker.io';
   const name = hosted ? path.slice(slash + 1) : path;
   const full = host === 'docker.io' && !name.includes('/') ? `library/${name}` : name;
   return {
@@ -69,4 +83,13 @@ export function parseImageReference(text: string): ImageReference {
     ...(tag === undefined ? {} : { tag }),
     ...(digest === undefined ? {} : { digest }),
   };
+}
+
+/** A host name, IPv4 address or `[IPv6]` with an optional port, in its canonical form. */
+function parseHost(text: string): string {
+  const match = text.length <= HOST_MAX_CHARS ? HOST_PATTERN.exec(text.toLowerCase()) : null;
+  const [, , v6, port = '1'] = match ?? [];
+  const good = match && (v6 === undefined || isIPv6(v6)) && Number(port) <= PORT_MAX;
+  if (good && Number(port) > 0) return canonicalHost(match[0]);
+  throw ociError('NAME_INVALID', 'what stands before the first slash is not a registry host');
 }

@@ -4,28 +4,29 @@ export type RangeRequest =
   | { kind: 'part'; start: number; end: number }
   | { kind: 'unsatisfiable' };
 
-const NUMBER_MAX_DIGITS = 15;
+const WHOLE: RangeRequest = { kind: 'whole' };
 
 /**
  * Reads a Range header with one byte range. Malformed headers, other units and several ranges are
- * ignored, which RFC 9110 section 14.2 allows: the answer is the whole content.
+ * ignored, which RFC 9110 section 14.2 allows: the answer is the whole content. So it is for empty
+ * content, of which no part can be named; some clients send a Range with every request.
  */
 export function parseRange(header: string | undefined, size: number): RangeRequest {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? '');
+  const match = /^bytes=(\d*)-(\d*)$/i.exec(header?.trim() ?? '');
   const first = match?.[1] ?? '';
   const last = match?.[2] ?? '';
-  if (!match || (first === '' && last === '')) return { kind: 'whole' };
+  if (!match || (first === '' && last === '') || size === 0) return WHOLE;
   if (first === '') {
-    const count = clamp(last);
-    if (count === 0 || size === 0) return { kind: 'unsatisfiable' };
+    const count = saturated(last);
+    if (count === 0) return { kind: 'unsatisfiable' };
     return { kind: 'part', start: Math.max(0, size - count), end: size };
   }
-  const start = clamp(first);
-  const end = last === '' ? size : clamp(last) + 1;
-  if (start >= size || end <= start) return { kind: 'unsatisfiable' };
-  return { kind: 'part', start, end: Math.min(end, size) };
+  const start = saturated(first);
+  const end = last === '' ? size : Math.min(size, saturated(last) + 1);
+  return start < end ? { kind: 'part', start, end } : { kind: 'unsatisfiable' };
 }
 
+/** The Content-Range of `[start, end)`, which holds at least one byte. */
 export function formatContentRange(start: number, end: number, size: number): string {
   return `bytes ${start}-${end - 1}/${size}`;
 }
@@ -34,24 +35,32 @@ export function formatContentRange(start: number, end: number, size: number): st
 export function parseContentRange(
   header: string,
 ): { start: number; end: number; size: number | undefined } | undefined {
-  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/.exec(header.trim());
+  return parsePart(/^bytes (\d+)-(\d+)\/(\d+|\*)$/i.exec(header.trim()));
+}
+
+/**
+ * Reads the Content-Range of a chunked upload, `first-last` (distribution-spec "Pushing a blob in
+ * chunks"), or as RFC 9110 has it; undefined when it is malformed.
+ */
+export function parseUploadRange(header: string): { start: number; end: number } | undefined {
+  const range = parsePart(/^(?:bytes )?(\d+)-(\d+)(?:\/(\d+|\*))?$/i.exec(header.trim()));
+  return range && { start: range.start, end: range.end };
+}
+
+function parsePart(
+  match: RegExpExecArray | null,
+): { start: number; end: number; size: number | undefined } | undefined {
   if (!match) return undefined;
-  const start = Number(match[1]);
-  const end = Number(match[2]) + 1;
-  const size = match[3] === '*' ? undefined : Number(match[3]);
-  if (end <= start || (size !== undefined && end > size)) return undefined;
+  const [, first, last, total = '*'] = match;
+  const start = Number(first);
+  const end = Number(last) + 1;
+  const size = total === '*' ? undefined : Number(total);
+  const safe = Number.isSafeInteger(end) && Number.isSafeInteger(size ?? 0);
+  if (!safe || end <= start || (size !== undefined && end > size)) return undefined;
   return { start, end, size };
 }
 
-/** Reads the Content-Range of a chunked upload, `first-last`; undefined when it is malformed. */
-export function parseUploadRange(header: string): { start: number; end: number } | undefined {
-  const match = /^(?:bytes )?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim());
-  if (!match) return undefined;
-  const start = Number(match[1]);
-  const end = Number(match[2]) + 1;
-  return end <= start ? undefined : { start, end };
-}
-
-function clamp(digits: string): number {
-  return digits.length > NUMBER_MAX_DIGITS ? 10 ** NUMBER_MAX_DIGITS : Number(digits);
+/** A number of any length, kept where adding one is still exact. */
+function saturated(digits: string): number {
+  return Math.min(Number(digits), Number.MAX_SAFE_INTEGER - 1);
 }

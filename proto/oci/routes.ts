@@ -1,4 +1,5 @@
-import { isDigest, type Digest } from './digest.ts';
+import { PATH_MAX_CHARS } from './constants.ts';
+import { parseDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
 import { parseReference, parseRepository, type Reference, type Repository } from './name.ts';
 
@@ -15,7 +16,6 @@ export type RegistryRoute =
   | { kind: 'chunk-statement'; repository: Repository; digest: Digest }
   | { kind: 'chunk-hashes'; repository: Repository; digest: Digest };
 
-const PATH_MAX_CHARS = 1024;
 const SESSION = /^[A-Za-z0-9_-]{1,128}$/;
 
 /**
@@ -23,12 +23,14 @@ const SESSION = /^[A-Za-z0-9_-]{1,128}$/;
  * encoding, so a percent sign is refused rather than decoded.
  *
  * @throws OciError NAME_INVALID, DIGEST_INVALID, TAG_INVALID, BLOB_UPLOAD_UNKNOWN; UNSUPPORTED
- * (404)
- * for a path outside the API
+ * (404) for a path outside the API
  */
 export function parseRegistryRoute(rawPath: string): RegistryRoute {
   if (rawPath === '/v2' || rawPath === '/v2/') return { kind: 'base' };
-  if (rawPath.length > PATH_MAX_CHARS || !rawPath.startsWith('/v2/')) throw unknownPath();
+  if (!rawPath.startsWith('/v2/')) throw unknownPath();
+  if (rawPath.length > PATH_MAX_CHARS) {
+    throw ociError('NAME_INVALID', `a path has at most ${PATH_MAX_CHARS} characters`);
+  }
   if (rawPath.includes('%')) throw ociError('NAME_INVALID', 'a name needs no percent-encoding');
   if (rawPath === '/v2/_catalog') return { kind: 'catalog' };
   const parts = rawPath.slice('/v2/'.length).split('/');
@@ -37,7 +39,7 @@ export function parseRegistryRoute(rawPath: string): RegistryRoute {
   const name = (drop: number): Repository => parseRepository(parts.slice(0, -drop).join('/'));
   if (parts.length >= 5 && parts.at(-4) === '_flotilla' && parts.at(-3) === 'chunks') {
     if (before === 'statement' || before === 'hashes') {
-      return { kind: `chunk-${before}`, repository: name(4), digest: digestOf(last) };
+      return { kind: `chunk-${before}`, repository: name(4), digest: parseDigest(last) };
     }
   }
   if (parts.length >= 3 && before === 'tags' && last === 'list') {
@@ -50,20 +52,15 @@ export function parseRegistryRoute(rawPath: string): RegistryRoute {
   }
   if (parts.length >= 3 && before === 'blobs') {
     if (last === 'uploads') return { kind: 'upload-start', repository: name(2) };
-    return { kind: 'blob', repository: name(2), digest: digestOf(last) };
+    return { kind: 'blob', repository: name(2), digest: parseDigest(last) };
   }
   if (parts.length >= 3 && before === 'manifests') {
     return { kind: 'manifest', repository: name(2), reference: parseReference(last) };
   }
   if (parts.length >= 3 && before === 'referrers') {
-    return { kind: 'referrers', repository: name(2), digest: digestOf(last) };
+    return { kind: 'referrers', repository: name(2), digest: parseDigest(last) };
   }
   throw unknownPath();
-}
-
-function digestOf(text: string): Digest {
-  if (isDigest(text)) return text;
-  throw ociError('DIGEST_INVALID', 'digest is not sha256:<64 hex> or sha512:<128 hex>');
 }
 
 function unknownPath(): Error {

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OCI_ERRORS, ociError, ociErrorBody, type OciCode } from './errors.ts';
+
+const codes = Object.keys(OCI_ERRORS).filter((key): key is OciCode => key in OCI_ERRORS);
+
+test('every code of the distribution-spec is known', () => {
+  const spec = [
+    ['BLOB_UNKNOWN', 'BLOB_UPLOAD_INVALID', 'BLOB_UPLOAD_UNKNOWN', 'DIGEST_INVALID'],
+    ['MANIFEST_BLOB_UNKNOWN', 'MANIFEST_INVALID', 'MANIFEST_UNKNOWN', 'NAME_INVALID'],
+    ['NAME_UNKNOWN', 'SIZE_INVALID', 'UNAUTHORIZED', 'DENIED', 'UNSUPPORTED', 'TOOMANYREQUESTS'],
+  ].flat();
+  for (const code of spec) assert.ok(code in OCI_ERRORS, code);
+});
+
+test('every code has an error status, and a body with code and message', () => {
+  for (const code of codes) {
+    const err = ociError(code, '');
+    assert.ok(err.status >= 400 && err.status < 600);
+    assert.deepEqual(ociErrorBody(err), { errors: [{ code, message: OCI_ERRORS[code].message }] });
+  }
+});
+
+test('a failure may have its own status, words and detail', () => {
+  const err = ociError('MANIFEST_INVALID', 'too large', { status: 413, detail: { max: 1 } });
+  assert.equal(err.status, 413);
+  const expected = { code: 'MANIFEST_INVALID', message: 'too large', detail: { max: 1 } };
+  assert.deepEqual(ociErrorBody(err).errors, [expected]);
+});

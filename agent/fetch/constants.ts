@@ -68,7 +68,7 @@ export const OPEN_TIMEOUT_MS = 4_500;
 /** The hub's time to answer before peers are asked beside it. */
 export const PEER_HEDGE_MS = 700;
 /** Time for one peer to answer a question about a blob. */
-export const PEER_ANSWER_TIMEOUT_MS = 1_500;
+export const PEER_ANSWER_TIMEOUT_MS = 2_500;
 /** Peers asked at the same time for a statement or a small blob. */
 export const PEER_QUESTIONS_PARALLEL = 5;
 /** Members tried when no tracker names any. */
@@ -124,7 +124,7 @@ export const GRANT_INDEX_MAX = 200_000;
 export const GRANT_FRESH_MS = 5 * 60_000;
 /** How long grants live on beyond their end while the hub cannot be asked. */
 export const GRANT_OUTAGE_GRACE_MS = 60 * 60_000;
-export const GRANT_TIMEOUT_MS = 2_000;
+export const GRANT_TIMEOUT_MS = 3_000;
 /** Requests for one chunk when it is streamed past a full store. */
 export const DIRECT_ATTEMPTS_MAX = 4;
 /** Readers that are served past the store at the same time. */

@@ -6,6 +6,7 @@ import { verifyGrant } from '../../proto/trust/grant.ts';
 import type { Grant, GrantBundle } from '../../proto/trust/grant.ts';
 import { askPeers } from './ask-peers.ts';
 import { GRANT_FRESH_MS, GRANT_OUTAGE_GRACE_MS, GRANT_TIMEOUT_MS } from './constants.ts';
+import { firstOf } from './first-of.ts';
 import { GrantCache } from './grant-cache.ts';
 import type { HeldGrant } from './grant-cache.ts';
 import type { CallOptions, FleetClient, PeerLink, Swarm } from './ports.ts';
@@ -84,45 +85,43 @@ export class GrantBook {
     digest: Digest,
     held: HeldGrant | undefined,
   ): Promise<GrantBundle | undefined> {
+    const { fleet, logger } = this.#modules;
+    if (held !== undefined && !fleet.online && this.#isUsable(held)) return held.bundle;
+    // A public grant may be relayed by anybody, so peers are asked beside a hub that is slow.
+    const ways = {
+      main: (o: { signal: AbortSignal }) => fleet.requestGrant(namespace, repository, digest, o),
+      other: (o: { signal: AbortSignal }) => this.#askPeers(namespace, repository, digest, o),
+      hedge: fleet.online,
+    };
     using limit = deadline(GRANT_TIMEOUT_MS);
     try {
-      const { signal } = limit;
-      const bundle = await this.#modules.fleet.requestGrant(namespace, repository, digest, {
-        signal,
-      });
+      const bundle = await firstOf<GrantBundle | 'not-found'>(ways, { signal: limit.signal });
       if (bundle === 'not-found') {
         if (held !== undefined) this.#cache.remove(held);
         return undefined;
       }
-      return this.#take(bundle, namespace, repository, digest).bundle;
+      if (bundle !== undefined) return this.#take(bundle, namespace, repository, digest).bundle;
     } catch (err) {
       const fields = { namespace, repository, digest, reason: messageOf(err) };
-      this.#modules.logger.debug(fields, 'no grant from the hub');
+      logger.debug(fields, 'no grant from the hub, nor from a peer');
     }
-    if (held !== undefined && this.#isUsable(held)) return held.bundle;
-    return this.#askPeers(namespace, repository, digest);
+    return held !== undefined && this.#isUsable(held) ? held.bundle : undefined;
   }
 
   async #askPeers(
     namespace: string,
     repository: string,
     digest: Digest,
+    o: { signal: AbortSignal },
   ): Promise<GrantBundle | undefined> {
-    using limit = deadline(GRANT_TIMEOUT_MS);
     const question = async (
       link: PeerLink,
-      o: { signal: AbortSignal },
-    ): Promise<HeldGrant | undefined> => {
-      const bundle = await link.grant(namespace, repository, digest, o);
-      if (bundle === undefined) return undefined;
-      return this.#take(bundle, namespace, repository, digest);
+      q: { signal: AbortSignal },
+    ): Promise<GrantBundle | undefined> => {
+      const bundle = await link.grant(namespace, repository, digest, q);
+      return bundle && this.#take(bundle, namespace, repository, digest).bundle;
     };
-    try {
-      const held = await askPeers(this.#modules.swarm, question, { signal: limit.signal });
-      return held?.bundle;
-    } catch {
-      return undefined;
-    }
+    return await askPeers(this.#modules.swarm, question, o);
   }
 
   /** Verifies, also that it covers what was asked for, and keeps. Throws TrustError or Error. */

@@ -10,9 +10,11 @@ import { HUB_MACHINE_NAME, MACHINE_NETWORKS, Network } from './network.ts';
 import type { Family, Machine } from './network.ts';
 import { Scratch } from './scratch.ts';
 import * as skopeo from './skopeo.ts';
+import { until } from './until.ts';
 import { Worker } from './worker.ts';
 
 const TOKEN_EXPIRES_MS = 3_600_000;
+const KNOWN_TIMEOUT_MS = 30_000;
 const SANDBOX_IMAGE = `${HUB_NAME}/rig/pause:1`;
 
 export type FleetOptions = {
@@ -66,6 +68,7 @@ export class Fleet implements AsyncDisposable {
       const nodes = await Promise.all(
         network.nodes.map((machine) => startNode(scratch, machine, hub, token, options, stops)),
       );
+      await Promise.all(nodes.map(({ agent }) => knowsOthers(agent, nodes.length - 1)));
       const fleet = new Fleet(scratch, hub, nodes, stops);
       if (options.containerd !== false) {
         await fleet.push(await makeImage(scratch, 'pause', []), 'rig/pause:1');
@@ -197,6 +200,14 @@ async function startNode(
     await containerd.start({ sandboxImage, hosts });
   }
   return { machine, worker, agent, containerd };
+}
+
+/** A node learns of those that join after it when it next asks the hub. */
+async function knowsOthers(agent: Program, others: number): Promise<void> {
+  await until('the agents to know each other', KNOWN_TIMEOUT_MS, async () => {
+    const metrics = await agent.metrics();
+    return metrics.sum('flotilla_agent_fleet_members') >= others ? true : undefined;
+  });
 }
 
 async function createJoinToken(hub: Program): Promise<string> {

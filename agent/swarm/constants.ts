@@ -29,6 +29,7 @@ export const INBOUND_UPGRADE_TIMEOUT_MS = 5_000;
 export const INBOUND_PENDING_MAX = 64;
 /** New connections per second and remote address. */
 export const INBOUND_RATE_PER_HOST = 50;
+/** Agreement on a protocol for a new stream. */
 export const PROTOCOL_NEGOTIATION_TIMEOUT_MS = 3_000;
 /** One address of a peer. */
 export const ADDRESS_DIAL_TIMEOUT_MS = 3_000;

@@ -14,11 +14,14 @@ const CONSTANT = /(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\n)?^export const ([A-Z][A-Z0-9
 /** Numbers that bound nothing. */
 const NOT_LIMITS = /^(SWARM_VERSION_|RENEW_AFTER_PART|RENEW_EARLIEST_PART|LINES_)/;
 
+/** Code that lies beside the product for its tests alone. */
+const TEST_SUPPORT = /(?:^|[/-])(?:test|fixture|conformance|raw-peer)[^/]*\.ts$/;
+
 /** Every bound in code that ships, by room and in the order of the code. */
 export async function collectLimits(): Promise<Limit[]> {
   const limits: Limit[] = [];
   for (const { file, text } of sourceFiles()) {
-    if (!isProduct(file) || file.startsWith('bin/') || !/^export const [A-Z]/m.test(text)) continue;
+    if (!hasLimits(file, text)) continue;
     // oxlint-disable-next-line no-await-in-loop -- the order of the rooms is the order of the table
     const values: Record<string, unknown> = await import(pathToFileURL(path.join(ROOT, file)).href);
     let meaning = '';
@@ -31,6 +34,11 @@ export async function collectLimits(): Promise<Limit[]> {
     }
   }
   return limits;
+}
+
+function hasLimits(file: string, text: string): boolean {
+  if (!isProduct(file) || file.startsWith('bin/') || TEST_SUPPORT.test(file)) return false;
+  return /^export const [A-Z]/m.test(text);
 }
 
 /** The tables of LIMITS.md, one for each room. */

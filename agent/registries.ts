@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { RegistryClient } from '../proto/distribution/registry-client.ts';
+import { wellKnownHosts } from '../proto/distribution/well-known.ts';
 import { canonicalHost } from '../proto/oci/name.ts';
 import { ConfigError } from '../proto/ops/errors.ts';
 import type { ConfigProblem } from '../proto/ops/errors.ts';
@@ -25,23 +26,24 @@ export class Registries {
     this.#upstreams = upstreams;
   }
 
-  /** Connects to nobody yet. @throws ConfigError; DistributionError PLAIN_HTTP_REFUSED */
+  /**
+   * Connects to nobody yet.
+   * @throws ConfigError; DistributionError PLAIN_HTTP_REFUSED, BASE_URL_INVALID
+   */
   static async open(
     config: Pick<AgentConfig, 'hub' | 'upstreams'>,
     modules: { metrics: FetchMetrics; userAgent: string },
   ): Promise<Registries> {
     checkUpstreams(config.upstreams);
-    const { url, allowPlainHttp, caFile } = config.hub;
-    const hub =
-      url === undefined
-        ? undefined
-        : await openRegistry('hub', { url, allowPlainHttp, caFile }, modules);
+    const { url, allowPlainHttp, caFile, redirectHosts } = config.hub;
+    const own = { allowPlainHttp, caFile, redirectHosts, path: 'hub' };
+    const hub = url === undefined ? undefined : await openRegistry('hub', { url, ...own }, modules);
     const upstreams = await Promise.all(
       config.upstreams.map(
-        async (upstream) =>
+        async (upstream, index) =>
           [
             canonicalHost(upstream.name),
-            await openRegistry('upstream', upstream, modules),
+            await openRegistry('upstream', { ...upstream, path: `upstreams[${index}]` }, modules),
           ] as const,
       ),
     );
@@ -106,25 +108,26 @@ async function openRegistry(
     allowPlainHttp: boolean;
     caFile?: string | undefined;
     tokenHosts?: readonly string[];
+    redirectHosts: readonly string[];
+    /** Where in the configuration this registry stands. */
+    path: string;
   },
   modules: { metrics: FetchMetrics; userAgent: string },
 ): Promise<Registry> {
-  const ca = await readConfigured(options.caFile, kind === 'hub' ? 'hub.caFile' : 'upstreams');
+  const ca = await readConfigured(options.caFile, `${options.path}.caFile`);
+  const known = wellKnownHosts(options.url);
   const client = new RegistryClient({
     baseUrl: options.url,
     allowPlainHttp: options.allowPlainHttp,
     userAgent: modules.userAgent,
-    tokenHosts: [...(options.tokenHosts ?? []), ...(WELL_KNOWN_TOKEN_HOSTS[options.url] ?? [])],
+    tokenHosts: [...(options.tokenHosts ?? []), ...known.tokenHosts],
+    redirectHosts: [...options.redirectHosts, ...known.redirectHosts],
+    redirectSetting: `${options.path}.redirectHosts`,
     ...(ca === undefined ? {} : { ca }),
   });
   const source = new RegistrySource({ kind }, { client, metrics: modules.metrics });
   return { client, source, origin: new RegistryOrigin(client) };
 }
-
-/** The one well-known registry whose tokens come from another host. */
-const WELL_KNOWN_TOKEN_HOSTS: Readonly<Record<string, readonly string[]>> = {
-  'https://registry-1.docker.io': ['auth.docker.io'],
-};
 
 /** Two upstreams under one name would answer for each other. */
 function checkUpstreams(upstreams: AgentConfig['upstreams']): void {

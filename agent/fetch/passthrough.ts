@@ -110,6 +110,8 @@ export class Passthrough implements Supply {
     } catch (err) {
       const reason = messageOf(err);
       this.#failure = this.#failureOf(err);
+      // A body that nobody reads to its end would keep its connection.
+      this.#stop.abort(this.#failure);
       metrics.downloads.inc({ outcome: 'failed' });
       logger.warn({ digest: this.digest, reason }, 'blob passed through ended early');
       await spool.discard();

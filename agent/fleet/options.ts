@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { RedirectHosts } from '../../proto/distribution/options.ts';
 import { Duration, Secret } from '../../proto/ops/config.ts';
 
 const HUB_NAMES_MAX = 64;
@@ -23,6 +24,7 @@ export const HubOptions = Type.Object(
     caFile: Type.Optional(
       Type.String({ description: 'PEM file with the certificates that sign the hub' }),
     ),
+    redirectHosts: RedirectHosts,
     joinToken: Type.Optional(
       Secret({ description: 'join token for the first enrolment; prefer joinTokenFile' }),
     ),

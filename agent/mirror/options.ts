@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
+import { RedirectHosts } from '../../proto/distribution/options.ts';
 import { Duration, Listen } from '../../proto/ops/config.ts';
 import {
   BODY_STALL_TIMEOUT_MS,
@@ -80,6 +81,7 @@ export const UpstreamOptions = Type.Object({
     default: [],
     maxItems: TOKEN_HOSTS_MAX,
   }),
+  redirectHosts: RedirectHosts,
 });
 
 /** The list `upstreams`: registries this agent may read besides the hub. */

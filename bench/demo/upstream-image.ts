@@ -1,10 +1,10 @@
 import { RegistryClient } from '../../proto/distribution/registry-client.ts';
+import { wellKnownHosts } from '../../proto/distribution/well-known.ts';
 import { parseManifest, type Descriptor } from '../../proto/oci/manifest.ts';
 import { parseImageReference, parseReference, type Repository } from '../../proto/oci/name.ts';
 import type { ImageBlob, PushableImage } from './generated-image.ts';
 
 const API_HOSTS: Record<string, string> = { 'docker.io': 'registry-1.docker.io' };
-const TOKEN_HOSTS: Record<string, string[]> = { 'docker.io': ['auth.docker.io'] };
 const INDEX_DEPTH_MAX = 3;
 
 /**
@@ -22,11 +22,9 @@ export async function upstreamImage(
   const ref = parseImageReference(text);
   const host = API_HOSTS[ref.host] ?? ref.host;
   const local = /^(localhost|127\.|\[::1\])/.test(host);
-  const client = new RegistryClient({
-    baseUrl: `${local ? 'http' : 'https'}://${host}`,
-    allowPlainHttp: local,
-    ...(TOKEN_HOSTS[ref.host] ? { tokenHosts: TOKEN_HOSTS[ref.host] } : {}),
-  });
+  const baseUrl = `${local ? 'http' : 'https'}://${host}`;
+  const known = wellKnownHosts(baseUrl);
+  const client = new RegistryClient({ baseUrl, allowPlainHttp: local, ...known });
   let reference = parseReference(ref.digest ?? ref.tag ?? 'latest');
   for (let depth = 0; depth < INDEX_DEPTH_MAX; depth += 1) {
     const got = await client.getManifest(ref.repository, reference, { signal });

@@ -1,8 +1,10 @@
+import { CHALLENGE_MAX_CHARS } from './constants.ts';
+
 /** One challenge of a WWW-Authenticate header; parameter names are lower case. */
 export type Challenge = { scheme: string; parameters: ReadonlyMap<string, string> };
 
-const HEADER_MAX_CHARS = 8192;
 const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y;
+const TOKEN68 = /[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 const SPACE = /[ \t]*/y;
 const QUOTED = /"((?:[^"\\]|\\.)*)"/y;
 
@@ -11,37 +13,38 @@ const QUOTED = /"((?:[^"\\]|\\.)*)"/y;
  * What cannot be read ends the list; nothing is thrown.
  */
 export function parseChallenges(header: string): Challenge[] {
-  const text = header.slice(0, HEADER_MAX_CHARS);
+  if (header.length > CHALLENGE_MAX_CHARS) return [];
   const challenges: Challenge[] = [];
-  let parameters = new Map<string, string>();
+  let parameters: Map<string, string> | undefined;
   let at = 0;
   const take = (pattern: RegExp): RegExpExecArray | null => {
     pattern.lastIndex = at;
-    const match = pattern.exec(text);
+    const match = pattern.exec(header);
     if (match) at += match[0].length;
     return match;
   };
-  while (at < text.length) {
+  while (at < header.length) {
     take(SPACE);
-    if (text[at] === ',') {
+    if (header[at] === ',') {
       at += 1;
       continue;
     }
-    const word = take(TOKEN)?.[0];
+    const word = take(TOKEN)?.[0].toLowerCase();
     if (word === undefined) break;
-    take(SPACE);
-    if (text[at] !== '=') {
+    const spaces = take(SPACE)?.[0].length ?? 0;
+    if (header[at] !== '=') {
       parameters = new Map();
-      challenges.push({ scheme: word.toLowerCase(), parameters });
+      challenges.push({ scheme: word, parameters });
+      // Such as Negotiate's: it is no parameter, and hides none behind it.
+      if (spaces > 0) take(TOKEN68);
       continue;
     }
     at += 1;
     take(SPACE);
     const quoted = take(QUOTED)?.[1];
-    const value = quoted?.replace(/\\(.)/g, '$1') ?? take(TOKEN)?.[0];
-    if (value === undefined) break;
-    const name = word.toLowerCase();
-    if (!parameters.has(name)) parameters.set(name, value);
+    const value = quoted?.replaceAll(/\\(.)/g, '$1') ?? take(TOKEN)?.[0];
+    if (value === undefined || parameters === undefined) break;
+    if (!parameters.has(word)) parameters.set(word, value);
   }
   return challenges;
 }

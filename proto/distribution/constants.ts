@@ -12,3 +12,13 @@ export const REDIRECTS_MAX = 5;
 export const TOKENS_MAX = 64;
 /** Largest answer of a token service, bytes. */
 export const TOKEN_MAX_BYTES = 65_536;
+/** Longest life of a token that is believed. */
+export const TOKEN_LIFE_MAX_MS = 24 * 3_600_000;
+/** Life of a token whose service tells none, and shortest that counts. */
+export const TOKEN_LIFE_MIN_MS = 60_000;
+/** Characters of a WWW-Authenticate header; a longer one asks for nothing we can give. */
+export const CHALLENGE_MAX_CHARS = 8_192;
+/** Bytes of an answer that is not used which are read to keep its connection. */
+export const DISCARD_MAX_BYTES = 65_536;
+/** Hosts that one registry may redirect to, as configured. */
+export const REDIRECT_HOSTS_MAX = 32;

@@ -1,17 +1,19 @@
 import { CodedError } from '../std/errors.ts';
 
 export type DistributionErrorData =
+  | { code: 'BASE_URL_INVALID' }
   | { code: 'UNREACHABLE' }
   | { code: 'TIMEOUT' }
   | { code: 'HTTP_STATUS'; status: number; challenge?: string }
   | { code: 'AUTH_FAILED'; status: number; challenge: string }
+  | { code: 'LENGTH_UNKNOWN' }
   | { code: 'BODY_SHORT' }
   | { code: 'BODY_LONG' }
   | { code: 'ENCODED' }
   | { code: 'DIGEST_MISMATCH' }
   | { code: 'TOO_LARGE' }
   | { code: 'RANGE_IGNORED' }
-  | { code: 'REDIRECT_REFUSED' }
+  | { code: 'REDIRECT_REFUSED'; host: string }
   | { code: 'PLAIN_HTTP_REFUSED' };
 
 /** A registry that did not do what the distribution-spec says, or could not be asked. */

@@ -1,99 +1,51 @@
-import { Agent, request, type Dispatcher } from 'undici';
 import { digestAlgorithm, digestOf, isDigest, type Digest } from '../oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../oci/manifest.ts';
 import { MANIFEST_ACCEPT, stripParameters } from '../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../oci/name.ts';
 import { parseContentRange } from '../oci/ranges.ts';
-import { hasCode } from '../std/errors.ts';
-import {
-  BODY_IDLE_TIMEOUT_MS,
-  CONNECT_TIMEOUT_MS,
-  CONNECTIONS_MAX,
-  HEADERS_TIMEOUT_MS,
-  REDIRECTS_MAX,
-} from './constants.ts';
+import { collect, cut, discard, exactBody, headerOf, lengthOf, type Answer } from './body.ts';
 import { distributionError } from './errors.ts';
-import { Tokens, type Credentials } from './tokens.ts';
+import { Transport, type CallOptions, type TransportOptions } from './transport.ts';
 
-export type RegistryClientOptions = {
-  /** `https://host[:port]`, or http where plain http is allowed. */
-  baseUrl: string;
-  credentials?: Credentials | undefined;
-  allowPlainHttp: boolean;
-  tokenHosts?: readonly string[] | undefined;
-  /** PEM certificates to trust besides the system's. */
-  ca?: string | undefined;
-  userAgent?: string | undefined;
-};
-export type CallOptions = { signal?: AbortSignal | undefined; authorization?: string | undefined };
 export type BlobResponse = {
   /** Bytes of the whole blob. */
   size: number;
   start: number;
   end: number;
-  /** Rejects with BODY_SHORT when it ends early; its digest is unchecked. */
+  /**
+   * Rejects with BODY_SHORT when it ends early; its digest is unchecked. One who does not read it
+   * aborts the signal of the call, else the connection stays taken.
+   */
   body: AsyncIterable<Buffer>;
 };
 
-type Wish = CallOptions & {
-  method: Dispatcher.HttpMethod;
-  path: string;
-  headers?: Record<string, string>;
-  body?: (() => AsyncIterable<Buffer>) | Buffer | undefined;
-};
-type Answer = Dispatcher.ResponseData;
-
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
-const NEVER = new AbortController().signal;
+const ACCEPT_MANIFEST = { accept: MANIFEST_ACCEPT.join(', ') };
+const NO_BODY = { 'content-length': '0' };
 
 /** Speaks the OCI distribution API to one registry. undefined stands for its 404. */
 export class RegistryClient {
-  readonly #base: URL;
-  readonly #agent: Agent;
-  readonly #tokens: Tokens;
-  readonly #userAgent: string;
+  readonly #transport: Transport;
 
-  /** @throws DistributionError PLAIN_HTTP_REFUSED */
-  constructor(options: RegistryClientOptions) {
-    this.#base = new URL(options.baseUrl);
-    const plain = this.#base.protocol === 'http:';
-    if (plain && !options.allowPlainHttp && !LOOPBACK.test(this.#base.hostname)) {
-      const message = `${this.#base.origin} is plain http; use https or allow it explicitly`;
-      throw distributionError({ code: 'PLAIN_HTTP_REFUSED' }, message);
-    }
-    const ca = options.ca === undefined ? {} : { ca: options.ca };
-    this.#agent = new Agent({
-      connections: CONNECTIONS_MAX,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      bodyTimeout: BODY_IDLE_TIMEOUT_MS,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...ca },
-    });
-    this.#userAgent = options.userAgent ?? 'flotilla';
-    this.#tokens = new Tokens(
-      {
-        registry: this.#base,
-        credentials: options.credentials,
-        tokenHosts: options.tokenHosts ?? [],
-        allowPlainHttp: options.allowPlainHttp,
-      },
-      this.#agent,
-    );
+  /** @throws DistributionError BASE_URL_INVALID, PLAIN_HTTP_REFUSED */
+  constructor(options: TransportOptions) {
+    this.#transport = new Transport(options);
   }
 
-  /** HEAD of a manifest. @throws DistributionError */
+  /** HEAD of a manifest; `size` is 0 when the registry tells none. @throws DistributionError */
   async headManifest(
     repository: Repository,
     reference: Reference,
     o: CallOptions = {},
   ): Promise<{ digest: Digest | undefined; mediaType: string; size: number } | undefined> {
-    const answer = await this.#read('HEAD', manifestPath(repository, reference), o, acceptManifest);
+    const path = manifestPath(repository, reference);
+    const answer = await this.#read('HEAD', path, o, ACCEPT_MANIFEST);
     if (!answer) return undefined;
-    await answer.body.dump();
+    await discard(answer);
     const digest = headerOf(answer, 'docker-content-digest');
     return {
       digest: isDigest(digest) ? digest : undefined,
       mediaType: stripParameters(headerOf(answer, 'content-type')),
-      size: Number(headerOf(answer, 'content-length')),
+      size: lengthOf(answer) ?? 0,
     };
   }
 
@@ -103,9 +55,10 @@ export class RegistryClient {
     reference: Reference,
     o: CallOptions = {},
   ): Promise<{ bytes: Buffer; digest: Digest; mediaType: string } | undefined> {
-    const answer = await this.#read('GET', manifestPath(repository, reference), o, acceptManifest);
+    const path = manifestPath(repository, reference);
+    const answer = await this.#read('GET', path, o, ACCEPT_MANIFEST);
     if (!answer) return undefined;
-    const bytes = await collect(answer, MANIFEST_MAX_BYTES);
+    const bytes = await collect(answer, MANIFEST_MAX_BYTES, o.signal);
     const told = headerOf(answer, 'docker-content-digest');
     const expected = reference.kind === 'digest' ? reference.digest : told;
     const digest = digestOf(bytes, isDigest(expected) ? digestAlgorithm(expected) : 'sha256');
@@ -113,16 +66,16 @@ export class RegistryClient {
     return { bytes, digest, mediaType: stripParameters(headerOf(answer, 'content-type')) };
   }
 
-  /** @throws DistributionError */
+  /** @throws DistributionError, LENGTH_UNKNOWN when the registry tells no size */
   async headBlob(
     repository: Repository,
     digest: Digest,
     o: CallOptions = {},
   ): Promise<{ size: number } | undefined> {
-    const answer = await this.#read('HEAD', `/v2/${repository}/blobs/${digest}`, o);
+    const answer = await this.#read('HEAD', blobPath(repository, digest), o);
     if (!answer) return undefined;
-    await answer.body.dump();
-    return { size: Number(headerOf(answer, 'content-length')) };
+    await discard(answer);
+    return { size: lengthOf(answer) ?? unknownLength(digest) };
   }
 
   /**
@@ -134,28 +87,19 @@ export class RegistryClient {
     digest: Digest,
     o: CallOptions & { start?: number; end?: number } = {},
   ): Promise<BlobResponse | undefined> {
-    const ranged = o.start !== undefined || o.end !== undefined;
-    const start = o.start ?? 0;
-    const last = o.end === undefined ? '' : String(o.end - 1);
-    const headers: Record<string, string> = ranged ? { range: `bytes=${start}-${last}` } : {};
-    const answer = await this.#read('GET', `/v2/${repository}/blobs/${digest}`, o, headers);
+    const { start = 0, end } = o;
+    const ranged = o.start !== undefined || end !== undefined;
+    const range = { range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
+    const path = blobPath(repository, digest);
+    const answer = await this.#read('GET', path, o, ranged ? range : {}, ranged);
     if (!answer) return undefined;
-    const length = Number(headerOf(answer, 'content-length'));
-    if (answer.statusCode === 200) {
-      const fits = start === 0 && (o.end === undefined || o.end === length);
-      if (fits) return { size: length, start: 0, end: length, body: exact(answer, length) };
+    const part = answer.statusCode === 206 ? partOf(answer) : wholeOf(answer);
+    if (part?.start === start && part.end === (end ?? part.size)) {
+      return { ...part, body: exactBody(answer, part.end - part.start, o.signal) };
     }
-    const range = parseContentRange(headerOf(answer, 'content-range'));
-    const { size } = range ?? {};
-    if (answer.statusCode !== 206 || !range || size === undefined || range.start !== start) {
-      answer.body.destroy();
-      throw distributionError({ code: 'RANGE_IGNORED' }, `not the asked range of ${digest}`);
-    }
-    if (range.end !== (o.end ?? size) || length !== range.end - start) {
-      answer.body.destroy();
-      throw distributionError({ code: 'RANGE_IGNORED' }, `not the asked range of ${digest}`);
-    }
-    return { size, start, end: range.end, body: exact(answer, length) };
+    cut(answer);
+    if (part === undefined && answer.statusCode === 200) unknownLength(digest);
+    throw distributionError({ code: 'RANGE_IGNORED' }, `not the asked range of ${digest}`);
   }
 
   /** A whole blob of at most `maxBytes`, its digest checked. @throws DistributionError */
@@ -164,7 +108,7 @@ export class RegistryClient {
     digest: Digest,
     o: CallOptions & { maxBytes: number },
   ): Promise<Buffer | undefined> {
-    const bytes = await this.getBytes(`/v2/${repository}/blobs/${digest}`, o);
+    const bytes = await this.getBytes(blobPath(repository, digest), o);
     if (!bytes) return undefined;
     const actual = digestOf(bytes, digestAlgorithm(digest));
     if (actual !== digest) throw mismatch(actual, digest);
@@ -174,7 +118,7 @@ export class RegistryClient {
   /** The body of any path of the registry, at most `maxBytes`. @throws DistributionError */
   async getBytes(path: string, o: CallOptions & { maxBytes: number }): Promise<Buffer | undefined> {
     const answer = await this.#read('GET', path, o);
-    return answer && collect(answer, o.maxBytes);
+    return answer && collect(answer, o.maxBytes, o.signal);
   }
 
   /** Pushes a blob unless the registry has it. @throws DistributionError */
@@ -185,24 +129,27 @@ export class RegistryClient {
     source: () => AsyncIterable<Buffer>,
     o: CallOptions = {},
   ): Promise<void> {
-    if (await this.headBlob(repository, digest, o)) return;
+    if (await this.#has(repository, digest, o)) return;
     const path = `/v2/${repository}/blobs/uploads/`;
-    const started = await this.#send({ ...o, method: 'POST', path, headers: zero });
-    await started.body.dump();
+    const started = await this.#transport.send({ ...o, method: 'POST', path, headers: NO_BODY });
+    await discard(started);
     expectStatus(started, 202);
-    const location = new URL(headerOf(started, 'location'), this.#base);
-    if (location.origin !== this.#base.origin) {
-      throw distributionError({ code: 'REDIRECT_REFUSED' }, 'the upload would go to another host');
+    const { base } = this.#transport;
+    const told = headerOf(started, 'location');
+    const location = URL.canParse(told, base.href) ? new URL(told, base) : undefined;
+    if (told === '' || location?.origin !== base.origin) {
+      const data = { code: 'REDIRECT_REFUSED', host: location?.host ?? '' } as const;
+      throw distributionError(data, `${base.host} would have the upload go to another host`);
     }
     location.searchParams.set('digest', digest);
-    const done = await this.#send({
+    const done = await this.#transport.send({
       ...o,
       method: 'PUT',
       path: location.pathname + location.search,
       headers: { 'content-length': String(size), 'content-type': 'application/octet-stream' },
       body: source,
     });
-    await done.body.dump();
+    await discard(done);
     expectStatus(done, 201);
   }
 
@@ -216,137 +163,70 @@ export class RegistryClient {
   ): Promise<void> {
     const headers = { 'content-type': mediaType };
     const path = manifestPath(repository, reference);
-    const done = await this.#send({ ...o, method: 'PUT', path, headers, body: bytes });
-    await done.body.dump();
+    const done = await this.#transport.send({ ...o, method: 'PUT', path, headers, body: bytes });
+    await discard(done);
     expectStatus(done, 201);
   }
 
   /** Ends all connections. */
   close(): Promise<void> {
-    return this.#agent.destroy();
+    return this.#transport.close();
   }
 
+  async #has(repository: Repository, digest: Digest, o: CallOptions): Promise<boolean> {
+    const answer = await this.#read('HEAD', blobPath(repository, digest), o);
+    if (answer) await discard(answer);
+    return answer !== undefined;
+  }
+
+  /** A 200, or a 206 where a range was asked for; undefined for a 404. */
   async #read(
     method: 'GET' | 'HEAD',
     path: string,
     o: CallOptions,
     headers: Record<string, string> = {},
+    ranged = false,
   ): Promise<Answer | undefined> {
-    const answer = await this.#send({ ...o, method, path, headers });
-    if (answer.statusCode === 200 || answer.statusCode === 206) {
-      const coding = headerOf(answer, 'content-encoding');
+    const { signal, authorization } = o;
+    const answer = await this.#transport.send({ signal, authorization, method, path, headers });
+    const { statusCode: status } = answer;
+    if (status === 200 || (status === 206 && ranged)) {
+      const coding = headerOf(answer, 'content-encoding').toLowerCase();
       if (coding === '' || coding === 'identity') return answer;
-      answer.body.destroy();
-      throw distributionError({ code: 'ENCODED' }, `${path} came with content-encoding`);
+      cut(answer);
+      throw distributionError({ code: 'ENCODED' }, `${path} came with a content-encoding`);
     }
-    await answer.body.dump();
-    if (answer.statusCode === 404) return undefined;
+    await discard(answer);
+    if (status === 404) return undefined;
     throw statusError(answer);
   }
-
-  /** Sends a request, answering one challenge. */
-  async #send(wish: Wish): Promise<Answer> {
-    const reads = wish.method === 'GET' || wish.method === 'HEAD';
-    const scope = `${reads ? 'r' : 'w'} ${scopeOf(wish.path)}`;
-    const authorization = wish.authorization ?? this.#tokens.known(scope);
-    const first = await this.#follow(wish, authorization);
-    if (first.statusCode !== 401 || wish.authorization !== undefined) return first;
-    await first.body.dump();
-    const challenge = headerOf(first, 'www-authenticate');
-    const next = await this.#tokens.answer(challenge, scope, wish.signal ?? NEVER);
-    const second = await this.#follow(wish, next);
-    if (second.statusCode !== 401) return second;
-    await second.body.dump();
-    const data = { code: 'AUTH_FAILED', status: 401, challenge } as const;
-    throw distributionError(data, 'the registry refuses the credentials');
-  }
-
-  async #follow(wish: Wish, authorization: string | undefined): Promise<Answer> {
-    let url = new URL(wish.path, this.#base);
-    for (let hop = 0; hop <= REDIRECTS_MAX; hop += 1) {
-      const own = url.origin === this.#base.origin;
-      const credentials = own && authorization !== undefined ? { authorization } : {};
-      const answer = await this.#once(url, wish, credentials);
-      const location = headerOf(answer, 'location');
-      const moved = answer.statusCode >= 300 && answer.statusCode < 400 && location !== '';
-      if (!moved) return answer;
-      await answer.body.dump();
-      const next = new URL(location, url);
-      if (next.origin !== this.#base.origin && next.protocol !== 'https:') break;
-      url = next;
-    }
-    throw distributionError({ code: 'REDIRECT_REFUSED' }, `${wish.path} was redirected astray`);
-  }
-
-  async #once(url: URL, wish: Wish, credentials: Record<string, string>): Promise<Answer> {
-    const body = typeof wish.body === 'function' ? wish.body() : wish.body;
-    try {
-      return await request(url, {
-        dispatcher: this.#agent,
-        method: wish.method,
-        headers: {
-          'user-agent': this.#userAgent,
-          'accept-encoding': 'identity',
-          ...wish.headers,
-          ...credentials,
-        },
-        ...(body === undefined ? {} : { body: body as Buffer }),
-        ...(wish.signal === undefined ? {} : { signal: wish.signal }),
-      });
-    } catch (err) {
-      throw wish.signal?.aborted === true ? err : failureOf(err, url);
-    }
-  }
 }
-
-const acceptManifest = { accept: MANIFEST_ACCEPT.join(', ') };
-const zero = { 'content-length': '0' };
 
 function manifestPath(repository: Repository, reference: Reference): string {
   return `/v2/${repository}/manifests/${referenceText(reference)}`;
 }
 
-function scopeOf(path: string): string {
-  return /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers|_flotilla)\//.exec(path)?.[1] ?? '';
+function blobPath(repository: Repository, digest: Digest): string {
+  return `/v2/${repository}/blobs/${digest}`;
 }
 
-function headerOf(answer: Answer, name: string): string {
-  const value = answer.headers[name];
-  return (Array.isArray(value) ? value[0] : value) ?? '';
+type Part = { size: number; start: number; end: number };
+
+function wholeOf(answer: Answer): Part | undefined {
+  const size = lengthOf(answer);
+  return size === undefined ? undefined : { size, start: 0, end: size };
 }
 
-async function collect(answer: Answer, maxBytes: number): Promise<Buffer> {
-  const length = headerOf(answer, 'content-length');
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of length === '' ? answer.body : exact(answer, Number(length))) {
-    size += part.length;
-    if (size > maxBytes) {
-      answer.body.destroy();
-      throw distributionError({ code: 'TOO_LARGE' }, `the answer has more than ${maxBytes} bytes`);
-    }
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
+/** What a 206 says it is; its declared length, if there is one, must say the same. */
+function partOf(answer: Answer): Part | undefined {
+  const range = parseContentRange(headerOf(answer, 'content-range'));
+  if (range?.size === undefined) return undefined;
+  const { start, end, size } = range;
+  return (lengthOf(answer) ?? end - start) === end - start ? { start, end, size } : undefined;
 }
 
-/** The body, which must have exactly `length` bytes. */
-async function* exact(answer: Answer, length: number): AsyncGenerator<Buffer, void, undefined> {
-  let got = 0;
-  try {
-    for await (const part of answer.body as AsyncIterable<Buffer>) {
-      got += part.length;
-      if (got > length) throw distributionError({ code: 'BODY_LONG' }, 'body longer than declared');
-      yield part;
-    }
-  } catch (err) {
-    throw got < length && !hasCode(err, 'UND_ERR_ABORTED')
-      ? distributionError({ code: 'BODY_SHORT' }, `body ended at byte ${got} of ${length}`, err)
-      : err;
-  }
-  if (got < length) {
-    throw distributionError({ code: 'BODY_SHORT' }, `body ended at byte ${got} of ${length}`);
-  }
+function unknownLength(digest: Digest): never {
+  throw distributionError({ code: 'LENGTH_UNKNOWN' }, `the registry tells no size of ${digest}`);
 }
 
 function expectStatus(answer: Answer, status: number): void {
@@ -363,10 +243,4 @@ function statusError(answer: Answer): Error {
 function mismatch(actual: string, expected: string): Error {
   const message = `expected ${expected}, the bytes have ${actual}`;
   return distributionError({ code: 'DIGEST_MISMATCH' }, message);
-}
-
-function failureOf(err: unknown, url: URL): Error {
-  const slow = hasCode(err, 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT');
-  const code = slow ? 'TIMEOUT' : 'UNREACHABLE';
-  return distributionError({ code }, `${url.origin} cannot be asked`, err);
 }

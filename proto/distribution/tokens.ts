@@ -1,8 +1,10 @@
 import { LRUCache } from 'lru-cache';
-import { request, type Dispatcher } from 'undici';
+import { parseStrictJson } from '../std/strict-json.ts';
+import { collect, discard, type Answer } from './body.ts';
 import { parseChallenges } from './challenge.ts';
-import { HEADERS_TIMEOUT_MS, TOKEN_MAX_BYTES, TOKENS_MAX } from './constants.ts';
+import { TOKEN_LIFE_MAX_MS, TOKEN_LIFE_MIN_MS, TOKEN_MAX_BYTES, TOKENS_MAX } from './constants.ts';
 import { distributionError } from './errors.ts';
+import { isListedHost } from './hosts.ts';
 
 export type Credentials = { username: string; password: string };
 
@@ -14,17 +16,27 @@ export type TokenOptions = {
   allowPlainHttp: boolean;
 };
 
-const TOKEN_LIFE_SECONDS = 60;
+export type TokenModules = {
+  /** Sends one GET, following nothing. */
+  get: (
+    url: URL,
+    headers: Record<string, string>,
+    signal: AbortSignal | undefined,
+  ) => Promise<Answer>;
+};
+
+/** Part of a token's life after which a new one is fetched, so that none ends on its way. */
+const LIFE_USED = 0.9;
 
 /** Authorization headers for one registry: Basic, or tokens of the service it names. */
 export class Tokens {
   readonly #options: TokenOptions;
-  readonly #dispatcher: Dispatcher;
-  readonly #cache = new LRUCache<string, string>({ max: TOKENS_MAX });
+  readonly #modules: TokenModules;
+  readonly #cache = new LRUCache<string, string>({ max: TOKENS_MAX, ttlResolution: 0 });
 
-  constructor(options: TokenOptions, dispatcher: Dispatcher) {
+  constructor(options: TokenOptions, modules: TokenModules) {
     this.#options = options;
-    this.#dispatcher = dispatcher;
+    this.#modules = modules;
   }
 
   known(scope: string): string | undefined {
@@ -32,10 +44,11 @@ export class Tokens {
   }
 
   /**
-   * Answers a challenge. @throws DistributionError AUTH_FAILED when it asks for what we lack, or
-   * sends us to a host that is neither the registry nor configured
+   * Answers a challenge. @throws DistributionError AUTH_FAILED when it asks for what we lack, sends
+   * us to a host that is neither the registry nor configured, or the token service refuses;
+   * HTTP_STATUS, UNREACHABLE, TIMEOUT when that service fails
    */
-  async answer(header: string, scope: string, signal: AbortSignal): Promise<string> {
+  async answer(header: string, scope: string, signal: AbortSignal | undefined): Promise<string> {
     const { credentials } = this.#options;
     for (const { scheme, parameters } of parseChallenges(header)) {
       if (scheme === 'basic' && credentials) return this.#keep(scope, basic(credentials));
@@ -47,62 +60,72 @@ export class Tokens {
       for (const one of (parameters.get('scope') ?? '').split(' ')) {
         if (one !== '') url.searchParams.append('scope', one);
       }
-      const { token, seconds } = await this.#fetch(url, header, signal);
-      return this.#keep(scope, `Bearer ${token}`, seconds);
+      // oxlint-disable-next-line no-await-in-loop -- the first challenge that can be answered is
+      const { token, lifeMs } = await this.#fetch(url, header, signal);
+      return this.#keep(scope, `Bearer ${token}`, lifeMs);
     }
     throw refused(header, 'the registry asks for credentials that are not configured');
   }
 
-  #keep(scope: string, value: string, seconds?: number): string {
-    this.#cache.set(scope, value, seconds === undefined ? {} : { ttl: seconds * 900 });
+  #keep(scope: string, value: string, lifeMs?: number): string {
+    this.#cache.set(scope, value, lifeMs === undefined ? {} : { ttl: lifeMs });
     return value;
   }
 
+  /** CVE-2026-33540, CVE-2019-10214: credentials go where the operator said, and not in clear. */
   #checkedRealm(realm: string, header: string): URL {
     const { registry, tokenHosts, allowPlainHttp } = this.#options;
     const url = URL.canParse(realm) ? new URL(realm) : undefined;
-    const own = url?.host === registry.host && url.protocol === registry.protocol;
-    const named = url !== undefined && tokenHosts.includes(url.host);
-    const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && allowPlainHttp);
-    if (url && (own || (named && safe))) return url;
-    throw refused(header, 'the token service is on a host that is not configured');
+    if (url === undefined || url.username !== '' || url.password !== '') {
+      throw refused(header, 'the address of the token service cannot be used');
+    }
+    const safe = url.protocol === 'https:' || (url.protocol === 'http:' && allowPlainHttp);
+    if (url.origin === registry.origin || (safe && isListedHost(url, tokenHosts))) return url;
+    const why = `tokens would come from ${url.origin}, which is not in tokenHosts or plain http`;
+    throw refused(header, why);
   }
 
   async #fetch(
     url: URL,
     header: string,
-    signal: AbortSignal,
-  ): Promise<{ token: string; seconds: number }> {
+    signal: AbortSignal | undefined,
+  ): Promise<{ token: string; lifeMs: number }> {
     const { credentials } = this.#options;
-    const headers = credentials ? { authorization: basic(credentials) } : {};
-    const timeout = { headersTimeout: HEADERS_TIMEOUT_MS, bodyTimeout: HEADERS_TIMEOUT_MS };
-    const { statusCode, body } = await request(url, {
-      dispatcher: this.#dispatcher,
-      headers,
-      signal,
-      ...timeout,
-    });
-    let text = '';
-    for await (const part of body) {
-      text += String(part);
-      if (text.length > TOKEN_MAX_BYTES) throw refused(header, 'the token answer is too large');
+    const headers: Record<string, string> = credentials
+      ? { authorization: basic(credentials) }
+      : {};
+    const answer = await this.#modules.get(url, headers, signal);
+    const { statusCode: status } = answer;
+    if (status !== 200) {
+      await discard(answer);
+      const message = `the token service ${url.host} answered ${status}`;
+      if (status === 429 || status >= 500) {
+        throw distributionError({ code: 'HTTP_STATUS', status }, message);
+      }
+      throw refused(header, message);
     }
-    const answer = statusCode === 200 ? fieldsOf(text) : {};
-    const token = answer['token'] ?? answer['access_token'];
+    const fields = fieldsOf(await collect(answer, TOKEN_MAX_BYTES, signal));
+    const token = fields.get('token') ?? fields.get('access_token');
     if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
-      throw refused(header, `the token service answered ${statusCode}`);
+      throw refused(header, `the token service ${url.host} gave no token`);
     }
-    const seconds = Number(answer['expires_in'] ?? TOKEN_LIFE_SECONDS);
-    return { token, seconds: seconds > 0 ? seconds : TOKEN_LIFE_SECONDS };
+    return { token, lifeMs: lifeOf(fields.get('expires_in')) };
   }
 }
 
-function fieldsOf(text: string): Record<string, unknown> {
+function fieldsOf(bytes: Buffer): ReadonlyMap<string, unknown> {
   try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
+    const value = parseStrictJson(bytes);
+    return new Map(typeof value === 'object' && value !== null ? Object.entries(value) : []);
   } catch {
-    return {};
+    return new Map();
   }
+}
+
+function lifeOf(seconds: unknown): number {
+  const ms = typeof seconds === 'number' ? Math.floor(seconds * 1000) : 0;
+  const life = Math.min(Math.max(ms, TOKEN_LIFE_MIN_MS), TOKEN_LIFE_MAX_MS);
+  return Math.floor(life * LIFE_USED);
 }
 
 function basic({ username, password }: Credentials): string {

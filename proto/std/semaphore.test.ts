@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { Semaphore } from './semaphore.ts';
 
-test('never more permits are out than there are, and all who wait are served in order', async () => {
+test('never more permits are out than there are, and all are served in order', async () => {
   const wishes = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 30 });
   await fc.assert(
     fc.asyncProperty(wishes, async (sizes) => {

@@ -69,7 +69,8 @@ const IMAGES: readonly [text: string, host: string, repository: string, tag?: st
   ['localhost:5000', 'docker.io', 'library/localhost', '5000'],
   ['127.0.0.1:5000/a/b', '127.0.0.1:5000', 'a/b'],
   ['[::1]/app:v1', '[::1]', 'app', 'v1'],
-  ['[FD00::1]:5000/app', '[fd00::1]:5000', 'app'],
+  ['[FD00:0::1]:5000/app', '[fd00::1]:5000', 'app'],
+  ['quay.io:0443/app', 'quay.io:443', 'app'],
 ];
 
 test('image names mean what they mean to docker', () => {
@@ -85,7 +86,20 @@ test('image names that cannot be meant are refused', () => {
   const wrong = [
     ['', '/', '/a', 'a/', 'A', 'quay.io/', 'quay.io/A', 'quay.io//a', 'localhost/../a', ':tag'],
     ['[::1/a', '[::g]/a', '[]/a', '[1.2.3.4]/a', '::1/a', 'h:/a', 'h:0/a', 'h:65536/a', 'h:x/a'],
-    ['h.:1/a', '.h/a', 'h..i/a', '-h.i/a', 'user:pw/a', 'h.i?x/a', 'h.i#x/a', 'http://h.i/a'],
+    [
+      'h.:1/a',
+      'quay.0/a',
+      '127.1/a',
+      '0x7f000001:1/a',
+      '256.0.0.1/a',
+      '.h/a',
+      'h..i/a',
+      '-h.i/a',
+      'user:pw/a',
+      'h.i?x/a',
+      'h.i#x/a',
+      'http://h.i/a',
+    ],
     [`${'h'.repeat(300)}.i/a`, 'a%2f/b', 'h.i/a:', 'h.i/a:b:c', 'h.i/a@', 'h.i/a@sha256:1'],
     [`a@b@${DIGEST}`, `a@${DIGEST}@${DIGEST}`, `@${DIGEST}`, 'a b', 'a\n'],
   ].flat();

@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net';
 import { HOST_MAX_CHARS } from './constants.ts';
 import { isDigest, parseDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
@@ -16,7 +15,7 @@ export const REPOSITORY_MAX_CHARS = 255;
 
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG_PATTERN = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
-const HOST_PATTERN = /^(?:([a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*)|\[([0-9a-f:.]+)\])(?::([0-9]{1,5}))?$/;
+const HOST_PATTERN = /^([a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?$/;
 const PORT_MAX = 65_535;
 const HUB_HOSTS = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
@@ -85,11 +84,17 @@ export function parseImageReference(text: string): ImageReference {
   };
 }
 
-/** A host name, IPv4 address or `[IPv6]` with an optional port, in its canonical form. */
+/**
+ * A host name, IPv4 address or `[IPv6]` with an optional port, in its canonical form. One that URLs
+ * take for another host, such as 127.1, is refused.
+ */
 function parseHost(text: string): string {
   const match = text.length <= HOST_MAX_CHARS ? HOST_PATTERN.exec(text.toLowerCase()) : null;
-  const [, , v6, port = '1'] = match ?? [];
-  const good = match && (v6 === undefined || isIPv6(v6)) && Number(port) <= PORT_MAX;
-  if (good && Number(port) > 0) return canonicalHost(match[0]);
+  const [, given = '', port] = match ?? [];
+  const url = `https://${given}/`;
+  const name = match && URL.canParse(url) ? new URL(url).hostname : '';
+  const named = name !== '' && (name === given || given.startsWith('['));
+  const ported = port === undefined || (Number(port) > 0 && Number(port) <= PORT_MAX);
+  if (named && ported) return canonicalHost(port === undefined ? name : `${name}:${Number(port)}`);
   throw ociError('NAME_INVALID', 'what stands before the first slash is not a registry host');
 }

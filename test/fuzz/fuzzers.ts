@@ -1,6 +1,7 @@
 import type { Fuzzer } from './campaign.ts';
+import { REGISTRY_FUZZERS } from './registry-fuzzers.ts';
 import { SIGNED_FUZZERS } from './signed-fuzzers.ts';
 import { WIRE_FUZZERS } from './wire-fuzzers.ts';
 
 /** Every decoder and parser of bytes that others send us. */
-export const FUZZERS: readonly Fuzzer[] = [...SIGNED_FUZZERS, ...WIRE_FUZZERS];
+export const FUZZERS: readonly Fuzzer[] = [...SIGNED_FUZZERS, ...WIRE_FUZZERS, ...REGISTRY_FUZZERS];

@@ -54,6 +54,16 @@ function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(what);
 }
 
+function mustRefuse(run: () => void, what: string): void {
+  let refused = false;
+  try {
+    run();
+  } catch {
+    refused = true;
+  }
+  check(refused, what);
+}
+
 /** A parser of text; `run` gets the input as a client would send it. */
 function text(
   name: string,
@@ -167,6 +177,7 @@ function runManifest(input: Buffer): void {
   check(MANIFEST_ACCEPT.includes(manifest.mediaType), 'a type that is none');
   const again = parseManifest(input, `${manifest.mediaType}; charset=utf-8`);
   check(isDeepStrictEqual(again, manifest), 'the Content-Type changes what is read');
+  mustRefuse(() => parseManifest(input, 'text/plain'), 'any Content-Type will do');
   const plain: unknown = JSON.parse(input.toString('utf8'));
   const own = parseManifest(Buffer.from(JSON.stringify(plain)));
   check(isDeepStrictEqual(own, manifest), 'the platform reads another manifest');
@@ -176,6 +187,8 @@ function runJson(input: Buffer): void {
   const value = parseStrictJson(input, { depthMax: 20, valuesMax: 1000 });
   const plain: unknown = JSON.parse(input.toString('utf8'));
   check(isDeepStrictEqual(value, plain), 'the platform reads another value');
+  const twice = Buffer.from(`{"a":${input},"\\u0061":0}`);
+  mustRefuse(() => parseStrictJson(twice), 'one key twice');
 }
 
 function written({ scheme, parameters }: Challenge): string {

@@ -1,6 +1,8 @@
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
+import { lockFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
@@ -45,7 +47,7 @@ export type Agent = {
 /**
  * Starts an agent: the composition root. Without a hub, an enrolment or a swarm the mirror serves
  * from what is left.
- * @throws ConfigError; StoreError IO; OpsError LISTEN_FAILED for mirror and ops
+ * @throws ConfigError; StoreError IO; OpsError FOLDER_IN_USE, LISTEN_FAILED for mirror and ops
  */
 export async function startAgent(config: AgentConfig, modules: AgentModules): Promise<Agent> {
   const { logger, build = readBuildInfo() } = modules;
@@ -54,6 +56,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   metrics.collectProcess(build);
   const state = { draining: false, startedMs: performance.now() };
 
+  const lock = await lockData(config);
+  starting.defer(() => lock[Symbol.dispose]());
   const store = await openStore(config, { logger, metrics });
   starting.defer(() => store.close());
   const fetchMetrics = createFetchMetrics(metrics);
@@ -129,6 +133,12 @@ function startOps(
     ready: () => readiness(config, health()),
     logger: modules.logger,
   });
+}
+
+async function lockData(config: AgentConfig): Promise<Disposable> {
+  const { dataDir } = config.store;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  return lockFolder(dataDir);
 }
 
 function openStore(

@@ -20,6 +20,7 @@ import type { BlobStore, OpenBlob, PendingBlob } from './port.ts';
 // process that is gone and is removed at start. One root belongs to one process.
 
 const SHARD_DIGITS = 2;
+const PROBE = Buffer.from('probe');
 
 /** Blobs as files under `root`. */
 export class FilesystemBlobStore implements BlobStore {
@@ -122,6 +123,19 @@ export class FilesystemBlobStore implements BlobStore {
     } catch (err) {
       if (hasCode(err, 'ENOENT')) return false;
       throw storeFault(err, path);
+    }
+  }
+
+  /**
+   * Finds out whether a blob could be stored now.
+   * @throws BlobStoreError NO_SPACE, STORE_IO
+   */
+  async probe(): Promise<void> {
+    const pending = await this.begin();
+    try {
+      await pending.append([PROBE]);
+    } finally {
+      await pending.discard();
     }
   }
 

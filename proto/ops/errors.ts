@@ -14,7 +14,8 @@ type OpsErrorData =
   | { code: 'CONFIG_INVALID'; source: string; problems: readonly ConfigProblem[] }
   | { code: 'LISTEN_INVALID'; text: string }
   | { code: 'LISTEN_FAILED'; listen: string; reason: string }
-  | { code: 'METRIC_INVALID'; metric: string };
+  | { code: 'METRIC_INVALID'; metric: string }
+  | { code: 'FOLDER_IN_USE' | 'FOLDER_UNUSABLE'; folder: string };
 
 /** Faults of the operational parts: configuration, listeners, metric registration. */
 export class OpsError extends CodedError<OpsErrorData> {}

@@ -35,7 +35,11 @@ export const LAYER_RULES: readonly LayerRule[] = [
     /^(libp2p|@libp2p\/|@chainsafe\/)/,
     'libp2p lives in the agent',
   ),
-  only(/^hub\/(catalog\/|hub\.ts)/, /^(kysely|node:sqlite)$/, 'the database is behind the catalog'),
+  only(
+    /^(hub\/(catalog\/|hub\.ts)|proto\/ops\/folder-lock)/,
+    /^(kysely|node:sqlite)$/,
+    'the database is behind the catalog',
+  ),
   only(/^(hub|agent)\//, /^fastify$/, 'proto serves no HTTP but the ops endpoints'),
   {
     why: 'only a composition root starts programs; nothing but bin and tests imports a root',

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { hasCode } from '../std/errors.ts';
+import { lockFolder } from './folder-lock.ts';
+
+const inUse = (err: unknown): boolean => hasCode(err, 'FOLDER_IN_USE');
+const HOLDER = `
+  const { lockFolder } = await import(process.argv[1]);
+  lockFolder(process.argv[2]);
+  process.stdout.write('held');
+  setInterval(() => {}, 1000);
+`;
+
+test('a folder belongs to one process, until it is killed', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-lock-'));
+  const module = path.join(import.meta.dirname, 'folder-lock.ts');
+  const holder = spawn(
+    process.execPath,
+    ['--input-type=module', '-e', HOLDER, '--', module, folder],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  try {
+    await once(holder.stdout, 'data');
+    assert.throws(() => lockFolder(folder), inUse);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    lockFolder(folder)[Symbol.dispose]();
+  } finally {
+    holder.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test('within one process as well, and given back', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-lock-'));
+  const lock = lockFolder(folder);
+  assert.throws(() => lockFolder(folder), inUse);
+  lock[Symbol.dispose]();
+  lockFolder(folder)[Symbol.dispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test('a folder that is not there is named', () => {
+  const folder = path.join(tmpdir(), 'flotilla-lock-none', 'none');
+  assert.throws(
+    () => lockFolder(folder),
+    (err: unknown) => hasCode(err, 'FOLDER_UNUSABLE'),
+  );
+});

@@ -299,3 +299,15 @@ test('other failures carry their status, a 404 is no failure', async (t) => {
     });
   }
 });
+
+test('the body of a failure holds nobody up, however slowly it comes', async (t) => {
+  const statuses = [404, 500];
+  const registry = await testRegistry(t, (_request, response) => {
+    response.writeHead(statuses.shift() ?? 500).write('not a word more');
+  });
+  const client = registry.client({ timeouts: { bodyIdleMs: 3_600_000 } });
+  const options = { maxBytes: 10 };
+  assert.equal(await client.readBlob(REPOSITORY, DIGEST, options), undefined);
+  await assert.rejects(client.readBlob(REPOSITORY, DIGEST, options), { code: 'HTTP_STATUS' });
+  await allClosed(registry);
+});

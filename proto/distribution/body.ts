@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
+import { deadline } from '../std/abort.ts';
 import { hasCode } from '../std/errors.ts';
-import { DISCARD_MAX_BYTES } from './constants.ts';
+import { DISCARD_MAX_BYTES, DISCARD_TIMEOUT_MS } from './constants.ts';
 import { DistributionError, distributionError } from './errors.ts';
 
 export type Answer = Dispatcher.ResponseData;
@@ -18,9 +19,14 @@ export function lengthOf(answer: Answer): number | undefined {
   return Number.isSafeInteger(length) ? length : undefined;
 }
 
-/** Reads a short rest, so that the connection can be used again, or cuts a long one. */
+/** Reads a short rest, so that the connection can be used again, or cuts a long or slow one. */
 export async function discard(answer: Answer): Promise<void> {
-  await answer.body.dump({ limit: DISCARD_MAX_BYTES });
+  using limit = deadline(DISCARD_TIMEOUT_MS);
+  try {
+    await answer.body.dump({ limit: DISCARD_MAX_BYTES, signal: limit.signal });
+  } catch {
+    // Nobody wants this body; whether it ended well is no matter.
+  }
 }
 
 /** Cuts an answer whose body nobody may see. */

@@ -20,5 +20,7 @@ export const TOKEN_LIFE_MIN_MS = 60_000;
 export const CHALLENGE_MAX_CHARS = 8_192;
 /** Bytes of an answer that is not used which are read to keep its connection. */
 export const DISCARD_MAX_BYTES = 65_536;
+/** Time such a rest may take, else its connection is cut. */
+export const DISCARD_TIMEOUT_MS = 1_000;
 /** Hosts that one registry may redirect to, as configured. */
 export const REDIRECT_HOSTS_MAX = 32;

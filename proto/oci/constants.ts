@@ -4,3 +4,5 @@ export const HOST_MAX_CHARS = 261;
 export const PATH_MAX_CHARS = 1_024;
 /** Characters of a media type (RFC 6838 section 4.2: two names of 127 and a slash). */
 export const MEDIA_TYPE_MAX_CHARS = 255;
+/** JSON values in one manifest: room for the most descriptors with all their members. */
+export const MANIFEST_VALUES_MAX = 200_000;

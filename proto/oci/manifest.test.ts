@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { MANIFEST_VALUES_MAX } from './constants.ts';
 import { digestOf } from './digest.ts';
 import { DESCRIPTORS_MAX, isForeignLayer, MANIFEST_MAX_BYTES, parseManifest } from './manifest.ts';
 import {
@@ -158,6 +159,8 @@ test('size and number of descriptors are bounded; at the bound all is well', () 
   const many = Array.from({ length: DESCRIPTORS_MAX }, () => layer);
   assert.equal(parseManifest(bytesOf({ ...image, layers: many })).layers.length, DESCRIPTORS_MAX);
   refuses({ ...image, layers: [...many, layer] }, /at most 10000 descriptors/);
+  const numbers = Array.from({ length: MANIFEST_VALUES_MAX }, () => 0);
+  refuses({ ...image, numbers }, /too many values/);
   const room = MANIFEST_MAX_BYTES - bytesOf({ ...image, annotations: { a: '' } }).length;
   const full = { ...image, annotations: { a: 'x'.repeat(room) } };
   assert.equal(parseManifest(bytesOf(full)).annotations['a']?.length, room);

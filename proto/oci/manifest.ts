@@ -1,4 +1,5 @@
 import { parseStrictJson } from '../std/strict-json.ts';
+import { MANIFEST_VALUES_MAX } from './constants.ts';
 import { isDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
 import { integerOrNaN, invalid, JsonFields, knownKeys } from './json-fields.ts';
@@ -113,7 +114,7 @@ export function isForeignLayer({ mediaType }: Descriptor): boolean {
 
 function jsonOf(bytes: Uint8Array): unknown {
   try {
-    return parseStrictJson(bytes, { numberOf: integerOrNaN });
+    return parseStrictJson(bytes, { numberOf: integerOrNaN, valuesMax: MANIFEST_VALUES_MAX });
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : 'not JSON';
     throw ociError('MANIFEST_INVALID', `manifest is not strict JSON: ${message}`, { cause });

@@ -1,24 +1,28 @@
 import { mkdir } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
-import fastify from 'fastify';
+import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
+import { lockFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
+import { messageOf } from '../proto/std/errors.ts';
 import { openAccess, type Access } from './access/access.ts';
 import { FilesystemBlobStore } from './blobs/filesystem.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
+import type { Catalog } from './catalog/port.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { loadKeyRing } from './fleet/key-files.ts';
 import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
+import { createBaseUrl } from './http/base-url.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
-import type { HubConfig } from './options.ts';
+import { checkedOptions, type HubConfig } from './options.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
 
@@ -38,7 +42,7 @@ export type Hub = {
 
 /**
  * Starts a hub: the composition root.
- * @throws ConfigError; OpsError LISTEN_FAILED; BlobStoreError; errors of the catalog
+ * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE; BlobStoreError; errors of the catalog
  */
 export async function startHub(config: HubConfig, modules: HubModules): Promise<Hub> {
   const { logger, build = readBuildInfo() } = modules;
@@ -46,51 +50,48 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
   metrics.collectProcess(build);
   const { dataDir, names } = config.hub;
+  const { listen, trustedProxies } = config.http;
+  const { externalUrl, certificate } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   await mkdir(dataDir, { recursive: true });
+  const lock = lockFolder(dataDir);
+  starting.defer(() => lock[Symbol.dispose]());
   const blobs = await FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
   starting.defer(() => blobs.close());
   const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   starting.defer(() => catalog.close());
   const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
   const fleet = await createFleet(
-    {
-      config: config.fleet,
-      keysDir,
-      hubNames: names,
-      trustedProxies: config.http.trustedProxies,
-    },
+    { config: config.fleet, keysDir, hubNames: names, trustedProxies },
     { store, catalog, isPublic: () => true, metrics, logger },
   );
   starting.defer(() => fleet.close());
   const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
   const access = await openAccess(config.access, { dataDir, tokenKey, logger });
-  const { externalUrl } = config.hub;
-  const guard = createGuard({ externalUrl, tls: config.tls.certFile !== undefined }, { access });
-  const registry = new Registry({
-    blobs,
-    catalog,
-    guard,
-    statementFor: (digest) => fleet.statementFor(digest),
-    metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
-    logger,
-  });
+  const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
+  const registry = new Registry(
+    { externalUrl },
+    {
+      blobs,
+      catalog,
+      guard: createGuard({ access, baseUrl }),
+      statementFor: (digest) => fleet.statementFor(digest),
+      metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
+      logger,
+    },
+  );
   starting.defer(() => registry.close());
   const api = await startApi({ fleet, access, logger });
   starting.defer(() => api.close());
-  const listener = (request: IncomingMessage, response: ServerResponse): void => {
-    if (/^\/v2(?:[/?]|$)/.test(request.url ?? '')) void registry.handle(request, response);
-    else api.routing(request, response);
-  };
-  const { listen } = config.http;
-  const servers = await startServers({ ...config.tls, listen }, { listener, logger });
+  const listener = listenerOf(registry, api);
+  const servers = await startServers({ listen, certificate }, { listener, logger });
   starting.defer(() => servers.close());
   const state = { draining: false };
   const ops = await startOpsServer({
     listen: config.ops.listen,
     registry: metrics,
     live: () => ({ ok: true, reasons: [] }),
-    ready: () => ({ ok: !state.draining, reasons: state.draining ? ['draining'] : [] }),
+    ready: () => readiness(state, { blobs, catalog }),
     logger,
   });
   starting.defer(() => ops.close());
@@ -108,6 +109,34 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
     close: () => running.disposeAsync(),
   };
+}
+
+function listenerOf(registry: Registry, api: FastifyInstance) {
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    // A request may name the whole URL (RFC 9112 section 3.2.2).
+    const target = request.url?.replace(/^https?:\/\/[^/?]*/i, '') ?? '';
+    request.url = target;
+    if (/^\/v2(?:[/?]|$)/.test(target)) void registry.handle(request, response);
+    else api.routing(request, response);
+  };
+}
+
+/** Whether the hub could take a push now: its catalog answers and its disk takes a file. */
+async function readiness(
+  state: { draining: boolean },
+  modules: { blobs: FilesystemBlobStore; catalog: Pick<Catalog, 'repositories'> },
+): Promise<{ ok: boolean; reasons: string[] }> {
+  const reasons = state.draining ? ['draining'] : [];
+  const check = async (part: string, work: Promise<unknown>): Promise<void> => {
+    try {
+      await work;
+    } catch (err) {
+      reasons.push(`${part}: ${messageOf(err)}`);
+    }
+  };
+  await check('catalog', modules.catalog.repositories({ n: 1 }));
+  await check('blobs', modules.blobs.probe());
+  return { ok: reasons.length === 0, reasons };
 }
 
 /** Everything that is not the registry: fleet API, token service, join tokens. */

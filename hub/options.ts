@@ -1,9 +1,13 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { Duration, Listen } from '../proto/ops/config.ts';
+import { ConfigError, type ConfigProblem } from '../proto/ops/errors.ts';
 import { LOG_LEVELS } from '../proto/ops/logger.ts';
 import { AccessOptions } from './access/options.ts';
+import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
+import { parseExternalUrl } from './http/base-url.ts';
+import type { CertificateFiles } from './http/certificate.ts';
 
 const LISTENERS_MAX = 8;
 const NAMES_MAX = 32;
@@ -27,7 +31,7 @@ const HttpOptions = Type.Object(
       maxItems: LISTENERS_MAX,
     }),
     trustedProxies: Type.Array(Type.String({ description: 'a network such as 10.0.0.0/8' }), {
-      description: 'networks of proxies whose X-Forwarded-For is believed',
+      description: 'networks of proxies whose X-Forwarded-For, -Proto and -Host are believed',
       default: [],
       maxItems: NAMES_MAX,
     }),
@@ -74,7 +78,9 @@ const HubSection = Type.Object(
       maxItems: NAMES_MAX,
     }),
     externalUrl: Type.Optional(
-      Type.String({ description: 'URL clients reach the hub at; default: the Host they send' }),
+      Type.String({
+        description: 'https://host or http://host clients reach the hub at; default: what they ask',
+      }),
     ),
   },
   { description: 'identity and data of the hub', default: {} },
@@ -93,3 +99,40 @@ export const HubOptions = Type.Object({
 
 /** Decoded: durations in ms. */
 export type HubConfig = Static<typeof HubOptions>;
+
+/**
+ * Settings that have to fit together.
+ * @throws ConfigError
+ */
+export function checkedOptions({ hub, tls, http }: HubConfig): {
+  externalUrl: string | undefined;
+  certificate: CertificateFiles | undefined;
+} {
+  const problems: ConfigProblem[] = [];
+  const refuse = (path: string, message: string): void =>
+    void problems.push({ path, message, origin: undefined });
+  const externalUrl = hub.externalUrl === undefined ? undefined : parseExternalUrl(hub.externalUrl);
+  if (hub.externalUrl !== undefined && externalUrl === undefined) {
+    refuse('hub.externalUrl', 'is not http:// or https:// with a host and nothing behind it');
+  }
+  const { certFile, keyFile } = tls;
+  if (certFile === undefined && keyFile !== undefined) refuse('tls.certFile', 'keyFile needs it');
+  if (keyFile === undefined && certFile !== undefined) refuse('tls.keyFile', 'certFile needs it');
+  for (const [i, network] of http.trustedProxies.entries()) {
+    if (!isNetwork(network)) {
+      refuse(`http.trustedProxies[${i}]`, 'is no network; write it as 10.0.0.0/8 or fd00::/8');
+    }
+  }
+  if (problems.length > 0) throw new ConfigError('hub configuration', problems);
+  const paired = certFile !== undefined && keyFile !== undefined;
+  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined };
+}
+
+function isNetwork(text: string): boolean {
+  try {
+    networksOf([text]);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,17 +1,21 @@
-import { readFile } from 'node:fs/promises';
-import { watchFile, unwatchFile } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { bindServer, formatListen } from '../../proto/ops/listen.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
-
-/** A client that sends nothing for this long inside a request or body is cut. */
-const SOCKET_IDLE_MS = 120_000;
-/** Longer than the idle pools of Go clients, so that they close first. */
-const KEEP_ALIVE_MS = 100_000;
-const HEADERS_TIMEOUT_MS = 30_000;
-const CONNECTIONS_MAX = 10_000;
-const CERTIFICATE_POLL_MS = 5_000;
+import {
+  readCertificate,
+  watchCertificate,
+  type CertificateFiles,
+  type CertificatePair,
+} from './certificate.ts';
+import {
+  CERTIFICATE_POLL_MS,
+  CONNECTIONS_MAX,
+  HANDSHAKE_TIMEOUT_MS,
+  HEADERS_TIMEOUT_MS,
+  KEEP_ALIVE_MS,
+  SOCKET_IDLE_MS,
+} from './constants.ts';
 
 export type HubServers = {
   urls: readonly string[];
@@ -21,43 +25,39 @@ export type HubServers = {
 };
 
 /**
- * Serves `listener` on every address, over TLS when there is a certificate. A changed certificate
- * file is read without a restart.
- * @throws OpsError LISTEN_INVALID, LISTEN_FAILED; errors of node:fs for certificate files
+ * Serves `listener` on every address, over TLS when there are certificate files. Changed files are
+ * read without a restart; connections that exist are not disturbed.
+ * @throws OpsError LISTEN_INVALID, LISTEN_FAILED; errors of node:fs and node:tls for the files
  */
 export async function startServers(
-  options: { listen: readonly string[]; certFile?: string; keyFile?: string },
+  options: {
+    listen: readonly string[];
+    certificate?: CertificateFiles | undefined;
+    certificatePollMs?: number;
+  },
   modules: { listener: RequestListener; logger: Logger },
 ): Promise<HubServers> {
-  const { certFile, keyFile } = options;
-  const read = async () =>
-    certFile === undefined || keyFile === undefined
-      ? undefined
-      : { cert: await readFile(certFile), key: await readFile(keyFile) };
-  const pair = await read();
-  const servers: Server[] = [];
+  const { certificate, certificatePollMs: pollMs = CERTIFICATE_POLL_MS } = options;
+  const { listener, logger } = modules;
+  await using starting = new AsyncDisposableStack();
+  const pair = certificate && (await readCertificate(certificate));
+  const tlsServers = pair ? options.listen.map(() => secure(pair, listener)) : undefined;
+  const servers: Server[] = tlsServers ?? options.listen.map(() => createServer(listener));
+  const scheme = tlsServers ? 'https' : 'http';
   const urls: string[] = [];
-  const scheme = pair === undefined ? 'http' : 'https';
-  for (const listen of options.listen) {
-    const tls = pair && createTlsServer(pair, modules.listener);
-    const server = tls ?? createServer(modules.listener);
-    server.requestTimeout = 0;
-    server.headersTimeout = HEADERS_TIMEOUT_MS;
-    server.keepAliveTimeout = KEEP_ALIVE_MS;
-    server.maxConnections = CONNECTIONS_MAX;
-    server.setTimeout(SOCKET_IDLE_MS, (socket) => socket.destroy());
-    const address = await bindServer(server, listen);
-    servers.push(server);
-    urls.push(`${scheme}://${formatListen(address)}`);
-    if (tls === undefined || certFile === undefined) continue;
-    watchFile(certFile, { interval: CERTIFICATE_POLL_MS, persistent: false }, () => {
-      read().then(
-        (renewed) => renewed && tls.setSecureContext(renewed),
-        (err: unknown) =>
-          modules.logger.warn({ err }, 'new certificate not readable, old one kept'),
-      );
-    });
+  starting.defer(() => closeAll(servers));
+  for (const [i, server] of servers.entries()) {
+    limit(server);
+    // oxlint-disable-next-line no-await-in-loop -- in the order of the configuration
+    urls.push(`${scheme}://${formatListen(await bindServer(server, options.listen[i] ?? ''))}`);
   }
+  if (certificate && tlsServers) {
+    const renewed = (renewal: CertificatePair): void => {
+      for (const server of tlsServers) server.setSecureContext(renewal);
+    };
+    starting.use(watchCertificate({ ...certificate, pollMs }, { renewed, logger }));
+  }
+  const running = starting.move();
   return {
     urls,
     stopListening: () => {
@@ -66,12 +66,29 @@ export async function startServers(
         server.closeIdleConnections();
       }
     },
-    close: async () => {
-      if (certFile !== undefined) unwatchFile(certFile);
-      for (const server of servers) {
-        server.close();
-        server.closeAllConnections();
-      }
-    },
+    close: () => running.disposeAsync(),
   };
+}
+
+function secure(pair: CertificatePair, listener: RequestListener) {
+  return createTlsServer({ ...pair, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, listener);
+}
+
+function limit(server: Server): void {
+  server.requestTimeout = 0;
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.maxConnections = CONNECTIONS_MAX;
+  server.setTimeout(SOCKET_IDLE_MS, (socket) => socket.destroy());
+}
+
+async function closeAll(servers: readonly Server[]): Promise<void> {
+  await Promise.all(
+    servers.map((server) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      server.close(() => resolve());
+      server.closeAllConnections();
+      return promise;
+    }),
+  );
 }

@@ -1,8 +1,9 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
-import { formatContentRange, parseRange } from '../../proto/oci/ranges.ts';
-import type { BlobReader } from '../blobs/port.ts';
+import { formatContentRange, parseRange, type RangeRequest } from '../../proto/oci/ranges.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { BlobReader, OpenBlob } from '../blobs/port.ts';
 import { sendBody } from './body.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
@@ -12,21 +13,23 @@ export type BlobCatalog = {
   removeBlobFrom(repository: string, digest: Digest): Promise<boolean>;
 };
 
-type Modules = { blobs: BlobReader; catalog: BlobCatalog; metrics: RegistryMetrics };
+type Target = { repository: Repository; digest: Digest };
+type Modules = {
+  blobs: BlobReader;
+  catalog: BlobCatalog;
+  metrics: RegistryMetrics;
+  logger: Logger;
+};
 
 /**
  * GET and HEAD of a blob with single ranges (distribution-spec "Pulling blobs"). A blob is only
  * there in the repositories it was pushed or mounted to.
  */
-export async function getBlob(
-  exchange: Exchange,
-  { repository, digest }: { repository: Repository; digest: Digest },
-  { blobs, catalog, metrics }: Modules,
-): Promise<void> {
-  const { request, response, signal } = exchange;
-  const known = await catalog.blobIn(repository, digest);
-  await using blob = known && (await blobs.open(digest));
-  if (!known || !blob) throw ociError('BLOB_UNKNOWN', `no blob ${digest} in ${repository}`);
+export async function getBlob(exchange: Exchange, target: Target, modules: Modules): Promise<void> {
+  const { request, response } = exchange;
+  const { metrics } = modules;
+  const { digest } = target;
+  await using blob = await openBlob(target, modules);
   const etag = `"${digest}"`;
   const headers = {
     'docker-content-digest': digest,
@@ -35,7 +38,7 @@ export async function getBlob(
     'cache-control': 'max-age=31536000',
   };
   if (isUnchanged(request, etag)) return send(exchange, 304, headers);
-  const range = parseRange(request.headers.range, blob.size);
+  const range = rangeOf(exchange, etag, blob.size);
   if (range.kind === 'unsatisfiable') {
     response.setHeader('content-range', `bytes */${blob.size}`);
     throw ociError('RANGE_INVALID', `the blob has ${blob.size} bytes`);
@@ -51,17 +54,44 @@ export async function getBlob(
   });
   if (request.method === 'HEAD') return void response.end();
   metrics.lastPull.set(Date.now() / 1000);
-  metrics.sentBytes.inc(await sendBody(blob, part, response, signal));
+  await sendBody(blob, part, exchange, (count) => metrics.sentBytes.inc(count));
 }
 
 /** DELETE of a blob: it is gone from this repository, not from others. */
 export async function deleteBlob(
   exchange: Exchange,
-  { repository, digest }: { repository: Repository; digest: Digest },
-  { catalog }: Modules,
+  { repository, digest }: Target,
+  { catalog }: Pick<Modules, 'catalog'>,
 ): Promise<void> {
-  if (!(await catalog.removeBlobFrom(repository, digest))) {
-    throw ociError('BLOB_UNKNOWN', `no blob ${digest} in ${repository}`);
-  }
+  if (!(await catalog.removeBlobFrom(repository, digest))) throw unknownBlob(repository, digest);
   send(exchange, 202, {});
+}
+
+/** A blob that storage lost or cut short is not there, so that a client pushes it again. */
+async function openBlob(
+  { repository, digest }: Target,
+  { blobs, catalog, logger }: Modules,
+): Promise<OpenBlob> {
+  const known = await catalog.blobIn(repository, digest);
+  if (!known) throw unknownBlob(repository, digest);
+  const blob = await blobs.open(digest);
+  if (blob?.size === known.size) return blob;
+  await blob?.[Symbol.asyncDispose]();
+  const held = blob?.size ?? 0;
+  logger.warn(
+    { repository, digest, size: known.size, held },
+    'the store has lost a blob or a part of it; push the image again',
+  );
+  throw unknownBlob(repository, digest);
+}
+
+/** Ranges are for GET, and for content that is still the same (RFC 9110 sections 14.2, 13.1.5). */
+function rangeOf({ request }: Exchange, etag: string, size: number): RangeRequest {
+  const condition = request.headers['if-range'];
+  const applies = request.method === 'GET' && (condition === undefined || condition === etag);
+  return parseRange(applies ? request.headers.range : undefined, size);
+}
+
+function unknownBlob(repository: Repository, digest: Digest): Error {
+  return ociError('BLOB_UNKNOWN', `no blob ${digest} in ${repository}`);
 }

@@ -18,3 +18,5 @@ export const PAGE_MAX = 1000;
 export const REQUESTS_MAX = 4096;
 /** How long the rest of a refused body is read and thrown away before the connection is cut. */
 export const REFUSED_BODY_MS = 10_000;
+/** What a client that is told to come back later is told to wait, seconds. */
+export const RETRY_AFTER_S = 5;

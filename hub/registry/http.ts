@@ -1,6 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
-import { REFUSED_BODY_MS } from './constants.ts';
+import { REFUSED_BODY_MS, RETRY_AFTER_S } from './constants.ts';
 
 /** One request to the registry API and where its answer goes. */
 export type Exchange = {
@@ -10,6 +12,23 @@ export type Exchange = {
   /** Aborts when the client is gone. */
   signal: AbortSignal;
 };
+
+const connections = new WeakMap<Socket, AbortSignal>();
+
+/**
+ * Aborts when the connection of the request is closed. All requests of a connection share it: one
+ * that waits behind another (pipelining) has a response that never learns of the end.
+ */
+export function connectionSignal({ socket }: IncomingMessage): AbortSignal {
+  const known = connections.get(socket);
+  if (known !== undefined) return known;
+  const gone = new AbortController();
+  setMaxListeners(0, gone.signal);
+  connections.set(socket, gone.signal);
+  if (socket.destroyed) gone.abort();
+  else socket.once('close', () => gone.abort());
+  return gone.signal;
+}
 
 /** Sends an answer with a body that is at hand; none to HEAD. */
 export function send(
@@ -45,10 +64,12 @@ export function sendError(
   if (!request.complete) {
     const timer = setTimeout(() => request.socket.destroy(), REFUSED_BODY_MS);
     request.once('close', () => clearTimeout(timer));
+    request.resume();
   }
+  const later = err.status === 429 || err.status === 503 ? { 'retry-after': RETRY_AFTER_S } : {};
   const type = { 'content-type': 'application/json' };
   const body = JSON.stringify(ociErrorBody(err));
-  send(exchange, err.status, { ...type, ...headers }, body);
+  send(exchange, err.status, { ...type, ...later, ...headers }, body);
 }
 
 /** The body of a request. Stopping early leaves the connection usable for the answer. */
@@ -58,8 +79,8 @@ export function bytesOf(request: IncomingMessage): AsyncIterable<Buffer> {
 
 /** True when the client already has what carries this entity tag (RFC 9110 section 13.1.2). */
 export function isUnchanged(request: IncomingMessage, etag: string): boolean {
-  const known = request.headers['if-none-match'];
-  return known !== undefined && known.split(',').some((one) => one.trim() === etag);
+  const known = request.headers['if-none-match']?.split(',') ?? [];
+  return known.some((one) => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag);
 }
 
 function byteLength(body: Uint8Array | string): number {

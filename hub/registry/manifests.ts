@@ -12,7 +12,7 @@ import { bytesOf, isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 
 type Target = { repository: Repository; reference: Reference };
-type Modules = { catalog: Catalog; metrics: RegistryMetrics };
+type Modules = { catalog: Catalog; metrics: RegistryMetrics; externalUrl: string };
 
 /** GET and HEAD of a manifest, byte for byte as it was pushed. */
 export async function getManifest(
@@ -42,7 +42,7 @@ export async function getManifest(
 export async function putManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog, metrics }: Modules,
+  { catalog, metrics, externalUrl }: Modules,
 ): Promise<void> {
   const bytes = await readBounded(exchange);
   const manifest = parseManifest(bytes, exchange.request.headers['content-type']);
@@ -66,7 +66,7 @@ export async function putManifest(
   });
   metrics.lastPush.set(Date.now() / 1000);
   send(exchange, 201, {
-    location: `/v2/${repository}/manifests/${digest}`,
+    location: `${externalUrl}/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,
     ...(manifest.subject ? { 'oci-subject': manifest.subject.digest } : {}),
   });
@@ -128,14 +128,17 @@ async function checkPresent(
 async function readBounded({ request }: Exchange): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
+  if (Number(request.headers['content-length'] ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge();
   for await (const part of bytesOf(request)) {
     size += part.length;
-    if (size > MANIFEST_MAX_BYTES) {
-      throw ociError('MANIFEST_INVALID', `a manifest has at most ${MANIFEST_MAX_BYTES} bytes`, {
-        status: 413,
-      });
-    }
+    if (size > MANIFEST_MAX_BYTES) throw tooLarge();
     parts.push(part);
   }
   return Buffer.concat(parts);
+}
+
+function tooLarge(): Error {
+  return ociError('MANIFEST_INVALID', `a manifest has at most ${MANIFEST_MAX_BYTES} bytes`, {
+    status: 413,
+  });
 }

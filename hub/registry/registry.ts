@@ -4,11 +4,12 @@ import { parseRegistryRoute, type RegistryRoute } from '../../proto/oci/routes.t
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
-import { REQUESTS_MAX } from './constants.ts';
-import { send, sendError, type Exchange } from './http.ts';
+import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
+import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { deleteManifest, getManifest, putManifest } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
@@ -27,6 +28,12 @@ export interface RegistryGuard {
   ): string;
 }
 
+export type RegistryOptions = {
+  /** Where clients reach the hub, without a slash at the end; none: Location is a path. */
+  externalUrl?: string | undefined;
+  uploadsMax?: number;
+};
+
 export type RegistryModules = {
   blobs: BlobStore;
   catalog: Catalog;
@@ -36,10 +43,24 @@ export type RegistryModules = {
   logger: Logger;
 };
 
-const API_VERSION = { 'docker-distribution-api-version': 'registry/2.0' };
+const PULL = ['GET', 'HEAD'];
+/** What each kind of path answers to. */
+const METHODS: Record<RegistryRoute['kind'], readonly string[]> = {
+  base: PULL,
+  catalog: PULL,
+  tags: PULL,
+  referrers: PULL,
+  'chunk-statement': PULL,
+  'chunk-hashes': PULL,
+  blob: [...PULL, 'DELETE'],
+  manifest: [...PULL, 'PUT', 'DELETE'],
+  'upload-start': ['POST'],
+  upload: [...PULL, 'PATCH', 'PUT', 'DELETE'],
+};
 
 /** The OCI distribution API of the hub over node's HTTP server. */
 export class Registry {
+  readonly #externalUrl: string;
   readonly #modules: RegistryModules;
   readonly #uploads: Uploads;
   readonly #metrics: RegistryMetrics;
@@ -47,23 +68,34 @@ export class Registry {
   #draining = false;
   #idle = Promise.withResolvers<void>();
 
-  constructor(modules: RegistryModules) {
+  constructor(options: RegistryOptions, modules: RegistryModules) {
+    const { externalUrl = '', uploadsMax = UPLOADS_MAX } = options;
+    this.#externalUrl = externalUrl;
     this.#modules = modules;
-    const { blobs, catalog } = modules;
-    this.#uploads = new Uploads({ blobs, catalog, metrics: () => this.#metrics });
+    const { blobs, catalog, guard } = modules;
+    const mayPull = async ({ request }: Exchange, repository: Repository) => {
+      try {
+        await guard.check(request, { repository, action: 'pull' });
+        return true;
+      } catch (err) {
+        if (hasCode(err, 'UNAUTHORIZED', 'DENIED')) return false;
+        throw err;
+      }
+    };
+    const metrics = () => this.#metrics;
+    this.#uploads = new Uploads({ externalUrl, uploadsMax }, { blobs, catalog, metrics, mayPull });
     this.#metrics = modules.metrics(() => this.#uploads.open);
   }
 
   /** Answers one request. Never rejects. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const started = performance.now();
-    const [path = '', search = ''] = (request.url ?? '').split('?', 2);
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    const query = new URLSearchParams(search);
-    const exchange: Exchange = { request, response, query, signal: gone.signal };
+    const { path, query } = targetOf(request);
+    const signal = connectionSignal(request);
+    const exchange: Exchange = { request, response, query, signal };
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
     let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';
+    let reason: string | undefined;
     this.#enter();
     try {
       if (this.#draining || this.#inFlight > REQUESTS_MAX) {
@@ -71,17 +103,20 @@ export class Registry {
       }
       const route = parseRegistryRoute(path);
       ({ kind } = route);
+      checkMethod(exchange, kind);
       await this.#authorise(exchange, route);
       await this.#answer(exchange, route);
     } catch (err) {
+      reason = messageOf(err);
       this.#fail(exchange, err, kind);
     } finally {
       this.#leave();
-      const code = String(response.statusCode);
+      const code = response.headersSent ? String(response.statusCode) : 'aborted';
       this.#metrics.requests.inc({ kind, code });
       const seconds = (performance.now() - started) / 1000;
       this.#metrics.seconds.observe({ kind }, seconds);
-      this.#modules.logger.debug({ method: request.method, kind, code, seconds }, 'request');
+      const { method } = request;
+      this.#modules.logger.debug({ method, path, kind, code, seconds, reason }, 'request');
     }
   }
 
@@ -110,45 +145,35 @@ export class Registry {
   async #answer(exchange: Exchange, route: RegistryRoute): Promise<void> {
     const { catalog } = this.#modules;
     const method = exchange.request.method === 'HEAD' ? 'GET' : exchange.request.method;
-    const modules = { ...this.#modules, metrics: this.#metrics };
+    const modules = { ...this.#modules, metrics: this.#metrics, externalUrl: this.#externalUrl };
     const uploads = this.#uploads;
-    switch (`${method} ${route.kind}`) {
-      case 'GET base':
-        return send(exchange, 200, { 'content-type': 'application/json', ...API_VERSION }, '{}');
-      case 'GET catalog':
-        return listRepositories(exchange, catalog);
-    }
-    if (!('repository' in route)) throw unsupported();
     switch (route.kind) {
+      case 'base':
+        return sendJson(exchange, {});
+      case 'catalog':
+        return listRepositories(exchange, catalog);
       case 'tags':
-        if (method === 'GET') return listTags(exchange, route, catalog);
-        break;
+        return listTags(exchange, route, catalog);
       case 'referrers':
-        if (method === 'GET') return listReferrers(exchange, route, catalog);
-        break;
+        return listReferrers(exchange, route, catalog);
       case 'chunk-statement':
       case 'chunk-hashes':
-        if (method === 'GET') return this.#chunks(exchange, route);
-        break;
+        return this.#chunks(exchange, route);
       case 'blob':
         if (method === 'GET') return getBlob(exchange, route, modules);
-        if (method === 'DELETE') return deleteBlob(exchange, route, modules);
-        break;
+        return deleteBlob(exchange, route, modules);
       case 'manifest':
         if (method === 'GET') return getManifest(exchange, route, modules);
         if (method === 'PUT') return putManifest(exchange, route, modules);
-        if (method === 'DELETE') return deleteManifest(exchange, route, modules);
-        break;
+        return deleteManifest(exchange, route, modules);
       case 'upload-start':
-        if (method === 'POST') return uploads.start(exchange, route.repository);
-        break;
+        return uploads.start(exchange, route.repository);
       case 'upload':
         if (method === 'GET') return uploads.status(exchange, route);
         if (method === 'PATCH') return uploads.patch(exchange, route);
         if (method === 'PUT') return uploads.put(exchange, route);
-        if (method === 'DELETE') return uploads.cancel(exchange, route);
+        return uploads.cancel(exchange, route);
     }
-    throw unsupported();
   }
 
   /** What lets a peer prove parts of a blob; with the rights of the blob. */
@@ -171,13 +196,14 @@ export class Registry {
     const { request, response } = exchange;
     const { logger, guard } = this.#modules;
     // Node destroys a request that was read to its end; the client still waits for the answer.
-    if (response.destroyed || (request.destroyed && !request.complete)) {
+    if (exchange.signal.aborted || response.destroyed || (request.destroyed && !request.complete)) {
       logger.debug({ kind, reason: messageOf(err) }, 'client went away');
       response.destroy();
       return;
     }
     const fault = faultOf(err);
-    if (fault.status >= 500) logger.warn({ kind, err }, 'request failed');
+    const failed = fault.status >= 500 && fault.code !== 'UNAVAILABLE';
+    if (failed) logger.warn({ kind, err }, 'request failed');
     const push = request.method !== 'GET' && request.method !== 'HEAD';
     const headers =
       fault.status === 401
@@ -200,13 +226,23 @@ export class Registry {
   }
 }
 
-function unsupported(): Error {
-  return ociError('UNSUPPORTED', 'this method is not supported here');
+function checkMethod({ request, response }: Exchange, kind: RegistryRoute['kind']): void {
+  const methods = METHODS[kind];
+  if (methods.includes(request.method ?? '')) return;
+  response.setHeader('allow', methods.join(', '));
+  throw ociError('UNSUPPORTED', 'this method is not supported here');
+}
+
+function targetOf(request: IncomingMessage): { path: string; query: URLSearchParams } {
+  const { url = '' } = request;
+  const mark = url.indexOf('?');
+  if (mark < 0) return { path: url, query: new URLSearchParams() };
+  return { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
 }
 
 function nameOf(request: IncomingMessage): string | undefined {
   try {
-    const route = parseRegistryRoute((request.url ?? '').split('?', 1)[0] ?? '');
+    const route = parseRegistryRoute(targetOf(request).path);
     return 'repository' in route ? route.repository : undefined;
   } catch {
     return undefined;

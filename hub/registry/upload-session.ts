@@ -16,6 +16,7 @@ export class UploadSession {
   readonly #pending: PendingBlob;
   readonly #hasher = new ContentHasher();
   #busy = false;
+  #broken = false;
   lastUsedMs = Date.now();
 
   constructor(repository: string, pending: PendingBlob) {
@@ -35,20 +36,28 @@ export class UploadSession {
     return this.#busy;
   }
 
-  /** Keeps other requests off this upload until disposed. @throws OciError BLOB_UPLOAD_INVALID */
-  claim(): Disposable {
+  /** True when the store failed: the upload cannot go on. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  /**
+   * Runs a task while other requests are kept off this upload.
+   * @throws OciError BLOB_UPLOAD_INVALID (409), whatever the task throws
+   */
+  async exclusively<T>(task: () => Promise<T>): Promise<T> {
     if (this.#busy) {
       throw ociError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload', {
         status: 409,
       });
     }
     this.#busy = true;
-    return {
-      [Symbol.dispose]: () => {
-        this.#busy = false;
-        this.lastUsedMs = Date.now();
-      },
-    };
+    try {
+      return await task();
+    } finally {
+      this.#busy = false;
+      this.lastUsedMs = Date.now();
+    }
   }
 
   /**
@@ -62,7 +71,9 @@ export class UploadSession {
     const flush = async (): Promise<void> => {
       const full = batch;
       [batch, bytes] = [[], 0];
+      this.#broken = true;
       await this.#pending.append(full);
+      this.#broken = false;
       for (const slice of full) this.#hasher.update(slice);
     };
     try {

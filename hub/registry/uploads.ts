@@ -3,27 +3,40 @@ import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
-import type { BlobWriter } from '../blobs/port.ts';
+import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { UPLOAD_IDLE_MS, UPLOAD_SWEEP_MS, UPLOADS_MAX } from './constants.ts';
+import { UPLOAD_IDLE_MS, UPLOAD_SWEEP_MS } from './constants.ts';
 import { bytesOf, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { UploadSession } from './upload-session.ts';
 
+export type UploadOptions = {
+  /** Stands before the path in Location; empty for a path alone. */
+  externalUrl: string;
+  /** Uploads that may be open at the same time. */
+  uploadsMax: number;
+};
+
 type Modules = {
-  blobs: BlobWriter;
+  blobs: BlobWriter & Pick<BlobReader, 'stat'>;
   catalog: Pick<Catalog, 'addBlob' | 'linkBlob' | 'blobIn'>;
+  /** May who asks pull from this repository? */
+  mayPull: (exchange: Exchange, repository: Repository) => Promise<boolean>;
   metrics: () => RegistryMetrics;
 };
 type Target = { repository: Repository; session: string };
 
 /** Blob uploads in every style of the distribution-spec, "Pushing blobs". */
 export class Uploads {
+  readonly #options: UploadOptions;
   readonly #modules: Modules;
   readonly #sessions = new Map<string, UploadSession>();
   readonly #sweeper: NodeJS.Timeout;
+  /** Uploads whose file is being made. */
+  #opening = 0;
 
-  constructor(modules: Modules) {
+  constructor(options: UploadOptions, modules: Modules) {
+    this.#options = options;
     this.#modules = modules;
     this.#sweeper = setInterval(() => void this.#sweep(), UPLOAD_SWEEP_MS);
     this.#sweeper.unref();
@@ -41,50 +54,64 @@ export class Uploads {
   async start(exchange: Exchange, repository: Repository): Promise<void> {
     const { query } = exchange;
     const mount = query.get('mount');
-    if (mount !== null && (await this.#mount(repository, mount, query.get('from')))) {
-      return created(exchange, repository, mount);
+    if (mount !== null && (await this.#mount(exchange, repository, mount))) {
+      return this.#created(exchange, repository, mount);
     }
     const digest = query.get('digest');
     const expected = digest === null ? undefined : checkedDigest(digest);
-    if (this.#sessions.size >= UPLOADS_MAX) {
-      throw ociError('TOOMANYREQUESTS', `${UPLOADS_MAX} uploads are open; try again later`);
+    const session = await this.#begin(repository);
+    if (expected === undefined) return this.#progress(exchange, session, 202);
+    try {
+      await session.exclusively(() => this.#finish(exchange, session, expected));
+    } finally {
+      // Nobody was told where this upload is: it cannot go on.
+      await this.#drop(session);
     }
-    const session = new UploadSession(repository, await this.#modules.blobs.begin());
-    this.#sessions.set(session.id, session);
-    using _claim = session.claim();
-    if (expected === undefined) return progress(exchange, session, 202);
-    await this.#finish(exchange, session, expected);
   }
 
   /** GET: how far the upload is. */
   status(exchange: Exchange, target: Target): void {
-    progress(exchange, this.#find(target), 204);
+    const session = this.#find(target);
+    session.lastUsedMs = Date.now();
+    this.#progress(exchange, session, 204);
   }
 
   /** PATCH: a chunk with Content-Range, or a stream without. */
   async patch(exchange: Exchange, target: Target): Promise<void> {
     const session = this.#find(target);
-    using _claim = session.claim();
-    checkOrder(exchange, session);
-    await this.#append(exchange, session);
-    progress(exchange, session, 202);
+    await session.exclusively(async () => {
+      await this.#append(exchange, session);
+      this.#progress(exchange, session, 202);
+    });
   }
 
   /** PUT: the last bytes, if any, and the digest of all. */
   async put(exchange: Exchange, target: Target): Promise<void> {
     const session = this.#find(target);
-    using _claim = session.claim();
     const digest = checkedDigest(exchange.query.get('digest') ?? '');
-    checkOrder(exchange, session);
-    await this.#finish(exchange, session, digest);
+    await session.exclusively(() => this.#finish(exchange, session, digest));
   }
 
   /** DELETE: forgets the upload. */
   async cancel(exchange: Exchange, target: Target): Promise<void> {
     const session = this.#find(target);
-    using _claim = session.claim();
-    await this.#drop(session);
+    await session.exclusively(() => this.#drop(session));
     send(exchange, 204, {});
+  }
+
+  async #begin(repository: Repository): Promise<UploadSession> {
+    const { uploadsMax } = this.#options;
+    if (this.#sessions.size + this.#opening >= uploadsMax) {
+      throw ociError('TOOMANYREQUESTS', `${uploadsMax} uploads are open; try again later`);
+    }
+    this.#opening += 1;
+    try {
+      const session = new UploadSession(repository, await this.#modules.blobs.begin());
+      this.#sessions.set(session.id, session);
+      return session;
+    } finally {
+      this.#opening -= 1;
+    }
   }
 
   async #finish(exchange: Exchange, session: UploadSession, digest: Digest): Promise<void> {
@@ -95,32 +122,91 @@ export class Uploads {
     } finally {
       await this.#drop(session);
     }
-    created(exchange, session.repository, digest);
+    this.#created(exchange, session.repository, digest);
   }
 
-  /** A client that goes away keeps its upload; a store that fails ends it. */
-  async #append({ request, signal }: Exchange, session: UploadSession): Promise<void> {
+  /**
+   * A client that goes away keeps its upload; a store that fails ends it, and so does a body that
+   * is not the chunk it says it is.
+   */
+  async #append(exchange: Exchange, session: UploadSession): Promise<void> {
+    const { request, signal } = exchange;
     const { receivedBytes } = this.#modules.metrics();
+    const end = this.#endOfChunk(exchange, session);
     try {
       await session.append(bytesOf(request), (count) => receivedBytes.inc(count));
+      if (end !== undefined && session.size !== end) {
+        throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
+      }
     } catch (err) {
-      if (!signal.aborted && !request.errored) await this.#drop(session);
+      const interrupted = signal.aborted || request.errored !== null;
+      if (session.broken || !interrupted) await this.#drop(session);
       throw err;
     }
   }
 
-  async #mount(repository: Repository, mount: string, from: string | null): Promise<boolean> {
+  /** Chunks come in order: the next one begins where the last one ended. */
+  #endOfChunk({ request, response }: Exchange, session: UploadSession): number | undefined {
+    const header = request.headers['content-range'];
+    if (header === undefined) return undefined;
+    const range = parseUploadRange(header);
+    const length = request.headers['content-length'];
+    if (!range || (length !== undefined && Number(length) !== range.end - range.start)) {
+      throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
+    }
+    if (range.start === session.size) return range.end;
+    response.setHeader('range', rangeOf(session));
+    response.setHeader('location', this.#locationOf(session));
+    throw ociError('RANGE_INVALID', `the upload goes on at byte ${session.size}`);
+  }
+
+  async #mount(exchange: Exchange, repository: Repository, mount: string): Promise<boolean> {
     if (!isDigest(mount)) return false;
+    const { blobs, catalog, mayPull } = this.#modules;
+    const known = await this.#source(exchange, repository, mount);
+    if (known === undefined || (await blobs.stat(mount))?.size !== known.size) return false;
+    const { from } = known;
+    if (from === repository) return true;
+    return (await mayPull(exchange, from)) && catalog.linkBlob(repository, mount);
+  }
+
+  /** The repository to mount a blob from: this one when it has it, else the one asked for. */
+  async #source(
+    { query }: Exchange,
+    repository: Repository,
+    digest: Digest,
+  ): Promise<{ from: Repository; size: number } | undefined> {
     const { catalog } = this.#modules;
-    if (await catalog.blobIn(repository, mount)) return true;
-    if (from === null || !(await catalog.blobIn(parseRepository(from), mount))) return false;
-    return catalog.linkBlob(repository, mount);
+    const own = await catalog.blobIn(repository, digest);
+    if (own) return { from: repository, ...own };
+    const from = query.get('from');
+    if (from === null) return undefined;
+    const other = parseRepository(from);
+    const known = await catalog.blobIn(other, digest);
+    return known && { from: other, ...known };
   }
 
   #find({ repository, session: id }: Target): UploadSession {
     const session = this.#sessions.get(id);
     if (session?.repository === repository) return session;
     throw ociError('BLOB_UPLOAD_UNKNOWN', 'no such upload; start it again');
+  }
+
+  #progress(exchange: Exchange, session: UploadSession, status: number): void {
+    send(exchange, status, {
+      location: this.#locationOf(session),
+      range: rangeOf(session),
+      'docker-upload-uuid': session.id,
+    });
+  }
+
+  #created(exchange: Exchange, repository: string, digest: string): void {
+    const location = `${this.#options.externalUrl}/v2/${repository}/blobs/${digest}`;
+    send(exchange, 201, { location, 'docker-content-digest': digest });
+  }
+
+  #locationOf({ repository, id }: UploadSession): string {
+    return `${this.#options.externalUrl}/v2/${repository}/blobs/uploads/${id}`;
   }
 
   async #drop(session: UploadSession): Promise<void> {
@@ -140,33 +226,6 @@ function checkedDigest(text: string): Digest {
   throw ociError('DIGEST_INVALID', 'the digest parameter is missing or not a supported digest');
 }
 
-/** Chunks come in order: the next one begins where the last one ended. */
-function checkOrder({ request, response }: Exchange, session: UploadSession): void {
-  const header = request.headers['content-range'];
-  if (header === undefined) return;
-  const range = parseUploadRange(header);
-  const length = Number(request.headers['content-length'] ?? Number.NaN);
-  const fits = range !== undefined && (Number.isNaN(length) || length === range.end - range.start);
-  if (!fits) throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
-  if (range.start === session.size) return;
-  response.setHeader('range', `0-${Math.max(0, session.size - 1)}`);
-  response.setHeader('location', locationOf(session));
-  throw ociError('RANGE_INVALID', `the upload goes on at byte ${session.size}`);
-}
-
-function progress(exchange: Exchange, session: UploadSession, status: number): void {
-  send(exchange, status, {
-    location: locationOf(session),
-    range: `0-${Math.max(0, session.size - 1)}`,
-    'docker-upload-uuid': session.id,
-  });
-}
-
-function created(exchange: Exchange, repository: string, digest: string): void {
-  const location = `/v2/${repository}/blobs/${digest}`;
-  send(exchange, 201, { location, 'docker-content-digest': digest });
-}
-
-function locationOf(session: UploadSession): string {
-  return `/v2/${session.repository}/blobs/uploads/${session.id}`;
+function rangeOf(session: UploadSession): string {
+  return `0-${Math.max(0, session.size - 1)}`;
 }

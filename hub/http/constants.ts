@@ -1,0 +1,12 @@
+/** A client that sends and takes nothing for this long inside a request or body is cut. */
+export const SOCKET_IDLE_MS = 120_000;
+/** Longer than the idle pools of Go clients, so that they close first. */
+export const KEEP_ALIVE_MS = 100_000;
+/** How long the headers of a request may take. */
+export const HEADERS_TIMEOUT_MS = 30_000;
+/** How long a TLS handshake may take. */
+export const HANDSHAKE_TIMEOUT_MS = 15_000;
+/** Connections to one address of the hub at the same time; more are closed at once. */
+export const CONNECTIONS_MAX = 10_000;
+/** How often certificate files are looked at. */
+export const CERTIFICATE_POLL_MS = 5_000;

@@ -19,7 +19,7 @@ import type { Supply } from './supply.ts';
 import { Waiters } from './waiters.ts';
 
 export type PassthroughModules = {
-  source: HubSource;
+  source: Pick<HubSource, 'kind' | 'stream'>;
   spool: Spool;
   metrics: FetchMetrics;
   logger: Logger;

@@ -14,6 +14,10 @@ after(() => hub[Symbol.asyncDispose]());
 
 const CONFIG = { mediaType: 'application/vnd.oci.image.config.v1+json', size: 2 };
 
+function index(manifests: object[]): string {
+  return JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests });
+}
+
 async function manifestOf(more: object, repository = 'team/app'): Promise<string> {
   const digest = await hub.push(Buffer.from('{}'), repository);
   const head = { schemaVersion: 2, mediaType: OCI_MANIFEST };
@@ -150,8 +154,6 @@ test('a manifest beyond the limit is refused, whether or not it says its length'
 test('an index needs its manifests, a foreign layer and a subject need not be here', async () => {
   const { digest, bytes } = await hub.pushImage('child', [randomBytes(10)]);
   const child = { mediaType: OCI_MANIFEST, digest, size: bytes.length };
-  const index = (manifests: object[]) =>
-    JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests });
   assert.equal((await hub.putManifest('index', index([child]), OCI_INDEX)).status, 201);
   const absent = { ...child, digest: digestOf(Buffer.from('absent')) };
   assertRefused(

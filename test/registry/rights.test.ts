@@ -14,7 +14,7 @@ const START = '/v2/team/app/blobs/uploads/';
 
 async function tokenFor(scope: string, authorization: string | undefined): Promise<string> {
   const query = new URLSearchParams({ service: 'flotilla', scope });
-  const answer = await hub.ask(`/api/token?${query}`, { authorization });
+  const answer = await hub.ask(`/api/token?${query.toString()}`, { authorization });
   assert.equal(answer.status, 200, answer.body.toString());
   return (JSON.parse(answer.body.toString()) as { token: string }).token;
 }
@@ -115,14 +115,15 @@ test('names that begin with a host belong to upstreams', async () => {
   assertRefused(answer, 403, 'DENIED');
 });
 
+async function realmOf(at: TestHub, headers: Record<string, string>): Promise<string> {
+  const answer = await at.ask(START, { method: 'POST', headers, authorization: undefined });
+  return /realm="([^"]*)"/.exec(String(answer.headers['www-authenticate']))?.[1] ?? '';
+}
+
 test('the realm is the address configured, else the one the client used', async () => {
   await using own = await TestHub.start({
     hub: { externalUrl: 'https://hub.example/' },
   });
-  const realmOf = async (at: TestHub, headers: Record<string, string>): Promise<string> => {
-    const answer = await at.ask(START, { method: 'POST', headers, authorization: undefined });
-    return /realm="([^"]*)"/.exec(String(answer.headers['www-authenticate']))?.[1] ?? '';
-  };
   assert.equal(await realmOf(own, {}), 'https://hub.example/api/token');
   assert.equal(await realmOf(hub, { host: 'hub.test:80' }), 'http://hub.test:80/api/token');
   assert.equal(await realmOf(hub, { host: '[::1]:7400' }), 'http://[::1]:7400/api/token');

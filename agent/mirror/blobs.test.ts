@@ -142,8 +142,9 @@ test('an upstream blob needs its manifest or the word of the upstream', async ()
   assert.equal((await get(url)).status, 401);
   on.upstream.putManifest('library/app', 'v1', manifestOf([SMALL]), MANIFEST_TYPE);
   const manifest = `${on.url}/v2/library/app/manifests/v1?ns=docker.io`;
-  await get(manifest, { authorization: 'Basic pod' });
-  assert.equal((await get(url)).status, 200);
+  const authorization = 'Basic pod';
+  await get(manifest, { authorization });
+  assert.equal((await get(url, { authorization })).status, 200);
   assert.deepEqual(on.content.opened[0]?.namespace, 'docker.io');
   assert.equal(JSON.stringify(on.content.opened).includes('Basic'), false);
 });

@@ -67,7 +67,7 @@ export class Blobs {
   ): Promise<{ grant: GrantBundle | undefined; size: number | undefined }> {
     const { rights, originOf } = this.#modules;
     const place = { namespace: ask.target.namespace, repository: ask.repository };
-    const covered = rights.audience(place, ask.digest) !== undefined;
+    const covered = rights.covers(place, ask.digest, ask.authorization);
     // What is all here needs no peer, so nobody has to be asked for a grant.
     if (covered && (await this.#isHere(ask.digest))) return { grant: undefined, size: undefined };
     const grant = ask.target.kind === 'hub' ? await this.#grantFor(ask, o) : undefined;

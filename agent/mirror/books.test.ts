@@ -19,37 +19,45 @@ function rights(options: { max?: number } = {}) {
 
 test('a manifest gives the right to what it references, in its place only', () => {
   const { book } = rights();
-  book.learn(PLACE, SELF, MANIFEST, 'open');
-  assert.equal(book.audience(PLACE, LAYER), 'open');
-  assert.equal(book.audience(PLACE, SELF), 'open');
-  assert.equal(book.audience({ ...PLACE, repository: 'b' }, LAYER), undefined);
-  assert.equal(book.audience({ ...PLACE, namespace: 'docker.io' }, LAYER), undefined);
+  book.learn(PLACE, SELF, MANIFEST, undefined);
+  assert.equal(book.covers(PLACE, LAYER, undefined), true);
+  assert.equal(book.covers(PLACE, SELF, undefined), true);
+  assert.equal(book.covers({ ...PLACE, repository: 'b' }, LAYER, undefined), false);
+  assert.equal(book.covers({ ...PLACE, namespace: 'docker.io' }, LAYER, undefined), false);
 });
 
 test('rights end', () => {
   const { book, clock } = rights();
-  book.learn(PLACE, SELF, MANIFEST, 'open');
+  book.learn(PLACE, SELF, MANIFEST, undefined);
   clock.nowMs += 1_001;
-  assert.equal(book.audience(PLACE, LAYER), undefined);
+  assert.equal(book.covers(PLACE, LAYER, undefined), false);
 });
 
 test('a reader with credentials does not prolong what was open', () => {
   const { book, clock } = rights();
-  book.learn(PLACE, SELF, MANIFEST, 'open');
+  book.learn(PLACE, SELF, MANIFEST, undefined);
   clock.nowMs += 900;
-  book.learn(PLACE, SELF, MANIFEST, 'credentials');
-  assert.equal(book.audience(PLACE, LAYER), 'open');
+  book.learn(PLACE, SELF, MANIFEST, 'Basic a');
+  assert.equal(book.covers(PLACE, LAYER, undefined), true);
   clock.nowMs += 200;
-  assert.equal(book.audience(PLACE, LAYER), undefined);
+  assert.equal(book.covers(PLACE, LAYER, undefined), false);
+});
+
+test('what was resolved with credentials is for those who show the same', () => {
+  const { book } = rights();
+  book.learn(PLACE, SELF, MANIFEST, 'Basic a');
+  assert.equal(book.covers(PLACE, LAYER, 'Basic a'), true);
+  assert.equal(book.covers(PLACE, LAYER, 'Basic b'), false);
+  assert.equal(book.covers(PLACE, LAYER, undefined), false);
 });
 
 test('the book of rights is bounded', () => {
   const { book } = rights({ max: 5 });
   for (let index = 0; index < 50; index += 1) {
-    book.learn({ ...PLACE, repository: `r${index}` }, SELF, MANIFEST, 'open');
+    book.learn({ ...PLACE, repository: `r${index}` }, SELF, MANIFEST, undefined);
   }
-  assert.equal(book.audience({ ...PLACE, repository: 'r0' }, LAYER), undefined);
-  assert.equal(book.audience({ ...PLACE, repository: 'r49' }, LAYER), 'open');
+  assert.equal(book.covers({ ...PLACE, repository: 'r0' }, LAYER, undefined), false);
+  assert.equal(book.covers({ ...PLACE, repository: 'r49' }, LAYER, undefined), true);
 });
 
 test('a stalled digest is refused until bytes arrive or time passes', () => {

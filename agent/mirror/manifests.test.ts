@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { request } from 'undici';
+import { digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { MANIFEST_TYPE, manifestOf } from './fixture-images.ts';
 import { startTestMirror } from './fixture.ts';
@@ -145,4 +146,38 @@ test('an artifact that cannot be parsed passes, gives no rights and is not kept'
   assert.equal(got.status, 200);
   assert.equal(got.headers['content-type'], 'application/vnd.odd+json');
   assert.equal(on.local.small.has(digest), false);
+});
+
+test('a layer that reads like a manifest gives no rights', async () => {
+  await using on = await startTestMirror();
+  const secret = Buffer.from('of another repository');
+  const secretDigest = on.content.put(secret);
+  on.local.small.set(secretDigest, secret);
+  const layer = Buffer.from(JSON.stringify(manifestOf([secret])));
+  const layerDigest = on.content.put(layer);
+  on.local.small.set(layerDigest, layer);
+  const outer = manifestOf([layer]);
+  on.hub.putManifest('app', 'v1', outer, MANIFEST_TYPE);
+  on.upstream.putManifest('library/app', 'v1', outer, MANIFEST_TYPE);
+  on.grants.granted.add(`app@${layerDigest}`);
+  for (const base of ['/v2/app', '/v2/docker.io/app']) {
+    assert.equal((await get(`${on.url}${base}/manifests/v1`)).status, 200);
+    await get(`${on.url}${base}/manifests/${layerDigest}`);
+    assert.equal((await get(`${on.url}${base}/blobs/${secretDigest}`)).status, 404, base);
+  }
+});
+
+test('content resolved with credentials is not for a client without them', async () => {
+  await using on = await startTestMirror();
+  const layer = Buffer.from('layer');
+  on.local.small.set(on.content.put(layer), layer);
+  on.upstream.putManifest('library/app', 'v1', MANIFEST, MANIFEST_TYPE);
+  Object.assign(on.upstream, { challenge: CHALLENGE, accepts: 'Bearer good' });
+  const authorization = 'Bearer good';
+  const base = `${on.url}/v2/docker.io/app`;
+  assert.equal((await get(`${base}/manifests/v1`, { authorization })).status, 200);
+  const blob = `${base}/blobs/${digestOf(layer)}`;
+  assert.equal((await get(blob)).status, 401);
+  assert.equal((await get(blob, { authorization: 'Bearer other' })).status, 401);
+  assert.equal((await get(blob, { authorization })).status, 200);
 });

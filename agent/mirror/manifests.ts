@@ -15,7 +15,7 @@ import type {
   Origin,
 } from './ports.ts';
 import type { ContentFacts } from './response-plan.ts';
-import type { Audience, RightsBook } from './rights.ts';
+import type { RightsBook } from './rights.ts';
 
 export type ManifestAsk = {
   target: Target;
@@ -74,14 +74,14 @@ export class Manifests {
   async #hubDigest(ask: ManifestAsk, digest: Digest, o: CallOptions): Promise<ManifestAnswer> {
     const { content, rights, local, originOf } = this.#modules;
     const place = placeOf(ask);
-    const covered = rights.audience(place, digest) !== undefined;
+    const covered = rights.coversManifest(place, digest, ask.authorization);
     const stored = await local.getSmall(digest);
     if (covered && stored !== undefined) return this.#learn(ask, withType(stored, digest));
     const grant = await this.#grantFor(ask, digest, o);
     if (covered || grant !== undefined) {
       const request = { ...place, digest, grant };
       const bytes = stored ?? (await content.manifest(request, o));
-      if (bytes !== undefined) return this.#learn(ask, withType(bytes, digest));
+      if (bytes !== undefined) return this.#learn(ask, withType(bytes, digest), covered);
     }
     const options = { ...o, authorization: ask.authorization };
     const found = await originOf(ask.target).getManifest(ask.repository, ask.reference, options);
@@ -110,7 +110,8 @@ export class Manifests {
     const { local, rights, originOf } = this.#modules;
     const source = originOf(ask.target);
     const asked = ask.reference.kind === 'digest' ? ask.reference.digest : undefined;
-    if (asked !== undefined && rights.audience(placeOf(ask), asked) === 'open') {
+    // What needed credentials is confirmed at the upstream each time.
+    if (asked !== undefined && rights.coversManifest(placeOf(ask), asked, undefined)) {
       const stored = await local.getSmall(asked);
       if (stored !== undefined) return this.#learn(ask, withType(stored, asked));
     }
@@ -130,15 +131,18 @@ export class Manifests {
     return this.#learn(ask, found);
   }
 
-  /** Keeps what was resolved: the bytes, and the right to what the manifest references. */
-  #learn(ask: ManifestAsk, found: ManifestBytes): ManifestAnswer {
+  /**
+   * Keeps what was resolved: the bytes, and the right to what the manifest references. `isProven`
+   * false: a grant covers the bytes, but perhaps as a layer that somebody wrote like a manifest.
+   */
+  #learn(ask: ManifestAsk, found: ManifestBytes, isProven = true): ManifestAnswer {
     const { bytes, digest } = found;
     const { local, logger, rights } = this.#modules;
     let mediaType = found.mediaType;
     try {
       const manifest = parseManifest(bytes, mediaType === '' ? undefined : mediaType);
       mediaType = manifest.mediaType;
-      rights.learn(placeOf(ask), digest, manifest, audienceOf(ask));
+      if (isProven) rights.learn(placeOf(ask), digest, manifest, ask.authorization);
       local.putSmall(digest, bytes).catch((err: unknown) => {
         logger.debug({ err, digest }, 'manifest is not kept');
       });
@@ -163,10 +167,6 @@ export class Manifests {
 
 function placeOf(ask: ManifestAsk): { namespace: string; repository: Repository } {
   return { namespace: ask.target.namespace, repository: ask.repository };
-}
-
-function audienceOf(ask: ManifestAsk): Audience {
-  return ask.authorization === undefined ? 'open' : 'credentials';
 }
 
 function headAnswer(head: ManifestHead, digest: Digest | undefined): ManifestAnswer {

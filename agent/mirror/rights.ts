@@ -1,17 +1,29 @@
+import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { ParsedManifest } from '../../proto/oci/manifest.ts';
 
-/** How content was resolved: `open` to anybody, or with the credentials of one runtime. */
-export type Audience = 'open' | 'credentials';
+/** Where content is: a namespace and a repository in it. */
+type Place = { namespace: string; repository: string };
+/** A manifest may be asked for as one and gives rights itself; any other blob gives none. */
+type Kind = 'manifest' | 'blob';
+
+/** Anybody may have it. Any other audience is the hash of the credentials it was resolved with. */
+const OPEN = 'open';
+
+/** Who content was resolved for: by the Authorization header, if there was one. */
+function audienceOf(authorization: string | undefined): string {
+  return authorization === undefined ? OPEN : hash('sha256', authorization);
+}
 
 /**
  * Remembers which digests a manifest gives under `(namespace, repository)`: the manifest was
- * resolved at its registry with rights, so what it references may be answered there for a while.
- * In memory and bounded; what is forgotten is confirmed at the registry again.
+ * resolved at its registry with rights, so what it references may be answered there for a while,
+ * to anybody, or to whoever shows the same credentials. In memory and bounded; what is forgotten
+ * is confirmed at the registry again.
  */
 export class RightsBook {
-  readonly #entries: LRUCache<string, Audience>;
+  readonly #entries: LRUCache<string, string>;
 
   constructor(options: { max: number; ttlMs: number; now?: () => number }) {
     const { max, ttlMs, now } = options;
@@ -19,32 +31,47 @@ export class RightsBook {
     this.#entries = new LRUCache({ max, ttl: ttlMs, ...clock });
   }
 
-  /** Learns the manifest itself and every digest it references. */
+  /**
+   * Learns the manifest itself and every digest it references. `digest` must be known to be a
+   * manifest of the place: bytes that merely read like one give no rights.
+   */
   learn(
-    place: { namespace: string; repository: string },
+    place: Place,
     digest: Digest,
     manifest: ParsedManifest,
-    audience: Audience,
+    authorization: string | undefined,
   ): void {
-    this.#add(place, digest, audience);
-    if (manifest.config !== undefined) this.#add(place, manifest.config.digest, audience);
-    for (const layer of manifest.layers) this.#add(place, layer.digest, audience);
-    for (const child of manifest.manifests) this.#add(place, child.digest, audience);
+    const audience = audienceOf(authorization);
+    this.#add('manifest', place, digest, audience);
+    for (const child of manifest.manifests) this.#add('manifest', place, child.digest, audience);
+    if (manifest.config !== undefined) this.#add('blob', place, manifest.config.digest, audience);
+    for (const layer of manifest.layers) this.#add('blob', place, layer.digest, audience);
   }
 
-  /** How the digest was resolved under this name; undefined when it was not, or long ago. */
-  audience(place: { namespace: string; repository: string }, digest: Digest): Audience | undefined {
-    return this.#entries.get(keyOf(place, digest));
+  /** Whether the digest was resolved under this name, for anybody or with these credentials. */
+  covers(place: Place, digest: Digest, authorization: string | undefined): boolean {
+    const kinds: readonly Kind[] = ['blob', 'manifest'];
+    return kinds.some((kind) => this.#covers(kind, place, digest, authorization));
   }
 
-  #add(place: { namespace: string; repository: string }, digest: Digest, audience: Audience): void {
-    const key = keyOf(place, digest);
+  /** The same, and as a manifest. */
+  coversManifest(place: Place, digest: Digest, authorization: string | undefined): boolean {
+    return this.#covers('manifest', place, digest, authorization);
+  }
+
+  #covers(kind: Kind, place: Place, digest: Digest, authorization: string | undefined): boolean {
+    const audience = this.#entries.get(keyOf(kind, place, digest));
+    return audience === OPEN || (audience !== undefined && audience === audienceOf(authorization));
+  }
+
+  #add(kind: Kind, place: Place, digest: Digest, audience: string): void {
+    const key = keyOf(kind, place, digest);
     // What anybody may read stays so, but its time is not prolonged by somebody with credentials.
-    if (audience === 'credentials' && this.#entries.get(key) === 'open') return;
+    if (audience !== OPEN && this.#entries.get(key) === OPEN) return;
     this.#entries.set(key, audience);
   }
 }
 
-function keyOf(place: { namespace: string; repository: string }, digest: Digest): string {
-  return `${place.namespace} ${place.repository} ${digest}`;
+function keyOf(kind: Kind, place: Place, digest: Digest): string {
+  return `${kind} ${place.namespace} ${place.repository} ${digest}`;
 }

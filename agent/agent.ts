@@ -56,10 +56,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   metrics.collectProcess(build);
   const state = { draining: false, startedMs: performance.now() };
 
-  const lock = await lockData(config);
-  starting.defer(() => lock[Symbol.dispose]());
-  const store = await openStore(config, { logger, metrics });
-  starting.defer(() => store.close());
+  const store = await openStore(config, starting, { logger, metrics });
   const fetchMetrics = createFetchMetrics(metrics);
   const userAgent = `flotilla/${build.version}`;
   const registries = await Registries.open(config, { metrics: fetchMetrics, userAgent });
@@ -135,19 +132,18 @@ function startOps(
   });
 }
 
-async function lockData(config: AgentConfig): Promise<Disposable> {
-  const { dataDir } = config.store;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  return lockFolder(dataDir);
-}
-
-function openStore(
+async function openStore(
   config: AgentConfig,
+  starting: AsyncDisposableStack,
   modules: { logger: Logger; metrics: MetricsRegistry },
 ): Promise<FsContentStore> {
   const { dataDir, quota: quotaBytes } = config.store;
-  return FsContentStore.open(
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  starting.use(lockFolder(dataDir));
+  const store = await FsContentStore.open(
     { dataDir: path.join(dataDir, 'content'), quotaBytes },
     { logger: modules.logger, metrics: createStoreMetrics(modules.metrics) },
   );
+  starting.defer(() => store.close());
+  return store;
 }

@@ -14,7 +14,8 @@ import { loadConfig } from '../../proto/ops/config.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 
 export const ADMIN = { username: 'admin', password: 'a test password' };
-export const BASIC = `Basic ${Buffer.from(`${ADMIN.username}:${ADMIN.password}`).toString('base64')}`;
+const PAIR = `${ADMIN.username}:${ADMIN.password}`;
+export const BASIC = `Basic ${Buffer.from(PAIR).toString('base64')}`;
 const RAW_TIMEOUT_MS = 10_000;
 
 export type Answer = {

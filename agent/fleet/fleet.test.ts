@@ -302,6 +302,35 @@ test('a call that the hub takes for a replay is made again', async () => {
   assert.deepEqual(await fleet.announce([], signal()), []);
 });
 
+test('a clock that was far ahead and is set back costs no call', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const clock = { nowMs: Date.now() };
+  const now = (): number => clock.nowMs;
+  const times: number[] = [];
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken(), now });
+  hub.handlers[FLEET_PATHS.announce] = (_body, { timeMs }) => {
+    times.push(timeMs);
+    return { body: { intervalMs: 1_000, downloads: [] } };
+  };
+  const startMs = clock.nowMs;
+  clock.nowMs += DAY_MS;
+  await fleet.announce([], signal());
+  clock.nowMs = startMs;
+  await fleet.announce([], signal());
+  assert.ok((times[1] ?? 0) - startMs < 5 * 60_000, `the call says ${times[1]} at ${startMs}`);
+});
+
+test('a 404 of something in front of the hub takes no grant away', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  const digest = digestOf(Buffer.from('layer'));
+  hub.handlers[FLEET_PATHS.grants] = () => ({ status: 404, body: { message: 'no route' } });
+  const asked = fleet.requestGrant('hub', 'team/app', digest, signal());
+  await assert.rejects(asked, rejectsWith('HUB_STATUS'));
+});
+
 test('plain http is for loopback, unless the operator says otherwise', async () => {
   await using bench = new Bench();
   await using hub = new TestHub();

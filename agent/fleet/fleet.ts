@@ -221,7 +221,9 @@ export class Fleet implements FleetClient {
       return { grant, digests };
     } catch (err) {
       if (err instanceof FleetError) {
-        if (err.data.code === 'HUB_STATUS' && err.data.status === 404) return 'not-found';
+        // A 404 of something in front of the hub says nothing about the content.
+        const absent = err.data.code === 'HUB_STATUS' && err.data.hubCode === 'NOT_FOUND';
+        if (absent) return 'not-found';
         throw err;
       }
       o.signal?.throwIfAborted();

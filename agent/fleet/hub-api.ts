@@ -6,6 +6,7 @@ import { FleetErrorBody } from '../../proto/hubapi/schemas.ts';
 import { deadline } from '../../proto/std/abort.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
+import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
 import {
   HUB_BODY_TIMEOUT_MS,
   HUB_CALLS_MAX,
@@ -149,9 +150,12 @@ export class HubApi {
     });
   }
 
-  // The hub takes the time as the order of the requests of one peer.
+  // The hub takes the time as the order of the requests of one peer. A time further ahead of the
+  // clock than the hub tolerates was refused there, so a clock set back starts the order anew.
   #nextTimeMs(): number {
-    this.#lastTimeMs = Math.max(this.#now(), this.#lastTimeMs + 1);
+    const nowMs = this.#now();
+    const next = this.#lastTimeMs + 1;
+    this.#lastTimeMs = next - nowMs > CLOCK_SKEW_MS ? nowMs : Math.max(nowMs, next);
     return this.#lastTimeMs;
   }
 }

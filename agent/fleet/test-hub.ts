@@ -10,7 +10,8 @@ export const FLEET_ID = 'test-fleet';
 const DAY_MS = 86_400_000;
 
 type Answer = { status?: number; body: object };
-type Handler = (body: Record<string, unknown>, from: { peerId: string; url: string }) => Answer;
+type Caller = { peerId: string; url: string; timeMs: number };
+type Handler = (body: Record<string, unknown>, from: Caller) => Answer;
 
 /** Answers signed calls by `handlers`; each can be replaced by a test. */
 export class TestHub implements AsyncDisposable {
@@ -54,12 +55,13 @@ export class TestHub implements AsyncDisposable {
       const { method, url } = request;
       const signed = { method, path: url, body: bytes };
       const header = request.headers.authorization;
-      const { peerId } = verifyRequest(header, signed, { nowMs: Number(timeOf(header)) });
+      const timeMs = Number(timeOf(header));
+      const { peerId } = verifyRequest(header, signed, { nowMs: timeMs });
       const path = url.split('?')[0] ?? '';
       const body: Record<string, unknown> = JSON.parse(bytes.toString() || '{}');
       this.calls.push({ path, peerId, body });
       const missing = { status: 404, body: { error: { code: 'NOT_FOUND', message: 'no' } } };
-      const answer = this.handlers[path]?.(body, { peerId, url }) ?? missing;
+      const answer = this.handlers[path]?.(body, { peerId, url, timeMs }) ?? missing;
       return reply.code(answer.status ?? 200).send(answer.body);
     });
     this.url = await app.listen({ host: '127.0.0.1', port: 0 });

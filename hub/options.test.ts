@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { loadConfig } from '../proto/ops/config.ts';
+import { checkedOptions, HubOptions } from './options.ts';
+
+function check(sections: object): ReturnType<typeof checkedOptions> {
+  return checkedOptions(loadConfig(HubOptions, { text: JSON.stringify(sections), env: {} }));
+}
+
+test('half a TLS pair stops the start instead of serving plain http', () => {
+  const cases = [
+    [{ certFile: '/tls.crt' }, /tls\.keyFile/],
+    [{ keyFile: '/tls.key' }, /tls\.certFile/],
+  ] as const;
+  for (const [tls, message] of cases) {
+    assert.throws(() => check({ tls }), { code: 'CONFIG_INVALID', message });
+  }
+  const tls = { certFile: '/tls.crt', keyFile: '/tls.key' };
+  assert.deepEqual(check({ tls }).certificate, tls);
+  assert.equal(check({}).certificate, undefined);
+});
+
+test('an external URL or a network that is none stops the start, with its place', () => {
+  const message = /hub\.externalUrl[^]*http\.trustedProxies\[1\]/;
+  const sections = {
+    hub: { externalUrl: 'hub.example' },
+    http: { trustedProxies: ['10.0.0.0/8', '10.0.0.0/33'] },
+  };
+  assert.throws(() => check(sections), { code: 'CONFIG_INVALID', message });
+  const { externalUrl } = check({ hub: { externalUrl: 'https://hub.example/' } });
+  assert.equal(externalUrl, 'https://hub.example');
+});

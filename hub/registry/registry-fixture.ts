@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Readable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import { Agent, request, type Dispatcher } from 'undici';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { generateSigningKey } from '../../proto/trust/keys.ts';
+import { openAccess } from '../access/access.ts';
+import { FilesystemBlobStore } from '../blobs/filesystem.ts';
+import type { Catalog } from '../catalog/port.ts';
+import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
+import { createBaseUrl } from '../http/base-url.ts';
+import { createGuard } from '../http/guard.ts';
+import { startServers } from '../http/servers.ts';
+import { createRegistryMetrics } from './metrics.ts';
+import { Registry, type RegistryOptions } from './registry.ts';
+
+const PASSWORD = 'a password';
+export const BASIC = `Basic ${Buffer.from(`admin:${PASSWORD}`).toString('base64')}`;
+export const MIB = 1024 * 1024;
+
+export type Answer = { status: number; headers: Record<string, unknown>; body: Buffer };
+type Ask = {
+  method?: Dispatcher.HttpMethod;
+  headers?: Record<string, string>;
+  body?: Buffer | string | Readable;
+  /** As the admin, unless said otherwise. */
+  authorization?: string;
+};
+type Parts = {
+  folder: string;
+  url: string;
+  registry: Registry;
+  catalog: Catalog;
+  blobs: FilesystemBlobStore;
+  metrics: MetricsRegistry;
+  logged: Record<string, unknown>[];
+};
+
+/** The registry API over real HTTP, files and database, for one test. */
+export class TestRegistry {
+  readonly folder: string;
+  readonly url: string;
+  readonly registry: Registry;
+  readonly catalog: Catalog;
+  readonly blobs: FilesystemBlobStore;
+  /** What the registry wrote into its log. */
+  readonly logged: readonly Record<string, unknown>[];
+  readonly #metrics: MetricsRegistry;
+  readonly #agent = new Agent();
+
+  private constructor(parts: Parts) {
+    this.folder = parts.folder;
+    this.url = parts.url;
+    this.registry = parts.registry;
+    this.catalog = parts.catalog;
+    this.blobs = parts.blobs;
+    this.logged = parts.logged;
+    this.#metrics = parts.metrics;
+  }
+
+  /** Stopped, and its folder removed, when the test has ended. */
+  static async start(
+    t: TestContext,
+    options: RegistryOptions & { trustedProxies?: string[] } = {},
+  ): Promise<TestRegistry> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-registry-'));
+    const logged: Record<string, unknown>[] = [];
+    const write = (line: string): void => void logged.push(JSON.parse(line));
+    const logger = createLogger({ level: 'debug', name: 'test' }, { write });
+    const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
+    const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
+    const catalog = await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') });
+    const access = await openAccess(
+      { adminUsername: 'admin', adminPassword: PASSWORD },
+      { dataDir: folder, tokenKey: generateSigningKey('token'), logger },
+    );
+    const { externalUrl, trustedProxies = [] } = options;
+    const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });
+    const registry = new Registry(options, {
+      blobs,
+      catalog,
+      guard: createGuard({ access, baseUrl }),
+      statementFor: async () => undefined,
+      metrics: (open) => createRegistryMetrics(metrics, open),
+      logger,
+    });
+    const servers = await startServers(
+      { listen: ['127.0.0.1:0'] },
+      { listener: (asked, answer) => void registry.handle(asked, answer), logger },
+    );
+    const [url = ''] = servers.urls;
+    const own = new TestRegistry({ folder, url, registry, catalog, blobs, metrics, logged });
+    t.after(async () => {
+      await own.#agent.destroy();
+      await servers.close();
+      registry.close();
+      await blobs.close();
+      await catalog.close();
+      await rm(folder, { recursive: true, force: true });
+    });
+    return own;
+  }
+
+  async ask(target: string, ask: Ask = {}): Promise<Answer> {
+    const { method = 'GET', headers = {}, body, authorization = BASIC } = ask;
+    const response = await request(new URL(target, this.url), {
+      method,
+      headers: { ...headers, ...(authorization === '' ? {} : { authorization }) },
+      ...(body === undefined ? {} : { body }),
+      dispatcher: this.#agent,
+    });
+    const bytes = Buffer.from(await response.body.arrayBuffer());
+    return { status: response.statusCode, headers: response.headers, body: bytes };
+  }
+
+  /** Opens an upload; where it goes on. */
+  async open(repository = 'team/app'): Promise<string> {
+    const answer = await this.ask(`/v2/${repository}/blobs/uploads/`, { method: 'POST' });
+    assert.equal(answer.status, 202, answer.body.toString());
+    return String(answer.headers['location']);
+  }
+
+  async push(bytes: Buffer, repository = 'team/app'): Promise<Digest> {
+    const digest = digestOf(bytes);
+    const target = `${await this.open(repository)}?digest=${digest}`;
+    const answer = await this.ask(target, { method: 'PUT', body: bytes });
+    assert.equal(answer.status, 201, answer.body.toString());
+    return digest;
+  }
+
+  putManifest(reference: string, manifest: object, type = OCI_MANIFEST): Promise<Answer> {
+    const headers = { 'content-type': type };
+    const body = JSON.stringify(manifest);
+    return this.ask(`/v2/team/app/manifests/${reference}`, { method: 'PUT', headers, body });
+  }
+
+  /** A connection on which a test sends what it wants. */
+  async connect(): Promise<Socket> {
+    const { hostname, port } = new URL(this.url);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    return socket;
+  }
+
+  /** Resolves once the registry has answered, or given up, all requests but this look. */
+  async idle(): Promise<void> {
+    while ((await this.metric('requests_in_flight')) > 0) {
+      // oxlint-disable-next-line no-await-in-loop -- one turn of the event loop after the other
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async metric(start: string): Promise<number> {
+    const lines = (await this.#metrics.text()).split('\n');
+    const found = lines.filter((line) => line.startsWith(`flotilla_hub_${start}`));
+    return found.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+}
+
+/** Fails unless the answer is an OCI error of this status and code. */
+export function assertRefused(answer: Answer, status: number, code: string): void {
+  assert.equal(answer.headers['content-type'], 'application/json');
+  const body: { errors: { code: string; message: string }[] } = JSON.parse(answer.body.toString());
+  assert.equal(answer.status, status, answer.body.toString());
+  assert.deepEqual(
+    body.errors.map((error) => error.code),
+    [code],
+  );
+  assert.notEqual(body.errors[0]?.message, '');
+}

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { digestAlgorithm, digestHex } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import { makeDurableFolder } from '../../proto/std/durable-folder.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { PENDING_BLOBS_MAX } from './constants.ts';
 import { BlobStoreError } from './errors.ts';
@@ -29,6 +29,8 @@ export class FilesystemBlobStore implements BlobStore {
   readonly #files: FileOps;
   readonly #pending = new Map<string, PendingFile>();
   readonly #pendingMax: number;
+  /** Files being created, which are not in `#pending` yet. */
+  #beginning = 0;
 
   private constructor(root: string, files: FileOps, pendingMax: number) {
     this.#blobs = join(root, 'blobs');
@@ -50,7 +52,7 @@ export class FilesystemBlobStore implements BlobStore {
     const pendingMax = options.pendingMax ?? PENDING_BLOBS_MAX;
     const store = new FilesystemBlobStore(options.root, files, pendingMax);
     try {
-      await mkdir(options.root, { recursive: true });
+      await makeDurableFolder(options.root, files);
       for (const folder of [store.#blobs, store.#uploads]) await store.#ensureFolder(folder);
       for (const name of await files.list(store.#uploads)) {
         await files.remove(join(store.#uploads, name));
@@ -80,10 +82,11 @@ export class FilesystemBlobStore implements BlobStore {
         return {
           size,
           read: (into, position) => readFully(file, path, into, position),
-          [Symbol.asyncDispose]: () => file.close(),
+          // Every byte was read; what closing may say changes nothing.
+          [Symbol.asyncDispose]: () => file.close().catch(() => undefined),
         };
       } catch (err) {
-        await file.close();
+        await file.close().catch(() => undefined);
         throw err;
       }
     } catch (err) {
@@ -93,7 +96,7 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async begin(): Promise<PendingBlob> {
-    if (this.#pending.size >= this.#pendingMax) {
+    if (this.#pending.size + this.#beginning >= this.#pendingMax) {
       throw new BlobStoreError(
         `${this.#pendingMax} uploads are open, which is the limit; finish or cancel some`,
         { code: 'PENDING_LIMIT', max: this.#pendingMax },
@@ -101,6 +104,7 @@ export class FilesystemBlobStore implements BlobStore {
     }
     const id = randomUUID();
     const path = join(this.#uploads, id);
+    this.#beginning += 1;
     try {
       const handle = await this.#files.create(path);
       const pending = new PendingFile({ id, path, handle }, this.#files, {
@@ -111,6 +115,8 @@ export class FilesystemBlobStore implements BlobStore {
       return pending;
     } catch (err) {
       throw storeFault(err, path);
+    } finally {
+      this.#beginning -= 1;
     }
   }
 

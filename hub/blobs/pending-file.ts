@@ -1,12 +1,11 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { WRITE_SLICES_MAX } from './constants.ts';
 import { BlobStoreError } from './errors.ts';
-import type { FileOps } from './file-ops.ts';
+import type { FileOps, StoreFile } from './file-ops.ts';
 import { storeFault } from './faults.ts';
 import type { PendingBlob } from './port.ts';
 
-type PendingOptions = { id: string; path: string; handle: FileHandle };
+type PendingOptions = { id: string; path: string; handle: StoreFile };
 type PendingHooks = {
   /** Moves the synced file to its place, durably. */
   place(digest: Digest): Promise<void>;
@@ -17,13 +16,13 @@ type PendingHooks = {
 export class PendingFile implements PendingBlob {
   readonly id: string;
   readonly #path: string;
-  readonly #handle: FileHandle;
-  readonly #files: FileOps;
+  readonly #handle: StoreFile;
+  readonly #files: Pick<FileOps, 'remove'>;
   readonly #hooks: PendingHooks;
   #size = 0;
   #state: 'open' | 'failed' | 'closed' = 'open';
 
-  constructor(options: PendingOptions, files: FileOps, hooks: PendingHooks) {
+  constructor(options: PendingOptions, files: Pick<FileOps, 'remove'>, hooks: PendingHooks) {
     this.id = options.id;
     this.#path = options.path;
     this.#handle = options.handle;
@@ -55,7 +54,7 @@ export class PendingFile implements PendingBlob {
   async commit(digest: Digest): Promise<void> {
     this.#assertOpen();
     try {
-      await this.#files.sync(this.#handle);
+      await this.#handle.sync();
       await this.#hooks.place(digest);
     } catch (err) {
       this.#state = 'failed';
@@ -64,7 +63,8 @@ export class PendingFile implements PendingBlob {
     }
     this.#state = 'closed';
     this.#hooks.closed();
-    await this.#handle.close();
+    // The bytes are durable; what closing may say changes nothing.
+    await this.#handle.close().catch(() => undefined);
   }
 
   async discard(): Promise<void> {
@@ -81,6 +81,7 @@ export class PendingFile implements PendingBlob {
     let rest = slices.filter((slice) => slice.length > 0);
     while (rest.length > 0) {
       const { bytesWritten } = await this.#handle.writev(rest, this.#size);
+      if (bytesWritten === 0) throw new Error('the system wrote nothing and named no error');
       this.#size += bytesWritten;
       rest = skipBytes(rest, bytesWritten);
     }
@@ -111,7 +112,7 @@ function skipBytes(slices: readonly Uint8Array[], count: number): Uint8Array[] {
  * @throws BlobStoreError STORE_IO
  */
 export async function readFully(
-  file: FileHandle,
+  file: StoreFile,
   path: string,
   into: Uint8Array,
   position: number,

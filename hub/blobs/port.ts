@@ -35,7 +35,8 @@ export interface PendingBlob {
   read(into: Uint8Array, position: number): Promise<number>;
   /**
    * Makes the bytes the blob of `digest`, which the caller has verified. When this resolves the
-   * blob survives a power cut; when it rejects nothing is visible.
+   * blob survives a power cut. When it rejects the blob is as it was before, or stored whole if
+   * the fault came after its last step; it is never there in part. Afterwards nothing is pending.
    * @throws BlobStoreError NO_SPACE, STORE_IO, PENDING_CLOSED
    */
   commit(digest: Digest): Promise<void>;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, link, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 
@@ -22,15 +23,6 @@ async function writeBeside(path: string, text: string): Promise<string> {
   return temporary;
 }
 
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 async function readRing(path: string): Promise<KeyRing | undefined> {
   try {
     const text = await readFile(path, 'utf8');
@@ -49,7 +41,7 @@ async function readRing(path: string): Promise<KeyRing | undefined> {
  */
 export async function loadKeyRing(folder: string, nowMs: number): Promise<KeyRing> {
   const path = join(folder, KEY_RING_FILE);
-  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  if (await makeDurableFolder(folder)) await chmod(folder, FOLDER_MODE);
   const known = await readRing(path);
   if (known !== undefined) return known;
   const fresh = KeyRing.create(nowMs);
@@ -62,7 +54,7 @@ export async function loadKeyRing(folder: string, nowMs: number): Promise<KeyRin
   } finally {
     await rm(temporary, { force: true });
   }
-  await syncFolder(folder);
+  await nodeFolderOps.syncFolder(folder);
   return (await readRing(path)) ?? fresh;
 }
 
@@ -71,5 +63,5 @@ export async function saveKeyRing(folder: string, ring: KeyRing): Promise<void> 
   const path = join(folder, KEY_RING_FILE);
   const temporary = await writeBeside(path, ring.toPem());
   await rename(temporary, path);
-  await syncFolder(folder);
+  await nodeFolderOps.syncFolder(folder);
 }

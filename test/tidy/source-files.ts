@@ -30,9 +30,9 @@ export function sourceFiles(): SourceFile[] {
     });
 }
 
-/** True for files that ship: no tests, no benches. */
+/** True for files that ship: no tests and what they share, no benches. */
 export function isProduct(file: string): boolean {
-  return /^(bin|proto|hub|agent)\//.test(file) && !file.endsWith('.test.ts');
+  return /^(bin|proto|hub|agent)\//.test(file) && !/(\.test|-fixture)\.ts$/.test(file);
 }
 
 /** Line of an offset, counted from 1. */

@@ -3,7 +3,7 @@ import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Repository } from '../../proto/oci/name.ts';
-import { deadline } from '../../proto/std/abort.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
 import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { HUB_CHUNK_TIMEOUT_MS } from './constants.ts';
@@ -89,13 +89,16 @@ export class ChunkFetcher {
     if (from.kind === 'peer') {
       const length = range.end - range.start;
       const request = { digest, index, length };
-      const bytes = await transport.fetchChunk(from.peerId, request, { signal });
+      // The memory must come back even from a transport that is deaf to the signal.
+      const fetched = transport.fetchChunk(from.peerId, request, { signal });
+      const bytes = await abortable(fetched, signal);
       metrics.bytes.inc({ source: 'peer' }, bytes.length);
       return bytes;
     }
     if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
     using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
-    return await source.chunk(this.#repository, digest, range, { signal: limit.signal });
+    const fetched = source.chunk(this.#repository, digest, range, { signal: limit.signal });
+    return await abortable(fetched, limit.signal);
   }
 
   #check(from: ChunkFrom, index: number, bytes: Buffer): void {

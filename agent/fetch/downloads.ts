@@ -178,10 +178,10 @@ export class Downloads {
   }
 
   async #facts(request: OpenRequest): Promise<BlobFacts> {
-    const { swarm, fleet } = this.#modules;
+    const { swarm, fleet, metrics } = this.#modules;
     const { digest } = request;
     const source = this.#sourceOf(request.namespace);
-    const modules = { swarm, trust: fleet.trust };
+    const modules = { swarm, trust: fleet.trust, metrics };
     using limit = deadline(OPEN_TIMEOUT_MS);
     const ways = {
       main:

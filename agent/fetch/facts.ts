@@ -2,10 +2,11 @@ import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import { layoutOf, UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { verifyChunkHashes, verifyStatement } from '../../proto/chunks/statement.ts';
 import type { ChunkStatement } from '../../proto/chunks/statement.ts';
-import { CodedError } from '../../proto/std/errors.ts';
+import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import { askPeers } from './ask-peers.ts';
+import type { FetchMetrics } from './metrics.ts';
 import type { CallOptions, HubSource, OpenRequest, PeerLink, Swarm } from './ports.ts';
 
 /** What is known of a blob before its first byte. */
@@ -17,26 +18,45 @@ export type BlobFacts =
   /** Only its size, as the hub or upstream says. */
   | { kind: 'unstated'; size: number };
 
-export type FactModules = { swarm: Swarm; trust: TrustStore };
+export type FactModules = {
+  swarm: Swarm;
+  trust: TrustStore;
+  metrics: Pick<FetchMetrics, 'rejected'>;
+};
 
 type Row = (maxBytes: number) => Promise<Buffer | undefined>;
 
 /** A hub-signed statement for exactly this digest. Throws TrustError, CodedError WRONG_DIGEST. */
-function readStatement(bytes: Buffer, digest: Digest, trust: TrustStore): ChunkStatement {
-  const statement = verifyStatement(bytes, trust);
-  if (statement.digest === digest) return statement;
-  throw new CodedError('the statement is about another blob', { code: 'WRONG_DIGEST' });
+function readStatement(
+  bytes: Buffer,
+  digest: Digest,
+  { trust, metrics }: Pick<FactModules, 'trust' | 'metrics'>,
+): ChunkStatement {
+  try {
+    const statement = verifyStatement(bytes, trust);
+    if (statement.digest === digest) return statement;
+    throw new CodedError('the statement is about another blob', { code: 'WRONG_DIGEST' });
+  } catch (err) {
+    metrics.rejected.inc({ reason: 'statement_invalid' });
+    throw err;
+  }
 }
 
 async function chunkedFacts(
   statementBytes: Buffer,
   statement: ChunkStatement,
   row: Row,
+  { metrics }: Pick<FactModules, 'metrics'>,
 ): Promise<BlobFacts | undefined> {
   const { size } = statement;
   const hashes = await row(layoutOf(size).chunkCount * HASH_BYTES);
   if (hashes === undefined) return undefined;
-  verifyChunkHashes(hashes, statement);
+  try {
+    verifyChunkHashes(hashes, statement);
+  } catch (err) {
+    metrics.rejected.inc({ reason: 'hashes_mismatch' });
+    throw err;
+  }
   return { kind: 'chunked', size, statement: statementBytes, hashes };
 }
 
@@ -56,10 +76,9 @@ export async function factsFromSource(
     source.head(repository, digest, o),
   ]);
   if (statementBytes !== undefined) {
-    const statement = readStatement(statementBytes, digest, modules.trust);
-    const facts = await chunkedFacts(statementBytes, statement, (maxBytes) =>
-      source.hashes(repository, digest, maxBytes, o),
-    );
+    const statement = readStatement(statementBytes, digest, modules);
+    const row: Row = (maxBytes) => source.hashes(repository, digest, maxBytes, o);
+    const facts = await chunkedFacts(statementBytes, statement, row, modules);
     if (facts !== undefined) return facts;
   }
   if (head === undefined) return 'absent';
@@ -105,14 +124,14 @@ async function provenBy(
   };
   let statement: ChunkStatement;
   try {
-    statement = readStatement(bytes, digest, modules.trust);
+    statement = readStatement(bytes, digest, modules);
   } catch (err) {
     return isProof(err) ? ban('statement-invalid', err) : undefined;
   }
   const hashes = await link.hashes(digest, layoutOf(statement.size).chunkCount * HASH_BYTES, o);
   if (hashes === undefined) return undefined;
   try {
-    return await chunkedFacts(bytes, statement, () => Promise.resolve(hashes));
+    return await chunkedFacts(bytes, statement, () => Promise.resolve(hashes), modules);
   } catch (err) {
     return ban('hashes-mismatch', err);
   }
@@ -122,5 +141,5 @@ const NO_PROOF = ['UNKNOWN_KEY', 'REVOKED_KEY'];
 
 /** A key we do not know or no longer believe may be honest news to us; the rest is not. */
 function isProof(err: unknown): boolean {
-  return !(err instanceof Error && 'code' in err && NO_PROOF.includes(String(err.code)));
+  return !hasCode(err, ...NO_PROOF);
 }

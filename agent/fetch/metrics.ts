@@ -1,11 +1,22 @@
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 
 export type ByteSource = 'local' | 'peer' | 'hub' | 'upstream';
-export type ChunkRejection = 'peer_mismatch' | 'hub_mismatch' | 'blob_mismatch';
+export type ChunkRejection =
+  | 'peer_mismatch'
+  | 'hub_mismatch'
+  | 'blob_mismatch'
+  | 'hashes_mismatch'
+  | 'statement_invalid';
 export type FetchMetrics = ReturnType<typeof createFetchMetrics>;
 
 const SOURCES: readonly ByteSource[] = ['local', 'peer', 'hub', 'upstream'];
-const REJECTIONS: readonly ChunkRejection[] = ['peer_mismatch', 'hub_mismatch', 'blob_mismatch'];
+const REJECTIONS: readonly ChunkRejection[] = [
+  'peer_mismatch',
+  'hub_mismatch',
+  'blob_mismatch',
+  'hashes_mismatch',
+  'statement_invalid',
+];
 const OUTCOMES = ['complete', 'failed', 'stalled'] as const;
 const SECONDS = [0.05, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600];
 const SIZE_BUCKETS: readonly [number, string][] = [
@@ -37,8 +48,8 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   for (const source of ['peer', 'hub', 'upstream']) verified.inc({ source }, 0);
   const rejected = metrics.counter(
     'chunks_rejected_total',
-    'Content thrown away, by reason (peer_mismatch, hub_mismatch, and blob_mismatch for a whole ' +
-      'blob).',
+    'Content thrown away, by reason: peer_mismatch and hub_mismatch for a chunk, blob_mismatch ' +
+      'for a whole blob, hashes_mismatch and statement_invalid for what chunks are checked against.',
     ['reason'],
   );
   for (const reason of REJECTIONS) rejected.inc({ reason }, 0);

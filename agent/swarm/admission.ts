@@ -11,6 +11,7 @@ import {
   UNADMITTED_CONNECTIONS_MAX,
 } from './constants.ts';
 import { PeerError } from './errors.ts';
+import type { CountRefusals } from './metrics.ts';
 import type { MuxerGuard } from './muxer-guard.ts';
 
 type Entry = {
@@ -31,6 +32,7 @@ export class Admission {
     members: MemberDirectory;
     bans: BanBook;
     guard: MuxerGuard;
+    refused: CountRefusals;
     logger: Logger;
   };
   readonly #entries = new Map<string, Entry>();
@@ -40,6 +42,7 @@ export class Admission {
     members: MemberDirectory;
     bans: BanBook;
     guard: MuxerGuard;
+    refused: CountRefusals;
     logger: Logger;
   }) {
     this.#modules = modules;
@@ -63,6 +66,7 @@ export class Admission {
   opened(connection: Connection): void {
     if (this.#entries.has(connection.id)) return;
     const timer = setTimeout(() => {
+      this.#modules.refused('hello_timeout');
       connection.abort(new Error('no hello in time'));
     }, ADMISSION_TIMEOUT_MS);
     this.#entries.set(connection.id, {

@@ -36,6 +36,7 @@ export async function serveExchange(
   await modules.admission.settled(connection);
   const member = modules.admission.membershipOf(connection);
   if (!member) {
+    modules.metrics.refused.inc({ reason: 'no_hello' });
     stream.abort(new PeerError('No hello on this connection.', { code: 'PROTOCOL' }));
     return;
   }

@@ -5,6 +5,7 @@ import type { Membership } from '../../proto/trust/membership.ts';
 import type { MemberDirectory } from '../fleet/member-book.ts';
 import type { Admission } from './admission.ts';
 import type { BanBook } from './bans.ts';
+import type { CountRefusals } from './metrics.ts';
 
 /** Where the hub certified that a member listens; the only addresses this node ever dials. */
 export function dialAddresses(member: Membership): Multiaddr[] {
@@ -19,8 +20,9 @@ export function createGater(modules: {
   admission: Pick<Admission, 'allows'>;
   members: Pick<MemberDirectory, 'get'>;
   bans: Pick<BanBook, 'isBanned'>;
+  refused: CountRefusals;
 }): ConnectionGater {
-  const { admission, members, bans } = modules;
+  const { admission, members, bans, refused } = modules;
   const denyPeer = (peer: PeerId): boolean => {
     const peerId = peer.toString();
     return bans.isBanned(peerId) || members.get(peerId) === undefined;
@@ -35,7 +37,11 @@ export function createGater(modules: {
     },
     denyOutboundConnection: denyPeer,
     denyOutboundEncryptedConnection: denyPeer,
-    denyInboundEncryptedConnection: (peer) => !admission.allows(peer.toString()),
+    denyInboundEncryptedConnection: (peer) => {
+      if (admission.allows(peer.toString())) return false;
+      refused('connection');
+      return true;
+    },
     filterMultiaddrForPeer: () => false,
   };
 }

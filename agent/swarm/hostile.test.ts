@@ -43,6 +43,14 @@ async function assertBanned(server: TestNode, reason: string): Promise<void> {
   assert.match(text, new RegExp(`swarm_peers_banned_total\\{reason="${reason}"\\} 1\\n`));
 }
 
+/** How many refusals of this kind the server has counted. */
+async function refusals(server: TestNode, reason: string): Promise<number> {
+  const text = await server.metrics.text();
+  return Number(
+    new RegExp(`swarm_refused_total\\{reason="${reason}"\\} (\\d+)\\n`).exec(text)?.[1],
+  );
+}
+
 test('a stranger can run no protocol but hello and gets no byte', async () => {
   await using fleet = new TestFleet();
   const server = await fleet.node('server');
@@ -53,6 +61,7 @@ test('a stranger can run no protocol but hello and gets no byte', async () => {
   const exchange = await stranger.exchange();
   trySend(exchange, encodeFrame(encodeRequest({ id: 1, kind: 'getPeers', limit: 30 })));
   assert.equal(await received(exchange), 0);
+  assert.equal(await refusals(server, 'no_hello'), 1);
 });
 
 test('a stranger that says nothing is cut', async () => {
@@ -61,6 +70,7 @@ test('a stranger that says nothing is cut', async () => {
   await using stranger = await RawPeer.connect(server, await fleet.identity());
   await stranger.ended;
   assert.match(await server.metrics.text(), /swarm_connections\{state="unadmitted"\} 0\n/);
+  assert.equal(await refusals(server, 'hello_timeout'), 1);
 });
 
 test('a certificate of another fleet or peer, or an expired one, admits nobody', async () => {
@@ -150,6 +160,7 @@ test('a muxer frame of 4 GiB ends the connection, before and after the hello', a
   await using member = await RawPeer.member(fleet, server);
   member.sendBelowMuxer(frame);
   await member.ended;
+  assert.equal(await refusals(server, 'flood'), 2);
   await assertServes(fleet, server);
 });
 
@@ -220,6 +231,8 @@ test('10,000 streams: few are opened, and the server goes on', async () => {
   await assertServes(fleet, server);
   const open = member.connection.streams.filter((stream) => stream.status === 'open');
   assert.ok(open.length <= STREAMS_PER_CONNECTION_MAX, `${open.length} streams are open`);
+  const refused = await refusals(server, 'streams');
+  assert.ok(refused > FLOOD * 0.9, `${refused} refusals of streams are counted`);
 });
 
 test('grants that do not verify, over and over, ban the member', async () => {

@@ -1,6 +1,25 @@
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import type { BanReason } from '../fetch/ports.ts';
 
 export type SwarmMetrics = ReturnType<typeof createSwarmMetrics>;
+
+/**
+ * Why a connection or a stream of a peer was refused or cut: `connection` at the gate (banned, or
+ * too many of them), `no_hello` for anything said before a hello, `hello_timeout`, `flood` for more
+ * or larger frames than are taken, `streams` for more streams than are served.
+ */
+export type Refusal = (typeof REFUSALS)[number];
+export type CountRefusals = (reason: Refusal, count?: number) => void;
+
+const REFUSALS = ['connection', 'no_hello', 'hello_timeout', 'flood', 'streams'] as const;
+const BAN_REASONS: readonly BanReason[] = [
+  'chunk-mismatch',
+  'blob-mismatch',
+  'hashes-mismatch',
+  'statement-invalid',
+  'grant-invalid',
+  'protocol-violation',
+];
 
 const CHUNK_SECONDS_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 
@@ -9,6 +28,17 @@ export function createSwarmMetrics(
   metrics: MetricsRegistry,
   live: () => { admitted: number; unadmitted: number; peers: number; uploads: number },
 ) {
+  const banned = metrics.counter('swarm_peers_banned_total', 'Peers banned, by what they did.', [
+    'reason',
+  ]);
+  for (const reason of BAN_REASONS) banned.inc({ reason }, 0);
+  const refused = metrics.counter(
+    'swarm_refused_total',
+    'Connections and streams of peers refused or cut, by reason (connection, no_hello, ' +
+      'hello_timeout, flood, streams).',
+    ['reason'],
+  );
+  for (const reason of REFUSALS) refused.inc({ reason }, 0);
   return {
     peersConnected: metrics.gauge(
       'swarm_peers_connected',
@@ -39,9 +69,8 @@ export function createSwarmMetrics(
     dials: metrics.counter('swarm_dials_total', 'Connections this node tried to open.', [
       'outcome',
     ]),
-    banned: metrics.counter('swarm_peers_banned_total', 'Peers banned, by what they did.', [
-      'reason',
-    ]),
+    banned,
+    refused,
     served: metrics.counter('swarm_served_requests_total', 'Requests of peers, by answer.', [
       'kind',
       'status',

@@ -10,11 +10,17 @@ import {
   PRE_HELLO_MAX_BYTES,
 } from './constants.ts';
 import { errorOf, PeerError } from './errors.ts';
+import type { CountRefusals } from './metrics.ts';
 
 const HEADER_BYTES = 12;
 const TYPE_OFFSET = 1;
+const FLAGS_OFFSET = 2;
+const STREAM_ID_OFFSET = 4;
 const LENGTH_OFFSET = 8;
 const DATA_FRAME = 0;
+const WINDOW_FRAME = 1;
+const OPENS_STREAM = 1;
+const NONE: readonly number[] = [];
 
 /**
  * Watches the yamux frames of one connection before the muxer sees them. The muxer collects a data
@@ -27,6 +33,15 @@ class FrameWatch {
   #bodyLeft = 0;
   #received = 0;
   #budget: number = PRE_HELLO_MAX_BYTES;
+  #asked: number[] = [];
+
+  /** Ids of the streams that the frames since the last call opened, or asked to open. */
+  takeAsked(): readonly number[] {
+    if (this.#asked.length === 0) return NONE;
+    const asked = this.#asked;
+    this.#asked = [];
+    return asked;
+  }
 
   admit(): void {
     this.#budget = Number.POSITIVE_INFINITY;
@@ -58,7 +73,12 @@ class FrameWatch {
 
   #onHeader(): void {
     this.#headerFilled = 0;
-    if (this.#header[TYPE_OFFSET] !== DATA_FRAME) return;
+    const type = this.#header[TYPE_OFFSET];
+    const opens = (this.#header.readUInt16BE(FLAGS_OFFSET) & OPENS_STREAM) !== 0;
+    if (opens && (type === DATA_FRAME || type === WINDOW_FRAME)) {
+      this.#asked.push(this.#header.readUInt32BE(STREAM_ID_OFFSET));
+    }
+    if (type !== DATA_FRAME) return;
     const length = this.#header.readUInt32BE(LENGTH_OFFSET);
     if (length > MUXER_FRAME_MAX_BYTES) {
       throw new PeerError(
@@ -78,7 +98,8 @@ export interface MuxerGuard {
 }
 
 /** Bounds what a connection can make the muxer hold, before and after its hello. */
-export function createMuxerGuard(): MuxerGuard {
+export function createMuxerGuard(modules: { refused: CountRefusals }): MuxerGuard {
+  const { refused } = modules;
   // A libp2p connection shows the very array of its muxer, which is what links the two here.
   const watches = new WeakMap<readonly Stream[], FrameWatch>();
   return {
@@ -95,12 +116,22 @@ export function createMuxerGuard(): MuxerGuard {
               if (data instanceof Uint8Array) watch.check(data);
               else for (const slice of data) watch.check(slice);
             } catch (err) {
+              refused('flood');
               connection.abort(errorOf(err));
             }
+          };
+          // The muxer resets what is over its bound and tells nobody.
+          const countRefused = (): void => {
+            const asked = watch.takeAsked();
+            if (asked.length === 0) return;
+            const held = new Set(muxer.streams.map((stream) => stream.id));
+            const over = asked.filter((id) => !held.has(String(id))).length;
+            if (over > 0) refused('streams', over);
           };
           // Attached first, so it runs before the muxer's own listener.
           connection.addEventListener('message', onMessage);
           const muxer = factory.createStreamMuxer(connection);
+          connection.addEventListener('message', countRefused);
           watches.set(muxer.streams, watch);
           return muxer;
         },

@@ -7,7 +7,7 @@ import type { SwarmResponse } from '../../proto/swarm/response.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
-import { BulkStreams } from './bulk-streams.ts';
+import { bulkStreamsOf, type BulkStreams } from './bulk-streams.ts';
 import { HAVE_GRACE_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
 import { PeerError, type PeerErrorCode } from './errors.ts';
 import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
@@ -50,7 +50,7 @@ export class Libp2pPeerLink implements PeerLink {
     this.node = member.node;
     this.#connection = connection;
     this.#control = control;
-    this.#bulk = new BulkStreams(connection, { onViolation: modules.onViolation });
+    this.#bulk = bulkStreamsOf(connection, { onViolation: modules.onViolation });
     this.#modules = modules;
     this.#lastAskedMs = modules.now();
   }

@@ -29,7 +29,7 @@ import { createGater, dialAddresses } from './gater.ts';
 import { GrantTable } from './grant-table.ts';
 import { HelloProtocol } from './hello.ts';
 import { createLibp2pNode, portOf } from './libp2p-node.ts';
-import type { SwarmMetrics } from './metrics.ts';
+import type { CountRefusals, SwarmMetrics } from './metrics.ts';
 import { createMuxerGuard } from './muxer-guard.ts';
 import { Libp2pPeerLink } from './peer-link.ts';
 import { UploadSlots } from './upload-slots.ts';
@@ -120,13 +120,17 @@ export class SwarmNode implements Swarm {
   /** Starts the host. Throws the errors of libp2p when an address cannot be listened on. */
   static async start(options: SwarmNodeOptions, modules: SwarmNodeModules): Promise<SwarmNode> {
     const bans = new BanBook(options.now ? { now: options.now } : {});
-    const guard = createMuxerGuard();
+    let swarm: SwarmNode | undefined;
+    const refused: CountRefusals = (reason, count) => {
+      if (swarm !== undefined) swarm.#metrics.refused.inc({ reason }, count);
+    };
+    const guard = createMuxerGuard({ refused });
     const { members, logger } = modules;
-    const admission = new Admission({ members, bans, guard, logger });
-    const gater = createGater({ admission, members, bans });
+    const admission = new Admission({ members, bans, guard, refused, logger });
+    const gater = createGater({ admission, members, bans, refused });
     const listen = options.listen.map(parseListen);
     const node = await createLibp2pNode({ ...options, listen }, { gater, guard });
-    const swarm = new SwarmNode({ node, admission, bans, options, modules });
+    swarm = new SwarmNode({ node, admission, bans, options, modules });
     try {
       await swarm.#start();
     } catch (err) {

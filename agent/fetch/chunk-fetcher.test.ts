@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { layoutOf } from '../../proto/chunks/layout.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { ChunkFetcher } from './chunk-fetcher.ts';
+import { ChunkMemory } from './chunk-memory.ts';
+import { createFetchMetrics } from './metrics.ts';
+import { REPOSITORY, TestHub } from './test-hub.ts';
+
+const SIZE = 6 * 1024 * 1024;
+
+test('a transport that never ends gives the memory of its chunk back', async () => {
+  const { digest, hashes } = new TestHub().addBlob(SIZE);
+  const memory = new ChunkMemory();
+  const metrics = createFetchMetrics(new MetricsRegistry({ prefix: 'flotilla_agent_' }));
+  const transport = { name: 'deaf', fetchChunk: () => new Promise<Buffer>(() => {}) };
+  const modules = { transport, source: undefined, memory, metrics };
+  const fetcher = new ChunkFetcher({ digest, hashes, layout: layoutOf(SIZE) }, REPOSITORY, modules);
+  const stop = new AbortController();
+  const started = Promise.withResolvers<void>();
+  const calls = { started: () => started.resolve(), keep: () => Promise.resolve() };
+  const fetched = fetcher.fetch({ kind: 'peer', peerId: 'p' }, 0, calls, stop.signal);
+  await started.promise;
+  assert.notEqual(memory.bytesInUse, 0);
+  stop.abort(new Error('no longer needed'));
+  await assert.rejects(fetched, /no longer needed/);
+  assert.equal(memory.bytesInUse, 0);
+});

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
@@ -9,6 +8,7 @@ import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
+import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { openAccess, type Access } from './access/access.ts';
 import { FilesystemBlobStore } from './blobs/filesystem.ts';
@@ -53,7 +53,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
-  await mkdir(dataDir, { recursive: true });
+  await makeDurableFolder(dataDir);
   const lock = lockFolder(dataDir);
   starting.defer(() => lock[Symbol.dispose]());
   const blobs = await FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });

@@ -5,6 +5,7 @@ const reduced = {
   bigLayerBytes: 200 * MIB,
   faultLayerBytes: 64 * MIB,
   swarmNodes: 4,
+  memoryBlobBytes: 512 * MIB,
 };
 
 /** Sizes under `npm run soak`. */
@@ -12,6 +13,7 @@ const full: typeof reduced = {
   bigLayerBytes: 1024 * MIB,
   faultLayerBytes: 256 * MIB,
   swarmNodes: 6,
+  memoryBlobBytes: 4096 * MIB,
 };
 
 /** How big the trials are in this run. */

@@ -65,8 +65,11 @@ export class ChunkTable {
     return true;
   }
 
+  /** The chunk is wanted: the check of it failed, or what was had is lost. */
   release(index: number): void {
-    if (this.#state[index] !== HELD) return;
+    const state = this.#state[index];
+    if (state === undefined || state === WANTED) return;
+    if (state === HAVE) this.#haveCount -= 1;
     this.#state[index] = WANTED;
     this.#push(index);
   }

@@ -20,6 +20,7 @@ import { SwarmPlanner } from './planner.ts';
 import type { Planner, PlannerCommand, PlannerEvent } from './planner-port.ts';
 import type { AnnounceItem, AnnounceResult, HubSource, OpenRequest, Swarm } from './ports.ts';
 import type { Supply } from './supply.ts';
+import { lostOf } from './stored-supply.ts';
 import { Waiters } from './waiters.ts';
 
 export type DownloadModules = {
@@ -153,6 +154,7 @@ export class Download implements Supply, Announced {
 
   changed(signal: AbortSignal): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#over) return Promise.reject(lostOf(this.digest));
     return this.#waiters.next(signal);
   }
 

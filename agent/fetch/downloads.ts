@@ -150,7 +150,8 @@ export class Downloads {
     const { digest } = request;
     const stored = this.#believed(store.find(digest));
     if (stored?.complete === true) {
-      return (reading) => supplyHandle(new StoredSupply(stored, metrics), reading);
+      const past = this.#directly(request, stored);
+      return (reading) => supplyHandle(new StoredSupply(stored, metrics), reading, past(reading));
     }
     if (stored?.servable === true) return this.#download(request, stored);
     const small = await store.getSmall(digest);

@@ -49,7 +49,7 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   const rejected = metrics.counter(
     'chunks_rejected_total',
     'Content thrown away, by reason: peer_mismatch and hub_mismatch for a chunk, blob_mismatch ' +
-      'for a whole blob, hashes_mismatch and statement_invalid for what chunks are checked against.',
+      'for a whole blob, hashes_mismatch and statement_invalid for what proves the chunks.',
     ['reason'],
   );
   for (const reason of REJECTIONS) rejected.inc({ reason }, 0);

@@ -98,7 +98,7 @@ export class Passthrough implements Supply {
   }
 
   async #run(): Promise<void> {
-    const { metrics, logger, spool } = this.#modules;
+    const { metrics, logger } = this.#modules;
     const startMs = performance.now();
     metrics.inFlight.inc();
     try {
@@ -114,11 +114,19 @@ export class Passthrough implements Supply {
       this.#stop.abort(this.#failure);
       metrics.downloads.inc({ outcome: 'failed' });
       logger.warn({ digest: this.digest, reason }, 'blob passed through ended early');
-      await spool.discard();
+      await this.#discard();
     } finally {
       metrics.inFlight.dec();
       this.#waiters.wakeAll();
       this.#ending.resolve();
+    }
+  }
+
+  async #discard(): Promise<void> {
+    try {
+      await this.#modules.spool.discard();
+    } catch (err) {
+      this.#modules.logger.warn({ reason: messageOf(err) }, 'a temporary file was not removed');
     }
   }
 

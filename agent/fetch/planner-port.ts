@@ -24,7 +24,7 @@ export type PlannerEvent =
   /** The chunk is verified and stored, whoever brought it. */
   | { type: 'chunkDone'; index: number; ticket?: number | undefined }
   | { type: 'chunkFailed'; ticket: number; reason: ChunkFailure }
-  /** A chunk that was held back (being checked on disk) turned out to be lost. */
+  /** A chunk that was had, or held back (being checked on disk), turned out to be lost. */
   | { type: 'released'; index: number }
   /** The tracker answered: our leases, and how many other agents it knows for this blob. */
   | { type: 'hubLease'; indices: readonly number[]; peersKnown: number }

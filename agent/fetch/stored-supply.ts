@@ -1,8 +1,13 @@
 import type { StoredBlob } from '../store/port.ts';
 import { Cursor } from './cursors.ts';
-import { fetchError } from './errors.ts';
+import { StoreError } from '../store/errors.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { Supply } from './supply.ts';
+
+/** For a reader of a blob that was all there and has lost a part. */
+export function lostOf(digest: string): StoreError {
+  return new StoreError(`a stored part of ${digest} was lost`, { code: 'CORRUPT', path: digest });
+}
 
 /** A blob that is in the store as a whole. */
 export class StoredSupply implements Supply {
@@ -23,7 +28,7 @@ export class StoredSupply implements Supply {
   }
 
   changed(): Promise<void> {
-    return Promise.reject(fetchError('BROKEN', 'the stored blob has shrunk', this.digest));
+    return Promise.reject(lostOf(this.digest));
   }
 
   async read(into: Buffer, position: number): Promise<void> {

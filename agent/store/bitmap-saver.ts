@@ -4,7 +4,7 @@ import { BITMAP_PERSIST_BYTES, BITMAP_PERSIST_MS } from './constants.ts';
 
 /**
  * Writes a blob's bitmap after 64 MiB of new chunks or 5 s, one write at a time. A failed write is
- * tried again with the next chunk: losing bits costs a download, never correctness.
+ * tried again 5 s later: losing bits costs a download, never correctness.
  */
 export class BitmapSaver {
   readonly #save: (clean: boolean) => Promise<void>;
@@ -12,6 +12,7 @@ export class BitmapSaver {
   #unsavedBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
+  #ended = false;
 
   constructor(save: (clean: boolean) => Promise<void>, logger: Logger) {
     this.#save = save;
@@ -21,14 +22,12 @@ export class BitmapSaver {
   changed(bytes: number): void {
     this.#unsavedBytes += bytes;
     if (this.#unsavedBytes >= BITMAP_PERSIST_BYTES) void this.#saveSoon();
-    else if (this.#timer === undefined) {
-      this.#timer = setTimeout(() => void this.#saveSoon(), BITMAP_PERSIST_MS);
-      this.#timer.unref();
-    }
+    else this.#saveLater();
   }
 
   /** Saves now and stops; `clean` says that all data is known to be flushed. */
   async finish(clean: boolean): Promise<void> {
+    this.#ended = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#running;
@@ -38,6 +37,7 @@ export class BitmapSaver {
 
   /** Stops without saving, for a blob that is removed. */
   async abandon(): Promise<void> {
+    this.#ended = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#running;
@@ -52,6 +52,13 @@ export class BitmapSaver {
     this.#running = this.#trySave(saving);
     await this.#running;
     this.#running = undefined;
+    // What came meanwhile, or failed, is saved even if no further chunk ever comes.
+    if (this.#unsavedBytes > 0 && !this.#ended) this.#saveLater();
+  }
+
+  #saveLater(): void {
+    this.#timer ??= setTimeout(() => void this.#saveSoon(), BITMAP_PERSIST_MS);
+    this.#timer.unref();
   }
 
   async #trySave(saving: number): Promise<void> {

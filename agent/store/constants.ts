@@ -11,6 +11,10 @@ export const ENTRIES_MAX = 50_000;
 export const IDLE_FILES_MAX = 64;
 /** Chunks read for re-checking at the same time, over all blobs. */
 export const RECHECK_PARALLEL = 2;
+/** Chunks of an earlier run that are hashed before their first use, at the same time. */
+export const PROVE_PARALLEL = 4;
+/** Reads that wait for such a turn; more than readers and uploads together. */
+export const PROVE_QUEUE_MAX = 4_096;
 /** Entries looked at in parallel while the store opens. */
 export const SCAN_PARALLEL = 16;
 /** Spools in progress. */

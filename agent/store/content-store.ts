@@ -3,11 +3,12 @@ import { UNCHUNKED_MAX_BYTES, layoutOf } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
+import { Semaphore } from '../../proto/std/semaphore.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { BlobPaths } from './blob-paths.ts';
 import { defaultQuota, layDown, makeSparse } from './blob-files.ts';
 import { readBootId } from './boot-id.ts';
-import { CLOSE_FLUSH_MS, SPOOLS_MAX } from './constants.ts';
+import { CLOSE_FLUSH_MS, PROVE_PARALLEL, PROVE_QUEUE_MAX, SPOOLS_MAX } from './constants.ts';
 import { StoreError, storeClosed, storeErrorOf } from './errors.ts';
 import { FileCache } from './file-cache.ts';
 import { moveInto } from './files.ts';
@@ -47,6 +48,7 @@ export class FsContentStore implements ContentStore {
   readonly #creating = new Map<Digest, Promise<StoredBlob>>();
   readonly #leaving = new Map<string, Promise<void>>();
   readonly #rechecker: Rechecker;
+  readonly #proving = new Semaphore({ permits: PROVE_PARALLEL, queueMax: PROVE_QUEUE_MAX });
   readonly #ledger: Ledger<StoreEntry>;
   readonly #bootId: string;
   readonly #now: () => number;
@@ -162,7 +164,10 @@ export class FsContentStore implements ContentStore {
       remove: () => Promise.resolve(),
     };
     this.#spools += 1;
+    let released = false;
     const release = (): void => {
+      if (released) return;
+      released = true;
       this.#spools -= 1;
       this.#ledger.forget(entry.key);
     };
@@ -229,6 +234,7 @@ export class FsContentStore implements ContentStore {
   async #adopt(path: string, input: CreateBlob): Promise<StoredBlob> {
     const known = this.#blobs.get(input.digest)?.blob;
     if (known?.complete === true) {
+      await this.#files.forget(path);
       await rm(path, { force: true });
       return known;
     }
@@ -252,7 +258,7 @@ export class FsContentStore implements ContentStore {
     await this.#leaving.get(chunkedKey(facts.digest));
     const pending = new ChunkBitmap(have.size);
     const bootId = this.#bootId;
-    const entry = this.#chunkedEntry(facts, { have, pending, bootId, clean: false });
+    const entry = this.#chunkedEntry(facts, { have, pending, bootId, clean: false, fresh: true });
     const { folder } = entry.blob;
     const hold = entry.blob.retain();
     try {
@@ -314,6 +320,7 @@ export class FsContentStore implements ContentStore {
       files: this.#files,
       rechecker: this.#rechecker,
       logger: this.#modules.logger,
+      proving: this.#proving,
       makeRoom: (bytes) => this.#ledger.shrink(bytes, 'disk'),
     });
     return {

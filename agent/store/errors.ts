@@ -8,7 +8,7 @@ export type StoreErrorData =
   | { code: 'NOT_VERIFIED'; digest: string; index: number }
   | { code: 'OUT_OF_RANGE' }
   | { code: 'DIGEST_MISMATCH'; digest: string }
-  /** A file is shorter than it was written; its bits are dropped. */
+  /** A file does not hold what was written any more; its bits are dropped. */
   | { code: 'CORRUPT'; path: string }
   /** The blob was evicted while nobody retained it. */
   | { code: 'EVICTED'; digest: string }
@@ -21,6 +21,15 @@ export class StoreError extends CodedError<StoreErrorData> {
 }
 
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/** What may be better in a moment, and says nothing about the file. */
+const PASSING = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EINTR', 'EBUSY']);
+
+/** Whether the file system says that it cannot give the bytes of a file, now or ever. */
+export function isUnreadable(cause: unknown): boolean {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  return typeof code === 'string' && !PASSING.has(code);
+}
 
 /** Turns a file system error into a StoreError: DISK_FULL or IO. */
 export function storeErrorOf(cause: unknown, path: string): StoreError {

@@ -5,15 +5,17 @@ import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
-import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { encodeBitmap } from './bitmap-file.ts';
 import { BitmapSaver } from './bitmap-saver.ts';
 import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
 import type { BlobPaths } from './blob-paths.ts';
 import { TOUCH_INTERVAL_MS } from './constants.ts';
-import { StoreError, storeErrorOf } from './errors.ts';
+import type { Semaphore } from '../../proto/std/semaphore.ts';
+import { makeSparse } from './blob-files.ts';
+import { isUnreadable, StoreError, storeErrorOf } from './errors.ts';
 import type { FileCache } from './file-cache.ts';
-import { readFully, replaceFile, writeFully } from './files.ts';
+import { isMissing, readFully, replaceFile, writeFully } from './files.ts';
 import { encodeMeta } from './meta-file.ts';
 import type { BlobOrigin, CreateBlob, StoredBlob } from './port.ts';
 import type { Rechecker } from './rechecker.ts';
@@ -24,6 +26,8 @@ export type FsBlobState = {
   bootId: string;
   /** The bitmap file says that the data is flushed. */
   clean: boolean;
+  /** The chunks had were hashed by this process. */
+  fresh?: boolean;
 };
 
 export type FsBlobModules = {
@@ -33,6 +37,8 @@ export type FsBlobModules = {
   logger: Logger;
   /** Frees at least this much on the file system; false when nothing could be evicted. */
   makeRoom: (bytes: number) => Promise<boolean>;
+  /** A turn for each chunk that is read back as a whole. */
+  proving: Semaphore;
 };
 
 /** A chunked blob as a sparse file, a file of facts and a bitmap file in one folder. */
@@ -53,6 +59,9 @@ export class FsBlob implements StoredBlob {
   readonly #bootId: string;
   readonly #modules: FsBlobModules;
   readonly #listeners = new Set<(index: number) => void>();
+  /** Chunks whose hash this process has seen to be right. */
+  readonly #proved: ChunkBitmap;
+  readonly #proving = new Map<number, Promise<boolean>>();
   readonly #saver: BitmapSaver;
 
   constructor(facts: CreateBlob, state: FsBlobState, modules: FsBlobModules) {
@@ -63,6 +72,7 @@ export class FsBlob implements StoredBlob {
     this.origin = facts.origin;
     this.have = state.have;
     this.pending = state.pending;
+    this.#proved = state.fresh === true ? state.have.clone() : new ChunkBitmap(state.have.size);
     this.folder = modules.paths.chunked(facts.digest);
     this.#statement = facts.statement;
     this.#bootId = state.bootId;
@@ -109,6 +119,7 @@ export class FsBlob implements StoredBlob {
     } catch (err) {
       const roomMade = err instanceof StoreError && err.code === 'DISK_FULL';
       if (!roomMade || !(await this.#modules.makeRoom(bytes.length))) throw err;
+      this.#checkPresent();
       await this.#writeAt(bytes, start);
     }
     this.#checkPresent();
@@ -122,18 +133,22 @@ export class FsBlob implements StoredBlob {
       throw new StoreError(`bytes ${position} to ${end} of ${this.size}`, { code: 'OUT_OF_RANGE' });
     }
     const { chunkBytes } = this.layout;
+    const touched: number[] = [];
     for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
       if (!this.have.has(index)) throw this.#notVerified(index);
+      touched.push(index);
     }
-    if (!(await this.#fill(into, position))) {
-      for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
-        this.#lose(index);
-      }
-      throw new StoreError(`${this.folder}/${DATA_FILE} was cut short`, {
-        code: 'CORRUPT',
-        path: this.folder,
-      });
+    for (const index of touched) {
+      // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
+      if (!this.#proved.has(index) && !(await this.#proveOnce(index))) throw this.#corrupt(index);
     }
+    // While a chunk was proved another reader may have found it lost, or the blob may be gone.
+    this.#checkPresent();
+    const lost = touched.find((index) => !this.have.has(index));
+    if (lost !== undefined) throw this.#notVerified(lost);
+    if (await this.#fill(into, position)) return;
+    for (const index of touched) this.#lose(index);
+    throw this.#corrupt(touched[0] ?? 0);
   }
 
   retain(): Disposable {
@@ -160,10 +175,7 @@ export class FsBlob implements StoredBlob {
   /** Reads one pending chunk back and keeps it if its hash is right. */
   async recheckChunk(index: number, buffer: Buffer): Promise<boolean> {
     if (this.#gone || !this.pending.has(index)) return false;
-    const { start, end } = chunkRange(this.layout, index);
-    const bytes = buffer.subarray(0, end - start);
-    const expected = this.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
-    const good = (await this.#fill(bytes, start)) && chunkHash(bytes).equals(expected);
+    const good = await this.#isIntact(index, buffer.subarray(0, this.#lengthOf(index)));
     if (this.#gone) return false;
     this.pending.clear(index);
     if (good) this.#mark(index);
@@ -206,6 +218,33 @@ export class FsBlob implements StoredBlob {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  /** Hashes a chunk of an earlier run before its first use in this one; false: it is lost. */
+  async #proveOnce(index: number): Promise<boolean> {
+    const running = this.#proving.get(index) ?? this.#prove(index);
+    this.#proving.set(index, running);
+    try {
+      return await running;
+    } finally {
+      this.#proving.delete(index);
+    }
+  }
+
+  async #prove(index: number): Promise<boolean> {
+    using _turn = await this.#modules.proving.acquire();
+    this.#checkPresent();
+    const good = await this.#isIntact(index, Buffer.allocUnsafeSlow(this.#lengthOf(index)));
+    this.#checkPresent();
+    if (good) this.#proved.set(index);
+    else this.#lose(index);
+    return good;
+  }
+
+  async #isIntact(index: number, into: Buffer): Promise<boolean> {
+    const expected = this.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+    const { start } = chunkRange(this.layout, index);
+    return (await this.#fill(into, start)) && chunkHash(into).equals(expected);
+  }
+
   get #dataPath(): string {
     return join(this.folder, DATA_FILE);
   }
@@ -216,13 +255,31 @@ export class FsBlob implements StoredBlob {
   }
 
   async #writeAt(bytes: Buffer, position: number): Promise<void> {
+    const write = (): Promise<void> =>
+      this.#modules.files.use(this.#dataPath, async (file) => {
+        // Writing to a file that was cut would make zeros of what it held.
+        if ((await file.stat()).size < this.size) this.#loseAll();
+        await writeFully(file, bytes, position);
+      });
     try {
-      await this.#modules.files.use(this.#dataPath, (file) => writeFully(file, bytes, position));
+      await write();
+    } catch (err) {
+      if (!isMissing(err) || this.#gone) throw storeErrorOf(err, this.#dataPath);
+      this.#loseAll();
+      await this.#replaceData();
+      await write();
+    }
+  }
+
+  async #replaceData(): Promise<void> {
+    try {
+      await makeSparse(this.#dataPath, this.size);
     } catch (err) {
       throw storeErrorOf(err, this.#dataPath);
     }
   }
 
+  /** False when the file does not have these bytes any more, or cannot give them. */
   async #fill(into: Buffer, position: number): Promise<boolean> {
     try {
       const done = await this.#modules.files.use(this.#dataPath, (file) =>
@@ -230,19 +287,26 @@ export class FsBlob implements StoredBlob {
       );
       return done === into.length;
     } catch (err) {
+      if (isUnreadable(err)) return false;
       throw storeErrorOf(err, this.#dataPath);
     }
   }
 
   #mark(index: number): void {
     this.pending.clear(index);
+    this.#proved.set(index);
     if (!this.have.set(index)) return;
     this.#clean = false;
     this.#saver.changed(this.#lengthOf(index));
     this.#tell(index);
   }
 
+  #loseAll(): void {
+    for (const index of this.have.present()) this.#lose(index);
+  }
+
   #lose(index: number): void {
+    this.#proved.clear(index);
     if (!this.have.clear(index)) return;
     this.#clean = false;
     this.#saver.changed(this.#lengthOf(index));
@@ -263,6 +327,13 @@ export class FsBlob implements StoredBlob {
   #checkPresent(): void {
     if (!this.#gone) return;
     throw new StoreError(`${this.digest} was evicted`, { code: 'EVICTED', digest: this.digest });
+  }
+
+  #corrupt(index: number): StoreError {
+    return new StoreError(`chunk ${index} in ${this.#dataPath} is damaged`, {
+      code: 'CORRUPT',
+      path: this.folder,
+    });
   }
 
   #notVerified(index: number): StoreError {

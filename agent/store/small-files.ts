@@ -19,7 +19,7 @@ export class SmallFiles {
   /** undefined when absent or damaged; a damaged file is removed. */
   async read(digest: Digest): Promise<Buffer | undefined> {
     const path = this.#paths.small(digest);
-    const bytes = await readBounded(path, UNCHUNKED_MAX_BYTES);
+    const bytes = await readOrNothing(path);
     if (bytes === undefined) return undefined;
     if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
     await this.remove(digest);
@@ -46,6 +46,15 @@ export class SmallFiles {
     } catch {
       this.#touchedMs.delete(digest);
     }
+  }
+}
+
+/** A file that cannot be read is as good as none: the content is had elsewhere. */
+async function readOrNothing(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readBounded(path, UNCHUNKED_MAX_BYTES);
+  } catch {
+    return undefined;
   }
 }
 

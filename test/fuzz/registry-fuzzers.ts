@@ -187,7 +187,7 @@ function runJson(input: Buffer): void {
   const value = parseStrictJson(input, { depthMax: 20, valuesMax: 1000 });
   const plain: unknown = JSON.parse(input.toString('utf8'));
   check(isDeepStrictEqual(value, plain), 'the platform reads another value');
-  const twice = Buffer.from(`{"a":${input},"\\u0061":0}`);
+  const twice = Buffer.from(`{"a":${input.toString()},"\\u0061":0}`);
   mustRefuse(() => parseStrictJson(twice), 'one key twice');
 }
 

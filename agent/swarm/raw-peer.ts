@@ -3,13 +3,14 @@ import { noise } from '@chainsafe/libp2p-noise';
 import type { Connection, Libp2p, Stream } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
-import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { EXCHANGE_PROTOCOL, HELLO_PROTOCOL } from '../../proto/swarm/constants.ts';
 import { encodeFrame } from '../../proto/swarm/frame-codec.ts';
 import { encodeHello } from '../../proto/swarm/hello.ts';
+import type { Membership } from '../../proto/trust/membership.ts';
 import { libp2pKeyOf, type NodeIdentity } from '../fleet/identity.ts';
 import { readOneFrame } from './frame-stream.ts';
+import { dialAddresses } from './gater.ts';
 import type { TestFleet, TestNode } from './test-fleet.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -24,7 +25,7 @@ export class RawPeer implements AsyncDisposable {
   }
 
   /** Connects to a node; nothing is said yet. */
-  static async connect(to: TestNode, identity: NodeIdentity): Promise<RawPeer> {
+  static async connect(to: { membership: Membership }, identity: NodeIdentity): Promise<RawPeer> {
     const node = await createLibp2p({
       privateKey: await libp2pKeyOf(identity),
       transports: [tcp()],
@@ -32,9 +33,7 @@ export class RawPeer implements AsyncDisposable {
       streamMuxers: [yamux({ maxOutboundStreams: 100_000 })],
       connectionMonitor: { enabled: false },
     });
-    const { libp2pPort, peerId } = to.membership;
-    const address = multiaddr(`/ip4/127.0.0.1/tcp/${libp2pPort}/p2p/${peerId}`);
-    return new RawPeer(node, await node.dial(address));
+    return new RawPeer(node, await node.dial(dialAddresses(to.membership)));
   }
 
   /** A member with a certificate and a passed hello, free to misbehave from there. */

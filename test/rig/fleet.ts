@@ -210,7 +210,8 @@ async function knowsOthers(agent: Program, others: number): Promise<void> {
   });
 }
 
-async function createJoinToken(hub: Program): Promise<string> {
+/** Asks the hub, as its admin, for a token that lets nodes enrol. */
+export async function createJoinToken(hub: Program): Promise<string> {
   const { username, password } = ADMIN;
   const basic = Buffer.from(`${username}:${password}`).toString('base64');
   const url = `http://${hub.machine.loopbackHost}:${HUB_PORT}/api/v1/join-tokens`;

@@ -230,7 +230,8 @@ export class FsBlob implements StoredBlob {
   }
 
   async #prove(index: number): Promise<boolean> {
-    using _turn = await this.#modules.proving.acquire();
+    using turn = await this.#modules.proving.acquire();
+    void turn;
     this.#checkPresent();
     const good = await this.#isIntact(index, Buffer.allocUnsafeSlow(this.#lengthOf(index)));
     this.#checkPresent();

@@ -138,7 +138,7 @@ async function joinToken(hubUrl: string, uses: number): Promise<string> {
     headers: { authorization: `Basic ${basic}`, 'content-type': 'application/json' },
     body: JSON.stringify({ uses, expiresInMs: TOKEN_LIFE_MS }),
   });
-  const answer = (await body.json()) as { token?: string };
+  const answer: { token?: string } = JSON.parse(await body.text());
   if (answer.token === undefined) throw new Error(`the hub gave no join token (${statusCode})`);
   return answer.token;
 }

@@ -195,7 +195,8 @@ test('referrers are listed with artifact type and annotations, and filtered', as
     const answer = await hub.ask(`/v2/team/refs/referrers/${subject.digest}${query}`);
     assert.equal(answer.status, 200);
     assert.equal(answer.headers['content-type'], OCI_INDEX);
-    return (JSON.parse(answer.body.toString()) as Index).manifests;
+    const { manifests }: Index = JSON.parse(answer.body.toString());
+    return manifests;
   };
   assert.equal((await list('')).length, 2);
   const [only, ...others] = await list('?artifactType=application/sbom');
@@ -218,17 +219,15 @@ test('tags and repositories are paged in order without losing or repeating any',
   while (next !== undefined) {
     // oxlint-disable-next-line no-await-in-loop -- page after page
     const answer = await hub.ask(next);
-    const page = JSON.parse(answer.body.toString()) as { name: string; tags: string[] };
+    const page: { name: string; tags: string[] } = JSON.parse(answer.body.toString());
     assert.ok(page.tags.length <= 3);
     seen.push(...page.tags);
     next = /^<([^>]+)>; rel="next"$/.exec(String(answer.headers['link'] ?? ''))?.[1];
   }
   assert.deepEqual(seen, tags);
   const catalog = await hub.ask('/v2/_catalog?n=1');
-  assert.equal(
-    (JSON.parse(catalog.body.toString()) as { repositories: string[] }).repositories.length,
-    1,
-  );
+  const { repositories }: { repositories: string[] } = JSON.parse(catalog.body.toString());
+  assert.equal(repositories.length, 1);
   assertRefused(await hub.ask('/v2/team/tags/tags/list?n=-1'), 400, 'PAGINATION_NUMBER_INVALID');
   assertRefused(await hub.ask('/v2/team/none/tags/list'), 404, 'NAME_UNKNOWN');
 });

@@ -16,7 +16,8 @@ async function tokenFor(scope: string, authorization: string | undefined): Promi
   const query = new URLSearchParams({ service: 'flotilla', scope });
   const answer = await hub.ask(`/api/token?${query.toString()}`, { authorization });
   assert.equal(answer.status, 200, answer.body.toString());
-  return (JSON.parse(answer.body.toString()) as { token: string }).token;
+  const { token }: { token: string } = JSON.parse(answer.body.toString());
+  return token;
 }
 
 const push = (authorization: string | undefined) =>
@@ -87,8 +88,8 @@ test('the token service refuses wrong credentials, and takes the OAuth2 form', a
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
   const ask = { method: 'POST', headers, authorization: undefined } as const;
   const answer = await hub.ask('/api/token', { ...ask, body: form.toString() });
-  const { access_token: token } = JSON.parse(answer.body.toString()) as { access_token: string };
-  assert.equal((await push(`Bearer ${token}`)).status, 202);
+  const granted: { access_token: string } = JSON.parse(answer.body.toString());
+  assert.equal((await push(`Bearer ${granted.access_token}`)).status, 202);
   assert.equal((await hub.ask('/api/token', { ...ask, body: 'grant_type=x' })).status, 400);
   const huge = await hub.ask('/api/token', { ...ask, body: 'x'.repeat(100_000) });
   assert.equal(huge.status, 413);
@@ -98,7 +99,7 @@ test('tokens that others signed, or nobody, are refused', async () => {
   const token = await tokenFor('repository:team/app:pull,push', BASIC);
   const [head = '', body = '', signature = ''] = token.split('.');
   const none = Buffer.from('{"alg":"none"}').toString('base64url');
-  const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as Record<string, unknown>;
+  const claims: Record<string, unknown> = JSON.parse(Buffer.from(body, 'base64url').toString());
   const forged = await new SignJWT(claims)
     .setProtectedHeader({ alg: 'HS256' })
     .sign(Buffer.from(head.padEnd(32, 'x')));

@@ -21,7 +21,7 @@ export type FleetOptions = {
   /** https://host[:port] of the hub. */
   url: string;
   allowPlainHttp: boolean;
-  /** PEM certificates that sign the hub. */
+  /** PEM certificates to believe besides the system's. */
   ca?: string | undefined;
   joinToken?: string | undefined;
   /** Name of this node. */

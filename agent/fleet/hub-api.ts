@@ -5,6 +5,7 @@ import { checkBody, parseBody } from '../../proto/hubapi/body.ts';
 import { FleetErrorBody } from '../../proto/hubapi/schemas.ts';
 import { deadline } from '../../proto/std/abort.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { trustingContext } from '../../proto/std/tls-trust.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
 import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
 import {
@@ -54,7 +55,7 @@ export class HubApi {
       bodyTimeout: HUB_BODY_TIMEOUT_MS,
       connect: {
         timeout: HUB_CONNECT_TIMEOUT_MS,
-        ...(options.ca === undefined ? {} : { ca: options.ca }),
+        ...(options.ca === undefined ? {} : { secureContext: trustingContext(options.ca) }),
       },
     });
     this.#identity = modules.identity;

@@ -22,7 +22,9 @@ export const HubOptions = Type.Object(
       default: false,
     }),
     caFile: Type.Optional(
-      Type.String({ description: 'PEM file with the certificates that sign the hub' }),
+      Type.String({
+        description: "PEM file with certificates that sign the hub, besides the system's",
+      }),
     ),
     redirectHosts: RedirectHosts,
     joinToken: Type.Optional(

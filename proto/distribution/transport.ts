@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
-import { createSecureContext, getCACertificates } from 'node:tls';
 import { Agent, request, type Dispatcher } from 'undici';
 import { deadline } from '../std/abort.ts';
 import { hasCode } from '../std/errors.ts';
+import { trustingContext } from '../std/tls-trust.ts';
 import { cut, discard, headerOf, type Answer } from './body.ts';
 import {
   BODY_IDLE_TIMEOUT_MS,
@@ -190,11 +190,7 @@ function checkedBase({ baseUrl, allowPlainHttp }: TransportOptions): URL {
 }
 
 function agentOf({ ca, timeouts = {} }: TransportOptions): Agent {
-  // One context for all connections: the system's certificates are many.
-  const trust =
-    ca === undefined
-      ? {}
-      : { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
+  const trust = ca === undefined ? {} : { secureContext: trustingContext(ca) };
   return new Agent({
     allowH2: false,
     connections: CONNECTIONS_MAX,

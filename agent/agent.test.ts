@@ -93,7 +93,7 @@ test('a draining agent is not ready and takes no new pulls', async () => {
 
 test('what an operator got wrong stops the start', async () => {
   const plain = { url: 'http://hub.example:7400', joinToken: joinToken(), node: 'n1' };
-  await assert.rejects(agentWith({ hub: plain }), { code: 'PLAIN_HTTP_REFUSED' });
+  await assert.rejects(agentWith({ hub: plain }), { code: 'CONFIG_INVALID', message: /hub\.url/ });
   const url = 'https://registry.example';
   const twice = [
     { name: 'docker.io', url },

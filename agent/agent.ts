@@ -7,6 +7,7 @@ import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import type { OpsServer } from '../proto/ops/ops-server.ts';
+import { checkAgentOptions } from './checked-options.ts';
 import { Downloads } from './fetch/downloads.ts';
 import { GrantBook } from './fetch/grants.ts';
 import { loneFleet, loneSwarm } from './fetch/lone.ts';
@@ -50,6 +51,7 @@ export type Agent = {
  * @throws ConfigError; StoreError IO; OpsError FOLDER_IN_USE, LISTEN_FAILED for mirror and ops
  */
 export async function startAgent(config: AgentConfig, modules: AgentModules): Promise<Agent> {
+  checkAgentOptions(config);
   const { logger, build = readBuildInfo() } = modules;
   await using starting = new AsyncDisposableStack();
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });

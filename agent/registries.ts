@@ -3,7 +3,6 @@ import { RegistryClient } from '../proto/distribution/registry-client.ts';
 import { wellKnownHosts } from '../proto/distribution/well-known.ts';
 import { canonicalHost } from '../proto/oci/name.ts';
 import { ConfigError } from '../proto/ops/errors.ts';
-import type { ConfigProblem } from '../proto/ops/errors.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { RegistrySource } from './fetch/hub-source.ts';
 import type { FetchMetrics } from './fetch/metrics.ts';
@@ -34,7 +33,6 @@ export class Registries {
     config: Pick<AgentConfig, 'hub' | 'upstreams'>,
     modules: { metrics: FetchMetrics; userAgent: string },
   ): Promise<Registries> {
-    checkUpstreams(config.upstreams);
     const { url, allowPlainHttp, caFile, redirectHosts } = config.hub;
     const own = { allowPlainHttp, caFile, redirectHosts, path: 'hub' };
     const hub = url === undefined ? undefined : await openRegistry('hub', { url, ...own }, modules);
@@ -127,24 +125,4 @@ async function openRegistry(
   });
   const source = new RegistrySource({ kind }, { client, metrics: modules.metrics });
   return { client, source, origin: new RegistryOrigin(client) };
-}
-
-/** Two upstreams under one name would answer for each other. */
-function checkUpstreams(upstreams: AgentConfig['upstreams']): void {
-  const problems: ConfigProblem[] = [];
-  const taken = new Map<string, string>();
-  for (const [index, { name, alias }] of upstreams.entries()) {
-    for (const [key, text] of [
-      ['name', canonicalHost(name)],
-      ['alias', alias],
-    ] as const) {
-      if (text === undefined) continue;
-      const path = `upstreams[${index}].${key}`;
-      const other = taken.get(text);
-      const message = `"${text}" is taken by ${other}; names and aliases are unique`;
-      if (other !== undefined) problems.push({ path, message, origin: undefined });
-      taken.set(text, path);
-    }
-  }
-  if (problems.length > 0) throw new ConfigError('agent configuration', problems);
 }

@@ -1,6 +1,7 @@
 import { SHUTDOWN_GRACE_MS } from '../proto/ops/constants.ts';
 import { runCli } from '../proto/ops/cli.ts';
 import type { JoinTokenWish, ProgramEntry, ProgramInput } from '../proto/ops/cli.ts';
+import { loadConfig } from '../proto/ops/config.ts';
 import { runProgram } from '../proto/ops/program.ts';
 
 // The command line of both programs. The code of a program is loaded when it is asked for.
@@ -9,6 +10,11 @@ const { env } = process;
 
 const agent: ProgramEntry = {
   schema: async () => (await import('../agent/options.ts')).AgentOptions,
+  check: async (input: ProgramInput) => {
+    const { AgentOptions } = await import('../agent/options.ts');
+    const { checkAgentOptions } = await import('../agent/checked-options.ts');
+    checkAgentOptions(loadConfig(AgentOptions, { ...input, env, kind: 'agent' }));
+  },
   run: async (input: ProgramInput) => {
     const { AgentOptions } = await import('../agent/options.ts');
     const { startAgent } = await import('../agent/agent.ts');
@@ -26,6 +32,10 @@ const agent: ProgramEntry = {
 
 const hub: ProgramEntry = {
   schema: async () => (await import('../hub/options.ts')).HubOptions,
+  check: async (input: ProgramInput) => {
+    const { HubOptions, checkedOptions } = await import('../hub/options.ts');
+    checkedOptions(loadConfig(HubOptions, { ...input, env, kind: 'hub' }));
+  },
   run: async (input: ProgramInput) => {
     const { HubOptions } = await import('../hub/options.ts');
     const { startHub } = await import('../hub/hub.ts');

@@ -158,7 +158,7 @@ export class Registration {
     if (reason !== this.#lastError) {
       const remedy = members.own
         ? 'agents go on with the members they know; check the hub and the network to it'
-        : 'check hub.url, hub.joinToken and that the token is neither used up nor expired';
+        : 'check hub.url, hub.caFile, and that the join token is neither used up nor expired';
       logger.warn({ err, remedy }, members.own ? 'the hub does not answer' : 'enrolment failed');
     }
     this.#lastError = reason;

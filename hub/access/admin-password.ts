@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, link, open, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { ConfigError } from '../../proto/ops/errors.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
-import { hasCode } from '../../proto/std/errors.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { PASSWORD_BYTES } from './constants.ts';
 import { AccessError } from './errors.ts';
 import type { AccessConfig } from './options.ts';
@@ -11,16 +12,37 @@ import type { AccessConfig } from './options.ts';
 export const PASSWORD_FILE = 'admin-password';
 
 const FILE_MODE = 0o600;
+const HUB_HINT = 'without this key the hub makes a password of its own';
+
+type PasswordOptions = Pick<AccessConfig, 'adminPassword' | 'adminPasswordFile'>;
 
 /**
  * The admin's password: as configured, else out of a file of the data folder that is made at the
  * first start with mode 0600.
- * @throws AccessError PASSWORD_TWICE, PASSWORD_EMPTY; errors of node:fs
+ * @throws AccessError PASSWORD_TWICE, PASSWORD_EMPTY; ConfigError when its file cannot be read;
+ * errors of node:fs
  */
 export async function adminPassword(
-  options: Pick<AccessConfig, 'adminPassword' | 'adminPasswordFile'>,
+  options: PasswordOptions,
   modules: { dataDir: string; logger: Logger },
 ): Promise<string> {
+  const { adminPassword: text, adminPasswordFile: file } = checked(options);
+  if (text !== undefined) return text;
+  if (file !== undefined) return readPassword(file);
+  return generated(path.join(modules.dataDir, PASSWORD_FILE), modules.logger);
+}
+
+/**
+ * The password a hub with this configuration has, for its operator on the same machine.
+ * @throws AccessError PASSWORD_TWICE, PASSWORD_EMPTY; ConfigError when its file cannot be read
+ */
+export async function knownPassword(options: PasswordOptions, dataDir: string): Promise<string> {
+  const { adminPassword: text, adminPasswordFile: file } = checked(options);
+  const hint = 'use the configuration of the running hub, as a user who may read its password';
+  return text ?? readPassword(file ?? path.join(dataDir, PASSWORD_FILE), hint);
+}
+
+function checked(options: PasswordOptions): PasswordOptions {
   const { adminPassword: text, adminPasswordFile: file } = options;
   if (text !== undefined && file !== undefined) {
     throw new AccessError('set access.adminPassword or access.adminPasswordFile, not both', {
@@ -30,15 +52,23 @@ export async function adminPassword(
   if (text === '') {
     throw new AccessError('access.adminPassword is empty', { code: 'PASSWORD_EMPTY' });
   }
-  if (text !== undefined) return text;
-  if (file !== undefined) return readPassword(file);
-  return generated(path.join(modules.dataDir, PASSWORD_FILE), modules.logger);
+  return options;
 }
 
-async function readPassword(file: string): Promise<string> {
-  const password = (await readFile(file, 'utf8')).replace(/\r?\n$/, '');
+async function readPassword(file: string, hint = HUB_HINT): Promise<string> {
+  const password = (await textOf(file, hint)).replace(/\r?\n$/, '');
   if (password !== '') return password;
   throw new AccessError(`the password file ${file} is empty`, { code: 'PASSWORD_EMPTY', file });
+}
+
+async function textOf(file: string, hint: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (err) {
+    const message = `cannot be read: ${messageOf(err)}; ${hint}`;
+    const problem = { path: 'access.adminPasswordFile', message, origin: undefined };
+    throw new ConfigError('hub configuration', [problem]);
+  }
 }
 
 async function generated(file: string, logger: Logger): Promise<string> {

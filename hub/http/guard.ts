@@ -8,6 +8,9 @@ import type { BaseUrl } from './base-url.ts';
 export const TOKEN_PATH = '/api/token';
 export const TOKEN_SERVICE = 'flotilla';
 
+/** Also what a client reads that sent no credentials: it asked for a token, as nobody. */
+const NOT_ALLOWED = 'these credentials, or none, do not allow this; only the admin pushes';
+
 /** Answers for the registry who may pull and push, out of the Authorization header. */
 export function createGuard(modules: { access: Access; baseUrl: BaseUrl }): RegistryGuard {
   const { access, baseUrl } = modules;
@@ -24,7 +27,7 @@ export function createGuard(modules: { access: Access; baseUrl: BaseUrl }): Regi
               : access.mayPush(identity, repository);
       if (allowed) return;
       if (identity.kind === 'anonymous') throw unauthorised('credentials are needed for this');
-      throw unauthorised('these credentials do not allow this');
+      throw unauthorised(NOT_ALLOWED);
     },
     challenge: (request, { repository, push }) => {
       const realm = `${baseUrl(request)}${TOKEN_PATH}`;

@@ -16,10 +16,10 @@ exit codes: 0 done, 1 failed, 2 command line not understood, 69 hub not reachabl
 old, 78 configuration not valid
 `;
 
-const CONFIG_NOTE = `Every key of the file can also be given as FLOTILLA_<SECTION>_<KEY>
-in the environment,
-which wins over the file; "flotilla config show" lists them. Without --config the defaults and the
-environment are used. SIGTERM and SIGINT drain and exit 0; a second signal exits at once.
+const CONFIG_NOTE = `
+Every key of the file can also be given as FLOTILLA_<SECTION>_<KEY> in the environment, which wins
+over the file; "flotilla config show" lists them. Without --config the defaults and the environment
+are used. SIGTERM and SIGINT drain and exit 0; a second signal exits at once.
 `;
 
 export const HUB_HELP = `usage: flotilla hub [--config FILE]

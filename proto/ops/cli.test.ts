@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Type } from 'typebox';
 import { runCli } from './cli.ts';
-import type { JoinTokenWish, ProgramEntry } from './cli.ts';
-import { Duration } from './config.ts';
+import type { JoinTokenWish, ProgramEntry, ProgramKind } from './cli.ts';
+import { Duration, loadConfig } from './config.ts';
 
 const schema = Type.Object({
   http: Type.Object({
@@ -24,8 +24,9 @@ type Outcome = {
 
 async function cli(...argv: string[]): Promise<Outcome> {
   const outcome: Outcome = { code: -1, out: '', err: '', started: [], tokens: [] };
-  const entry = (kind: string): ProgramEntry => ({
+  const entry = (kind: ProgramKind): ProgramEntry => ({
     schema: async () => schema,
+    check: async (input) => void loadConfig(schema, { ...input, env: {}, kind }),
     run: async ({ text }) => {
       outcome.started.push({ kind, ...(text === undefined ? {} : { text }) });
       return 0;
@@ -86,7 +87,13 @@ test('a command line that is not understood exits 2 and says what is', async () 
     assert.equal(out, '');
   }
   assert.match((await cli('hbu')).err, /did you mean hub\?/);
-  assert.equal((await cli('hub', 'join-token', 'create', '--uses', '0')).code, 2);
+  assert.match((await cli('hub', '--confg', 'x')).err, /^flotilla: .*did you mean --config\?$/m);
+  for (const wish of [
+    ['--uses', '0'],
+    ['--expires', '5x'],
+  ]) {
+    assert.equal((await cli('hub', 'join-token', 'create', ...wish)).code, 2, wish.join(' '));
+  }
 });
 
 test('a program gets the text of its file', async () => {

@@ -1,11 +1,11 @@
 import { parseArgs } from 'node:util';
 import type { ParseArgsConfig } from 'node:util';
 import type { TObject } from 'typebox';
+import { parseDuration } from '../std/duration.ts';
 import { hasCode, messageOf } from '../std/errors.ts';
 import { readBuildInfo } from './build-info.ts';
 import { AGENT_HELP, CONFIG_HELP, HUB_HELP, JOIN_TOKEN_HELP, MAIN_HELP } from './cli-help.ts';
 import { VERSION_HELP } from './cli-help.ts';
-import { loadConfig } from './config.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
@@ -18,6 +18,8 @@ export type ProgramKind = 'hub' | 'agent';
 export type ProgramEntry = {
   /** The schema of its configuration. */
   schema(): Promise<TObject>;
+  /** Reads a configuration as `run` would. @throws ConfigError */
+  check(input: ProgramInput): Promise<void>;
   /** Runs until it is told to stop; resolves with the exit code. */
   run(input: ProgramInput): Promise<number>;
 };
@@ -126,9 +128,20 @@ async function joinToken(args: readonly string[], modules: CliModules): Promise<
     throw new UsageError('--uses takes a whole number from 1', JOIN_TOKEN_HELP);
   }
   const { uses, expires, url } = values;
+  if (!isDuration(expires)) {
+    throw new UsageError('--expires takes a time such as 30m, 24h or 7d', JOIN_TOKEN_HELP);
+  }
   const request = { ...(await configInput(values.config)), uses: Number(uses), expires, url };
   modules.out(`${await modules.createJoinToken(request)}\n`);
   return EXIT.ok;
+}
+
+function isDuration(text: string): boolean {
+  try {
+    return parseDuration(text) > 0;
+  } catch {
+    return false;
+  }
 }
 
 function version(args: readonly string[], modules: CliModules): number {
@@ -162,8 +175,7 @@ async function check(
 ): Promise<number> {
   const text = await readConfigFile(file);
   const kind = given ?? kindInside(text, file);
-  const schema = await modules.programs[kind].schema();
-  loadConfig(schema, { text, source: file, env: modules.env, kind });
+  await modules.programs[kind].check({ text, source: file });
   modules.out(`${file}: valid for the ${kind}\n`);
   return EXIT.ok;
 }
@@ -200,8 +212,17 @@ function parse<T extends NonNullable<ParseArgsConfig['options']>>(
     if (extra !== undefined) throw new UsageError(`"${extra}" is not expected here`, help);
     return parsed;
   } catch (err) {
-    throw err instanceof UsageError ? err : new UsageError(messageOf(err), help);
+    throw err instanceof UsageError ? err : new UsageError(refusalOf(err, options), help);
   }
+}
+
+/** One sentence; node:util goes on about positional arguments. */
+function refusalOf(err: unknown, options: object): string {
+  const text = messageOf(err);
+  const [, given] = /^Unknown option '--([^']*)'/.exec(text) ?? [];
+  if (given === undefined) return text;
+  const meant = nearest(given, Object.keys(options));
+  return `unknown option --${given}${meant === undefined ? '' : `; did you mean --${meant}?`}`;
 }
 
 function show(text: string, modules: CliModules): number {

@@ -7,7 +7,7 @@ import {
   JoinTokenResponse,
 } from '../hubapi/join-tokens.ts';
 import { deadline } from '../std/abort.ts';
-import { CodedError, messageOf } from '../std/errors.ts';
+import { CodedError } from '../std/errors.ts';
 import { JOIN_TOKEN_REQUEST_TIMEOUT_MS } from './constants.ts';
 
 type AdminErrorData =
@@ -22,7 +22,7 @@ export type AdminTarget = {
   url: string;
   username: string;
   password: string;
-  /** For tests and private certificates. */
+  /** Trust of its own, for a hub with a private certificate. */
   dispatcher?: Dispatcher;
 };
 
@@ -50,7 +50,7 @@ export async function requestJoinToken(
     status = response.statusCode;
     bytes = await readBounded(response.body);
   } catch (cause) {
-    const message = `no answer from the hub at ${url}: ${messageOf(cause)}; is it running?`;
+    const message = `no answer from the hub at ${url}; see that it runs and is trusted here`;
     throw new AdminError(message, { code: 'HUB_UNREACHABLE', url }, { cause });
   }
   if (status === 201) return parseBody(JoinTokenResponse, bytes).token;

@@ -40,7 +40,7 @@ export async function runProgram<S extends TObject>(
   const build = readBuildInfo();
   const logger = createLogger({ level: parts.logLevel(config), name: parts.kind });
   const { version, revision, node } = build;
-  logger.info({ version, revision, node, pid: process.pid }, 'starting');
+  logger.info({ version, revision, node }, 'starting');
   let running: RunningProgram;
   try {
     running = await parts.start(config, { logger, build });

@@ -33,7 +33,7 @@ function launch(node: string, args: readonly string[], program = LAUNCHER) {
 }
 
 test('a Node.js that is too old or missing is one clear sentence and exit code 69', () => {
-  for (const version of ['v20.20.2', 'v24.14.9', 'v8.0.0', 'nonsense']) {
+  for (const version of ['v20.20.2', 'v24.14.9', 'v8.0.0']) {
     const { status, stderr, stdout } = launch(fakeNode(version), ['version']);
     assert.equal(status, 69, version);
     assert.equal(stderr.trim().split('\n').length, 1);
@@ -41,6 +41,10 @@ test('a Node.js that is too old or missing is one clear sentence and exit code 6
     assert.ok(stderr.includes(version));
     assert.equal(stdout, '');
   }
+  const other = launch('/bin/true', ['version']);
+  assert.equal(other.status, 69);
+  assert.equal(other.stderr.trim().split('\n').length, 1);
+  assert.match(other.stderr, /'\/bin\/true' is no Node\.js/);
   const missing = launch(path.join(folder, 'nothing-here'), ['version']);
   assert.equal(missing.status, 69);
   assert.match(missing.stderr, /no Node\.js found as .*nothing-here/);
@@ -53,6 +57,7 @@ test('a new enough Node.js gets the flags and the untouched arguments', () => {
     const [, ...words] = stdout.replace(/\n$/, '').split('\n');
     assert.deepEqual(words.slice(-5), [MAIN, 'hub', '--config', 'a b', '']);
     assert.ok(words.includes('--external-memory-accounted-in-global-limit'));
+    assert.ok(words.includes('--use-system-ca'));
     assert.ok(words.some((word) => /^--initial-old-space-size=\d+$/.test(word)));
   }
 });

@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
@@ -258,8 +259,9 @@ export class FsBlob implements StoredBlob {
   async #writeAt(bytes: Buffer, position: number): Promise<void> {
     const write = (): Promise<void> =>
       this.#modules.files.use(this.#dataPath, async (file) => {
-        // Writing to a file that was cut would make zeros of what it held.
-        if ((await file.stat()).size < this.size) this.#loseAll();
+        // Writing to a file that was cut would make zeros of what it held. Facts of an open file
+        // are in memory: a turn of the thread pool would cost more than the call.
+        if (fstatSync(file.fd).size < this.size) this.#loseAll();
         await writeFully(file, bytes, position);
       });
     try {

@@ -10,12 +10,17 @@ export const HUB_NAME = 'hub.demo';
 const ADMIN_PASSWORD = 'demo';
 const LAUNCHER = path.join(import.meta.dirname, '..', '..', 'bin', 'flotilla');
 const READY_TIMEOUT_MS = 30_000;
+const READY_POLL_MS = 50;
 const STOP_TIMEOUT_MS = 20_000;
 const LOG_TAIL_CHARS = 2000;
+const START_ATTEMPTS = 3;
+const HUB_PORT = 7400;
+/** Agent n begins at 7400 + 10 n: mirror, ops and libp2p in the order of the default ports. */
+const PORT_STEP = 10;
 const TOKEN_LIFE_MS = 3_600_000;
 
-/** One hub or agent as its own process. */
-export type DemoProgram = { name: string; url: string; opsUrl: string; child: ChildProcess };
+/** One hub or agent as its own process, in a group of its own: Ctrl-C is for the demo alone. */
+export type DemoProgram = { name: string; url: string; opsUrl: string };
 export type Cluster = {
   hub: DemoProgram;
   agents: DemoProgram[];
@@ -25,100 +30,124 @@ export type Cluster = {
 
 /**
  * Starts a hub and `count` agents on loopback with data and logs under `folder`; all are ready
- * when this resolves.
+ * when this resolves. None outlives this process.
  *
- * @throws Error with the end of the log of the program that did not start.
+ * @throws Error with the end of the log of the program that did not start; the reason of `signal`
  */
-export async function startCluster(folder: string, count: number): Promise<Cluster> {
-  const started: DemoProgram[] = [];
-  const stop = async (): Promise<void> => {
-    await Promise.all(started.map(stopProgram));
-  };
+export async function startCluster(
+  folder: string,
+  count: number,
+  { signal }: { signal: AbortSignal },
+): Promise<Cluster> {
+  const start = new Starter(folder, signal);
   try {
-    const hub = await startHub(folder);
-    started.push(hub);
+    const hub = await start.hub();
     const tokenFile = path.join(folder, 'join-token');
-    await writeFile(tokenFile, await joinToken(hub.url, count), { mode: 0o600 });
+    await writeFile(tokenFile, await joinToken(hub.url, count, signal), { mode: 0o600 });
     const agents = await Promise.all(
-      Array.from({ length: count }, async (_, i) => {
-        const agent = await startAgent(folder, `agent-${i + 1}`, hub.url, tokenFile);
-        started.push(agent);
-        return agent;
-      }),
+      Array.from({ length: count }, (_, i) => start.agent(i + 1, hub.url, tokenFile)),
     );
+    const stop = (): Promise<void> => start.stop();
     return { hub, agents, stop, credentials: { username: 'admin', password: ADMIN_PASSWORD } };
   } catch (err) {
-    await stop();
+    await start.stop();
     throw err;
   }
 }
 
-async function startHub(folder: string): Promise<DemoProgram> {
-  const [port, ops] = [await freePort(7400), await freePort(7401)];
-  return startProgram(
-    folder,
-    'hub',
-    'hub',
-    { port, ops },
-    {
+type Ports = { port: number; ops: number; swarm: number };
+
+class Starter {
+  readonly #folder: string;
+  readonly #signal: AbortSignal;
+  readonly #children: ChildProcess[] = [];
+  readonly #taken = new Set<number>();
+
+  constructor(folder: string, signal: AbortSignal) {
+    this.#folder = folder;
+    this.#signal = signal;
+    process.once('exit', () => {
+      for (const child of this.#children) if (isRunning(child)) child.kill('SIGKILL');
+    });
+  }
+
+  hub(): Promise<DemoProgram> {
+    return this.#program('hub', 'hub', HUB_PORT, ({ port, ops }) => ({
       http: { listen: [`127.0.0.1:${port}`] },
       ops: { listen: [`127.0.0.1:${ops}`] },
-      hub: { dataDir: path.join(folder, 'hub', 'data'), names: [HUB_NAME] },
+      hub: { dataDir: path.join(this.#folder, 'hub', 'data'), names: [HUB_NAME] },
       access: { adminPassword: ADMIN_PASSWORD },
-    },
-  );
-}
+    }));
+  }
 
-async function startAgent(
-  folder: string,
-  name: string,
-  hubUrl: string,
-  joinTokenFile: string,
-): Promise<DemoProgram> {
-  const [port, ops, swarm] = [await freePort(0), await freePort(0), await freePort(0)];
-  return startProgram(
-    folder,
-    'agent',
-    name,
-    { port, ops },
-    {
+  agent(number: number, hubUrl: string, joinTokenFile: string): Promise<DemoProgram> {
+    const name = `agent-${number}`;
+    const from = HUB_PORT + PORT_STEP * number;
+    return this.#program('agent', name, from, ({ port, ops, swarm }) => ({
       mirror: { listen: [`127.0.0.1:${port}`] },
       ops: { listen: [`127.0.0.1:${ops}`] },
       swarm: { listen: [`127.0.0.1:${swarm}`] },
       hub: { url: hubUrl, names: [HUB_NAME], joinTokenFile, node: name },
-      store: { dataDir: path.join(folder, name, 'data') },
-    },
-  );
-}
-
-async function startProgram(
-  folder: string,
-  kind: 'hub' | 'agent',
-  name: string,
-  ports: { port: number; ops: number },
-  config: object,
-): Promise<DemoProgram> {
-  const home = path.join(folder, name);
-  await mkdir(home, { recursive: true });
-  const file = path.join(home, 'config.yaml');
-  await writeFile(file, JSON.stringify(config, undefined, 2), { mode: 0o600 });
-  const logFile = path.join(home, 'log');
-  const log = await open(logFile, 'a');
-  const child = spawn(LAUNCHER, [kind, '--config', file], { stdio: ['ignore', log.fd, log.fd] });
-  await log.close();
-  const url = `http://127.0.0.1:${ports.port}`;
-  const opsUrl = `http://127.0.0.1:${ports.ops}`;
-  const program = { name, url, opsUrl, child };
-  const signal = AbortSignal.timeout(READY_TIMEOUT_MS);
-  while (!(await isReady(opsUrl))) {
-    if (child.exitCode !== null || child.signalCode !== null || signal.aborted) {
-      await stopProgram(program);
-      const text = await readFile(logFile, 'utf8');
-      throw new Error(`${name} did not start; its log ends: ${text.slice(-LOG_TAIL_CHARS)}`);
-    }
-    await sleep(50);
+      store: { dataDir: path.join(this.#folder, name, 'data') },
+    }));
   }
-  return program;
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#children.map(stopChild));
+  }
+
+  async #program(
+    kind: 'hub' | 'agent',
+    name: string,
+    from: number,
+    configOf: (ports: Ports) => object,
+  ): Promise<DemoProgram> {
+    const home = path.join(this.#folder, name);
+    await mkdir(home, { recursive: true });
+    const file = path.join(home, 'config.yaml');
+    for (let attempt = 1; ; attempt += 1) {
+      const port = await this.#freePort(from);
+      const ops = await this.#freePort(from);
+      const swarm = await this.#freePort(from);
+      const config = configOf({ port, ops, swarm });
+      await writeFile(file, JSON.stringify(config, undefined, 2), { mode: 0o600 });
+      const child = await this.#spawn(kind, file, path.join(home, 'log'));
+      const opsUrl = `http://127.0.0.1:${ops}`;
+      if (await this.#becomesReady(child, opsUrl)) {
+        return { name, url: `http://127.0.0.1:${port}`, opsUrl };
+      }
+      await stopChild(child);
+      const log = await readFile(path.join(home, 'log'), 'utf8');
+      // Between the look for a free port and its use another program can take it.
+      if (attempt < START_ATTEMPTS && log.includes('LISTEN_FAILED')) continue;
+      throw new Error(`${name} did not start; its log ends: ${log.slice(-LOG_TAIL_CHARS)}`);
+    }
+  }
+
+  async #spawn(kind: string, file: string, logFile: string): Promise<ChildProcess> {
+    await using log = await open(logFile, 'w');
+    const stdio = ['ignore', log.fd, log.fd] as const;
+    const child = spawn(LAUNCHER, [kind, '--config', file], { stdio: [...stdio], detached: true });
+    this.#children.push(child);
+    return child;
+  }
+
+  async #becomesReady(child: ChildProcess, opsUrl: string): Promise<boolean> {
+    const limit = AbortSignal.timeout(READY_TIMEOUT_MS);
+    while (!(await isReady(opsUrl))) {
+      if (!isRunning(child) || limit.aborted) return false;
+      await sleep(READY_POLL_MS, { signal: this.#signal });
+    }
+    return true;
+  }
+
+  /** The first port from `from` that is free on 127.0.0.1 and was not given out before. */
+  async #freePort(from: number): Promise<number> {
+    let port = from;
+    while (this.#taken.has(port)) port += 1;
+    this.#taken.add(port);
+    return (await isFree(port)) ? port : this.#freePort(port);
+  }
 }
 
 async function isReady(opsUrl: string): Promise<boolean> {
@@ -131,10 +160,11 @@ async function isReady(opsUrl: string): Promise<boolean> {
   }
 }
 
-async function joinToken(hubUrl: string, uses: number): Promise<string> {
+async function joinToken(hubUrl: string, uses: number, signal: AbortSignal): Promise<string> {
   const basic = Buffer.from(`admin:${ADMIN_PASSWORD}`).toString('base64');
   const { statusCode, body } = await request(`${hubUrl}/api/v1/join-tokens`, {
     method: 'POST',
+    signal,
     headers: { authorization: `Basic ${basic}`, 'content-type': 'application/json' },
     body: JSON.stringify({ uses, expiresInMs: TOKEN_LIFE_MS }),
   });
@@ -143,8 +173,12 @@ async function joinToken(hubUrl: string, uses: number): Promise<string> {
   return answer.token;
 }
 
-async function stopProgram({ child }: DemoProgram): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+async function stopChild(child: ChildProcess): Promise<void> {
+  if (!isRunning(child)) return;
   const ended = once(child, 'exit');
   child.kill('SIGTERM');
   const killer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
@@ -152,16 +186,14 @@ async function stopProgram({ child }: DemoProgram): Promise<void> {
   clearTimeout(killer);
 }
 
-/** `wanted` if it is free on 127.0.0.1, else any free port. */
-async function freePort(wanted: number): Promise<number> {
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {
-    server.listen(wanted, '127.0.0.1');
+    server.listen(port, '127.0.0.1');
     await once(server, 'listening');
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
+    return true;
   } catch {
-    return freePort(0);
+    return false;
   } finally {
     server.close();
   }

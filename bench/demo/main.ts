@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { RegistryClient } from '../../proto/distribution/registry-client.ts';
@@ -8,7 +8,7 @@ import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { HUB_NAME, startCluster, type Cluster, type DemoProgram } from './cluster.ts';
 import { generateImage, type PushableImage } from './generated-image.ts';
-import { DEMO_HELP, parseDemoOptions, type DemoOptions } from './options.ts';
+import { DEMO_HELP, parseDemoOptions, UsageError, type DemoOptions } from './options.ts';
 import { Progress } from './progress.ts';
 import { pullImage } from './pull.ts';
 import { renderTable, summarise, type AgentFigures, type DemoFigures } from './report.ts';
@@ -18,21 +18,65 @@ import { upstreamImage } from './upstream-image.ts';
 const REPOSITORY = 'demo/image';
 const TAG = 'v1';
 const PUSH_TIMEOUT_MS = 60 * 60_000;
+/** All layers of a generated image, in units of the largest, and a little for the programs. */
+const IMAGE_PARTS = 1 + 1 / 8 + 1 / 64;
+const ROOM_SPARE_BYTES = 64 * 1024 ** 2;
+const USAGE_EXIT_CODE = 2;
+/** What a shell adds to the number of the signal that ended a program. */
+const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** Why a demo ends before its time. */
+class Interruption extends Error {
+  readonly exitCode: number;
+
+  constructor(name: keyof typeof SIGNAL_EXIT_CODES) {
+    super(`interrupted by ${name}`);
+    this.exitCode = SIGNAL_EXIT_CODES[name];
+  }
+}
+
+/** Sets the exit code of a signal instead of failing with what it tore. */
+async function interruptible(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const signal = interruption();
+  try {
+    await work(signal);
+  } catch (err) {
+    const reason: unknown = signal.reason;
+    if (!(reason instanceof Interruption)) throw err;
+    process.exitCode = reason.exitCode;
+  }
+}
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function push(cluster: Cluster, options: DemoOptions): Promise<number> {
-  const signal = AbortSignal.timeout(PUSH_TIMEOUT_MS);
+/** Aborts at the first signal; a second one ends everything at once. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(SIGNAL_EXIT_CODES[name]);
+      controller.abort(new Interruption(name));
+    });
+  }
+  return controller.signal;
+}
+
+async function push(
+  cluster: Cluster,
+  options: DemoOptions,
+  interrupted: AbortSignal,
+): Promise<number> {
+  const signal = AbortSignal.any([interrupted, AbortSignal.timeout(PUSH_TIMEOUT_MS)]);
   const from = options.image === undefined ? undefined : await upstreamImage(options.image, signal);
+  const client = new RegistryClient({
+    baseUrl: cluster.hub.url,
+    allowPlainHttp: true,
+    credentials: cluster.credentials,
+  });
   try {
     const image: PushableImage = from?.image ?? generateImage(options.sizeBytes);
-    const client = new RegistryClient({
-      baseUrl: cluster.hub.url,
-      allowPlainHttp: true,
-      credentials: cluster.credentials,
-    });
     const repository = parseRepository(REPOSITORY);
     for (const blob of image.blobs) {
       const source = async function* (): AsyncGenerator<Buffer> {
@@ -42,14 +86,18 @@ async function push(cluster: Cluster, options: DemoOptions): Promise<number> {
     }
     const { manifest, mediaType } = image;
     await client.pushManifest(repository, parseReference(TAG), manifest, mediaType, { signal });
-    await client.close();
     return image.blobs.reduce((total, blob) => total + blob.size, manifest.length);
   } finally {
+    await client.close();
     await from?.close();
   }
 }
 
-async function pullOnAll(cluster: Cluster, imageBytes: number): Promise<number[]> {
+async function pullOnAll(
+  cluster: Cluster,
+  imageBytes: number,
+  signal: AbortSignal,
+): Promise<number[]> {
   const progress = new Progress(
     cluster.agents.map(({ name }) => name),
     imageBytes,
@@ -58,7 +106,8 @@ async function pullOnAll(cluster: Cluster, imageBytes: number): Promise<number[]
     return await Promise.all(
       cluster.agents.map(async ({ url }, index) => {
         const target = { mirror: url, repository: REPOSITORY, tag: TAG, namespace: HUB_NAME };
-        const result = await pullImage(target, (count) => progress.add(index, count));
+        const onBytes = (count: number): void => progress.add(index, count);
+        const result = await pullImage(target, { onBytes, signal });
         if (result.bytes !== imageBytes) {
           throw new Error(`${url} gave ${result.bytes} of ${imageBytes} bytes`);
         }
@@ -84,13 +133,17 @@ async function figuresOf(agent: DemoProgram, seconds: number): Promise<AgentFigu
   };
 }
 
-async function measure(cluster: Cluster, options: DemoOptions): Promise<DemoFigures> {
+async function measure(
+  cluster: Cluster,
+  options: DemoOptions,
+  signal: AbortSignal,
+): Promise<DemoFigures> {
   const what =
     options.image ?? `a generated image, largest layer ${formatByteSize(options.sizeBytes)}`;
   say(`Pushing ${what} to the hub ...`);
-  const imageBytes = await push(cluster, options);
-  say(`${options.agents} agents pull ${formatByteSize(imageBytes)} at the same moment:`);
-  const seconds = await pullOnAll(cluster, imageBytes);
+  const imageBytes = await push(cluster, options, signal);
+  say(`Pulling ${formatByteSize(imageBytes)} on ${agentsOf(options)} at the same moment:`);
+  const seconds = await pullOnAll(cluster, imageBytes, signal);
   const agents = await Promise.all(
     cluster.agents.map((agent, index) => figuresOf(agent, seconds[index] ?? 0)),
   );
@@ -101,14 +154,31 @@ async function measure(cluster: Cluster, options: DemoOptions): Promise<DemoFigu
   return sum;
 }
 
-async function run(options: DemoOptions): Promise<void> {
+function agentsOf({ agents }: DemoOptions): string {
+  return agents === 1 ? '1 agent' : `${agents} agents`;
+}
+
+/** Hub and agents each keep the image. @throws Error when the disk is too small for that */
+async function needRoom(folder: string, { agents, sizeBytes, image }: DemoOptions): Promise<void> {
+  if (image !== undefined) return;
+  const needed = (agents + 1) * sizeBytes * IMAGE_PARTS + ROOM_SPARE_BYTES;
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize >= needed) return;
+  const [wanted, free] = [formatByteSize(needed), formatByteSize(bavail * bsize)];
+  throw new Error(
+    `needs ${wanted} in ${tmpdir()}, which has ${free} free; ` +
+      'lower --size or --agents, or name another folder in TMPDIR',
+  );
+}
+
+async function run(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-demo-'));
-  const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
   let cluster: Cluster | undefined;
   try {
-    say(`Starting a hub and ${options.agents} agents, data in ${folder} ...`);
-    cluster = await startCluster(folder, options.agents);
-    const figures = await measure(cluster, options);
+    await needRoom(folder, options);
+    say(`Starting a hub and ${agentsOf(options)}, data in ${folder} ...`);
+    cluster = await startCluster(folder, options.agents, { signal });
+    const figures = await measure(cluster, options, signal);
     if (options.json !== undefined) {
       await writeFile(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
     }
@@ -119,8 +189,9 @@ async function run(options: DemoOptions): Promise<void> {
       say(`${agent.name}  mirror ${agent.url}  metrics ${agent.opsUrl}/metrics`);
     }
     say(`try      curl ${mirror}/v2/${REPOSITORY}/manifests/${TAG}\nCtrl-C ends it.`);
-    await interrupted;
+    if (!signal.aborted) await once(signal, 'abort');
   } finally {
+    if (signal.aborted) say('Stopping ...');
     await cluster?.stop();
     await rm(folder, { recursive: true, force: true });
   }
@@ -129,8 +200,9 @@ async function run(options: DemoOptions): Promise<void> {
 try {
   const options = parseDemoOptions(process.argv.slice(2));
   if (options === 'help') process.stdout.write(DEMO_HELP);
-  else await run(options);
+  else await interruptible((signal) => run(options, signal));
 } catch (err) {
-  process.stderr.write(`demo: ${messageOf(err)}\n`);
-  process.exitCode = 1;
+  const hint = err instanceof UsageError ? '; see npm run demo -- --help' : '';
+  process.stderr.write(`demo: ${messageOf(err)}${hint}\n`);
+  process.exitCode = err instanceof UsageError ? USAGE_EXIT_CODE : 1;
 }

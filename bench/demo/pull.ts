@@ -16,15 +16,17 @@ const PULL_TIMEOUT_MS = 60 * 60_000;
  * config, then layers three at a time; a broken body is resumed by Range) and checks the SHA-256
  * of everything it got.
  *
- * @throws Error when a byte is wrong or the mirror refuses a part of the image.
+ * @throws Error when a byte is wrong or the mirror refuses a part of the image; the reason of the
+ * signal
  */
 export async function pullImage(
   target: { mirror: string; repository: string; tag: string; namespace: string },
-  onBytes: (count: number) => void,
+  options: { onBytes: (count: number) => void; signal: AbortSignal },
 ): Promise<PullResult> {
+  const { onBytes } = options;
   const started = performance.now();
   const dispatcher = new Agent({ connections: 16, bodyTimeout: 60_000 });
-  const signal = AbortSignal.timeout(PULL_TIMEOUT_MS);
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(PULL_TIMEOUT_MS)]);
   const url = (path: string): string =>
     `${target.mirror}/v2/${target.repository}/${path}?ns=${target.namespace}`;
   try {

@@ -63,6 +63,7 @@ export function renderTable(agents: readonly AgentFigures[], sum: DemoFigures): 
   const sent = formatByteSize(sum.hubBytes);
   const image = formatByteSize(sum.imageBytes);
   const copies = sum.copies.toFixed(2);
-  const last = `The hub sent ${sent} for ${sum.agents} pulls of ${image}: ${copies} copies.`;
+  const pulls = sum.agents === 1 ? '1 pull' : `${sum.agents} pulls`;
+  const last = `The hub sent ${sent} for ${pulls} of ${image}: ${copies} copies.`;
   return [...lines, '', last].join('\n');
 }

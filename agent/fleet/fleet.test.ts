@@ -1,91 +1,19 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FLEET_PATHS } from '../../proto/hubapi/constants.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
-import { createLogger } from '../../proto/ops/logger.ts';
-import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { grantContentHash, signGrant } from '../../proto/trust/grant.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
-import { Fleet, type FleetOptions } from './fleet.ts';
 import { libp2pKeyOf, loadIdentity } from './identity.ts';
-import { createFleetMetrics } from './metrics.ts';
+import { Bench, DAY_MS, signal, TestPeer, until } from './test-bench.ts';
 import { FLEET_ID, TestHub } from './test-hub.ts';
-
-const DAY_MS = 86_400_000;
-const TIMEOUT_MS = 20_000;
-const logger = createLogger({ level: 'silent', name: 'test' });
-
-function signal(): { signal: AbortSignal } {
-  return { signal: AbortSignal.timeout(TIMEOUT_MS) };
-}
 
 function rejectsWith(code: string): (err: unknown) => boolean {
   return (err) => hasCode(err, code);
-}
-
-/** Fleet clients over one data folder, and the folder's end. */
-class Bench implements AsyncDisposable {
-  readonly #open: Fleet[] = [];
-  #folder: string | undefined;
-
-  async folder(): Promise<string> {
-    this.#folder ??= await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
-    return this.#folder;
-  }
-
-  async open(options: Partial<FleetOptions> & { url: string }): Promise<Fleet | undefined> {
-    const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
-    const fleet = await Fleet.open(
-      {
-        dataDir: await this.folder(),
-        allowPlainHttp: false,
-        node: 'n1',
-        addresses: ['127.0.0.1'],
-        lanePort: 0,
-        outageGraceMs: DAY_MS,
-        build: 'test',
-        ...options,
-      },
-      { metrics: (live) => createFleetMetrics(metrics, live), logger },
-    );
-    if (fleet) this.#open.push(fleet);
-    return fleet;
-  }
-
-  /** Opens, starts and waits for the membership. */
-  async enrolled(options: Partial<FleetOptions> & { url: string }): Promise<Fleet> {
-    const fleet = await this.open(options);
-    assert.ok(fleet);
-    fleet.start({ libp2pPort: 7412 });
-    await fleet.whenEnrolled(signal());
-    return fleet;
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all(this.#open.splice(0).map((fleet) => fleet.close()));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
-  }
-}
-
-/** Resolves when `holds` after a change of the member book. */
-async function until(fleet: Fleet, holds: () => boolean): Promise<void> {
-  const changes = new EventTarget();
-  using watch = fleet.members.onChange(() => changes.dispatchEvent(new Event('change')));
-  void watch;
-  while (!holds()) {
-    // oxlint-disable-next-line no-await-in-loop -- each turn waits for the next change
-    await once(changes, 'change', signal());
-  }
 }
 
 test('a node enrols as soon as the hub answers, and is a member again without it', async () => {
@@ -119,18 +47,6 @@ test('a node enrols as soon as the hub answers, and is a member again without it
   assert.deepEqual(again.hubNames, ['hub.example']);
   await assert.rejects(again.announce([], signal()), rejectsWith('HUB_UNREACHABLE'));
 });
-
-/** Another node's peer id. */
-class TestPeer {
-  async load(): Promise<{ peerId: string }> {
-    const folder = await mkdtemp(join(tmpdir(), 'flotilla-peer-'));
-    try {
-      return await loadIdentity(folder);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
-  }
-}
 
 test('keys of another root than the join token names are refused', async () => {
   await using bench = new Bench();

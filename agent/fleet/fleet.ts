@@ -103,12 +103,13 @@ export class Fleet implements FleetClient {
    */
   static async open(options: FleetOptions, modules: FleetModules): Promise<Fleet | undefined> {
     const identity = await loadIdentity(options.dataDir);
-    const invited = fingerprintOf(options.joinToken);
     const state = await readState(options.dataDir, modules.logger);
     const known = state?.rootFingerprint;
-    const rootFingerprint = invited ?? known;
+    const invited = invitationOf(options.joinToken, known, modules.logger);
+    const rootFingerprint = invited?.rootFingerprint ?? known;
     if (rootFingerprint === undefined) return undefined;
-    const fleet = new Fleet({ options, modules, identity, rootFingerprint });
+    const settings = { ...options, joinToken: invited?.joinToken };
+    const fleet = new Fleet({ options: settings, modules, identity, rootFingerprint });
     if (state && known === rootFingerprint) fleet.#registration.restore(state);
     else if (state) modules.logger.warn('the join token is of another fleet; leaving the old one');
     return fleet;
@@ -267,16 +268,22 @@ function announcedOf(item: AnnounceItem): object {
   return { ...rest, complete, have: complete ? '' : have.toBytes().toString('base64') };
 }
 
-function fingerprintOf(joinToken: string | undefined): string | undefined {
-  if (joinToken === undefined) return undefined;
+/** A node that has joined needs no join token, so that a bad one does not cost it its fleet. */
+function invitationOf(
+  text: string | undefined,
+  known: string | undefined,
+  logger: Logger,
+): { joinToken: string; rootFingerprint: string } | undefined {
+  const joinToken = text?.trim() ?? '';
+  if (joinToken === '') return undefined;
   try {
-    return parseJoinToken(joinToken.trim()).rootFingerprint;
+    return { joinToken, rootFingerprint: parseJoinToken(joinToken).rootFingerprint };
   } catch (cause) {
-    throw new FleetError(
-      'hub.joinToken is not a join token. Make one on the hub and give it to this node.',
-      { code: 'JOIN_TOKEN_INVALID' },
-      { cause },
-    );
+    const message = 'hub.joinToken is not a join token. Make one on the hub, give it to this node.';
+    const err = new FleetError(message, { code: 'JOIN_TOKEN_INVALID' }, { cause });
+    if (known === undefined) throw err;
+    logger.warn({ err }, 'join token is not used: this node has joined before');
+    return undefined;
   }
 }
 

@@ -8,7 +8,7 @@ import {
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, sleep } from '../../proto/std/abort.ts';
 import { backoffMs } from '../../proto/std/backoff.ts';
-import { messageOf } from '../../proto/std/errors.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import {
   KEYS_POLL_MS,
@@ -58,6 +58,8 @@ export class Registration {
   #lastError: string | undefined;
   #failures = 0;
   #renewed = false;
+  /** A membership of an earlier run that has ended, which the hub may still renew. */
+  #lapsed = false;
   #wasOnline = false;
   #running: Promise<void> | undefined;
 
@@ -86,7 +88,7 @@ export class Registration {
       this.#setKeys(Buffer.from(state.keyBundle, 'base64'));
       this.#fleetId = state.fleetId;
       this.#hubNames = state.hubNames;
-      members.setOwn(Buffer.from(state.membership, 'base64'));
+      if (!this.#restoreOwn(Buffer.from(state.membership, 'base64'))) return;
       const { memberships, ...rest } = state.members;
       const certificates = memberships.map((text) => Buffer.from(text, 'base64'));
       members.replace({ ...rest, memberships: certificates });
@@ -94,6 +96,20 @@ export class Registration {
       logger.info({ fleetId: state.fleetId, keys: trust.serial }, 'membership restored');
     } catch (err) {
       logger.warn({ reason: messageOf(err) }, 'stored membership is of no use, enrolling again');
+    }
+  }
+
+  /** False when the membership has ended. */
+  #restoreOwn(certificate: Buffer): boolean {
+    const { members, logger } = this.#modules;
+    try {
+      members.setOwn(certificate);
+      return true;
+    } catch (err) {
+      if (!hasCode(err, 'EXPIRED')) throw err;
+      this.#lapsed = true;
+      logger.warn({ reason: messageOf(err) }, 'stored membership has ended, asking for a new one');
+      return false;
     }
   }
 
@@ -131,7 +147,8 @@ export class Registration {
   async #round(libp2pPort: number, signal: AbortSignal): Promise<number> {
     const { api, members, logger } = this.#modules;
     try {
-      if (!members.own) await this.#enrol(libp2pPort, signal);
+      if (!members.own && this.#lapsed) await this.#rejoin(libp2pPort, signal);
+      else if (!members.own) await this.#enrol(libp2pPort, signal);
       else if (this.#renewalIsDue()) await this.#renew(libp2pPort, signal);
       if (this.#options.now() - this.#keysAtMs >= KEYS_POLL_MS) await this.#pollKeys(signal);
       await this.#pollMembers(signal);
@@ -209,6 +226,18 @@ export class Registration {
     logger.debug({ own: members.own?.membership }, 'membership received');
   }
 
+  /** The key alone is enough for some days after the end; what follows then needs a token. */
+  async #rejoin(libp2pPort: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#renew(libp2pPort, signal);
+    } catch (err) {
+      const hubCode = err instanceof FleetError && 'hubCode' in err.data ? err.data.hubCode : '';
+      if (hubCode !== 'NOT_A_MEMBER' && hubCode !== 'REVOKED') throw err;
+      this.#lapsed = false;
+      await this.#enrol(libp2pPort, signal);
+    }
+  }
+
   // Also once in each run: address and ports may have changed while this node was down.
   #renewalIsDue(): boolean {
     const own = this.#modules.members.own?.membership;
@@ -232,6 +261,8 @@ export class Registration {
     this.#setOwn(answer.membership);
     await this.#save();
     this.#renewed = true;
+    this.#lapsed = false;
+    this.#enrolled.resolve();
     this.#modules.logger.info('membership renewed');
   }
 
@@ -243,9 +274,7 @@ export class Registration {
     const bundle = Buffer.from(answer.keyBundle, 'base64');
     const changed = !bundle.equals(this.#keyBundle);
     this.#setKeys(bundle);
-    if (!changed) return;
-    this.#modules.members.reverify();
-    await this.#save();
+    if (changed) await this.#save();
   }
 
   async #pollMembers(signal: AbortSignal): Promise<void> {
@@ -281,8 +310,11 @@ export class Registration {
         { cause },
       );
     }
+    const changed = !bundle.equals(this.#keyBundle);
     this.#keyBundle = bundle;
     this.#keysAtMs = this.#options.now();
+    // Whatever brought the keys: one of them may be revoked now.
+    if (changed) this.#modules.members.reverify();
   }
 
   #setOwn(certificate: string): void {

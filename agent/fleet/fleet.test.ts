@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { FLEET_PATHS } from '../../proto/hubapi/constants.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { nodeFolderOps } from '../../proto/std/durable-folder.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { grantContentHash, signGrant } from '../../proto/trust/grant.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
@@ -280,4 +281,15 @@ test('the identity is private, survives restarts and is the libp2p identity', as
   assert.equal(key.publicKey.toString(), identity.peerId);
   await writeFile(path, 'not a key');
   await assert.rejects(loadIdentity(folder), rejectsWith('IDENTITY_UNREADABLE'));
+});
+
+test('the folder of a new identity is on the disk before the identity is used', async () => {
+  await using bench = new Bench();
+  const parent = await bench.folder();
+  const synced: string[] = [];
+  await loadIdentity(join(parent, 'node'), {
+    makeFolder: (path) => nodeFolderOps.makeFolder(path),
+    syncFolder: async (path) => void synced.push(path),
+  });
+  assert.ok(synced.includes(parent), synced.join());
 });

@@ -1,8 +1,9 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { chmod, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import type { PrivateKey } from '@libp2p/interface';
+import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { peerIdFromPublicKey } from '../../proto/trust/peer-id.ts';
@@ -23,9 +24,13 @@ export type NodeIdentity = {
  * Throws FleetError IDENTITY_UNREADABLE for a file that is not an Ed25519 key: a new identity in
  * its place would take the node's membership away, so that is left to a person.
  */
-export async function loadIdentity(dataDir: string): Promise<NodeIdentity> {
+export async function loadIdentity(
+  dataDir: string,
+  folders = nodeFolderOps,
+): Promise<NodeIdentity> {
   const path = join(dataDir, FILE_NAME);
-  await mkdir(dataDir, { recursive: true });
+  // A join token may be good for one key only: the key has to outlast a power cut from the start.
+  await makeDurableFolder(dataDir, folders);
   const pem = (await readOwn(path)) ?? (await create(path));
   let privateKey: KeyObject;
   try {

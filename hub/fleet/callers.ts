@@ -1,5 +1,6 @@
 import { TrustError } from '../../proto/trust/errors.ts';
 import { verifyRequest, type SignedRequest } from '../../proto/trust/request-signature.ts';
+import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
 import { FleetError } from './errors.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
 
@@ -72,11 +73,11 @@ export class Callers {
     this.#lastTimes.set(`${call} ${peerId}`, timeMs);
   }
 
-  /** Forgets times of peers that are not in the table any more. */
+  /** Forgets the times of requests that are refused for their age by now. */
   purge(): void {
-    for (const key of this.#lastTimes.keys()) {
-      const peerId = key.slice(key.indexOf(' ') + 1);
-      if (this.#table.newest(peerId) === undefined) this.#lastTimes.delete(key);
+    const sinceMs = this.#now() - CLOCK_SKEW_MS;
+    for (const [key, timeMs] of this.#lastTimes) {
+      if (timeMs < sinceMs) this.#lastTimes.delete(key);
     }
   }
 }

@@ -37,6 +37,11 @@ export const RENEW_EARLIEST_PART = 1 / 6;
 export const RENEW_GRACE_MS = 7 * 86_400_000;
 /** Certificates of one member that are valid at a time; beyond it the oldest is revoked. */
 export const CERTIFICATES_PER_MEMBER_MAX = 8;
+/**
+ * Certificates of one member within one life of a membership; beyond it a change of its addresses
+ * waits for the next renewal.
+ */
+export const CERTIFICATES_PER_LIFE_MAX = 64;
 /** Enrolments, renewals and revocations that wait for each other. */
 export const MEMBER_WRITES_QUEUE_MAX = 4096;
 /** Join tokens that exist at a time. */

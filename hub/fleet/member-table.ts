@@ -8,12 +8,17 @@ export type MemberRecord = CertificateRow & { readonly text: string };
 
 /** All certificates of the fleet in memory, by peer and by node. */
 export class MemberTable {
+  readonly #revokedMax: number;
   /** Certificates of each peer, oldest first. */
   readonly #byPeer = new Map<string, MemberRecord[]>();
   /** The peers whose certificates carry a node name. */
   readonly #byNode = new Map<string, Set<string>>();
   #version = 0;
   #snapshot: { version: number; atMs: number; body: Buffer } | undefined;
+
+  constructor(options: { revokedMax?: number } = {}) {
+    this.#revokedMax = options.revokedMax ?? REVOKED_MAX;
+  }
 
   /** Grows with every change; 0 before the first. */
   get version(): number {
@@ -129,13 +134,24 @@ export class MemberTable {
     return this.members(nowMs).length;
   }
 
-  /** Newest serials first. */
+  /** Certificates of a peer, revoked ones too, that were signed after `sinceMs`. */
+  signedSince(peerId: string, sinceMs: number): number {
+    const rows = this.#byPeer.get(peerId) ?? [];
+    return rows.filter((row) => row.notBeforeMs > sinceMs).length;
+  }
+
+  /**
+   * Those of peers that are out come first: members, whose surplus certificates are revoked too,
+   * must not push them out of a list that is full. Otherwise the newest first.
+   */
   revokedSerials(): number[] {
-    const serials: number[] = [];
+    const out: number[] = [];
+    const surplus: number[] = [];
     for (const rows of this.#byPeer.values()) {
-      for (const row of rows) if (row.revokedAtMs !== undefined) serials.push(row.serial);
+      const list = rows.at(-1)?.revokedAtMs === undefined ? surplus : out;
+      for (const row of rows) if (row.revokedAtMs !== undefined) list.push(row.serial);
     }
-    return serials.sort((a, b) => b - a).slice(0, REVOKED_MAX);
+    return [...newestFirst(out), ...newestFirst(surplus)].slice(0, this.#revokedMax);
   }
 
   /** JSON of the members answer; made once for each version and at most once in `maxAgeMs`. */
@@ -158,4 +174,8 @@ export class MemberTable {
     peers?.delete(peerId);
     if (peers?.size === 0) this.#byNode.delete(node);
   }
+}
+
+function newestFirst(serials: number[]): number[] {
+  return serials.sort((a, b) => b - a);
 }

@@ -9,6 +9,7 @@ import { isNodeName, signMembership, type Membership } from '../../proto/trust/m
 import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
 import { memberAddresses } from './address-policy.ts';
 import {
+  CERTIFICATES_PER_LIFE_MAX,
   CERTIFICATES_PER_MEMBER_MAX,
   MEMBER_WRITES_QUEUE_MAX,
   RENEW_EARLIEST_PART,
@@ -73,7 +74,13 @@ export class Members {
   async enrol(request: EnrolRequest, remote: string | undefined): Promise<MemberRecord> {
     const { metrics } = this.#modules;
     try {
-      const record = await this.#inTurn(() => this.#enrol(request, remote));
+      const { token, node } = request;
+      if (!isNodeName(node)) {
+        throw new FleetError('INVALID_NAME', 'a node name is letters, digits, ".", "_" and "-"');
+      }
+      // Before the queue: who has no token must not fill it.
+      const tokenId = await this.#modules.tokens.check(token, this.#options.now());
+      const record = await this.#inTurn(() => this.#enrol(request, tokenId, remote));
       metrics.enrolments.inc({ result: 'ok' });
       return record;
     } catch (err) {
@@ -107,17 +114,27 @@ export class Members {
     const nowMs = this.#options.now();
     const old = this.table.require(peerId, { nowMs, graceMs: RENEW_GRACE_MS });
     const next = this.#membershipOf({ peerId, node: old.node }, endpoint, nowMs);
-    const lifeMs = old.notAfterMs - old.notBeforeMs;
-    const young = nowMs < old.notBeforeMs + lifeMs * RENEW_EARLIEST_PART;
     const same =
       next.zone === old.zone &&
       next.libp2pPort === old.libp2pPort &&
       next.lanePort === old.lanePort &&
       next.addresses.join() === old.addresses.join();
-    if (young && same) return old;
-    const live = this.table.live(peerId, nowMs).map((row) => row.serial);
-    const surplus = live.slice(0, Math.max(0, live.length + 1 - CERTIFICATES_PER_MEMBER_MAX));
+    if ((isYoung(old, nowMs) && same) || this.#changesTooOften(old, nowMs)) return old;
+    const surplus = this.#surplus(peerId, old.node, nowMs);
     return await this.#issue(next, endpoint.version, { revoke: surplus });
+  }
+
+  /** The oldest certificates of a member that is about to get one more. */
+  #surplus(peerId: string, node: string, nowMs: number): number[] {
+    const live = this.table.live(peerId, nowMs).filter((row) => row.node === node);
+    const count = Math.max(0, live.length + 1 - CERTIFICATES_PER_MEMBER_MAX);
+    return live.slice(0, count).map((row) => row.serial);
+  }
+
+  #changesTooOften(current: MemberRecord, nowMs: number): boolean {
+    if (!isYoung(current, nowMs)) return false;
+    const sinceMs = nowMs - (current.notAfterMs - current.notBeforeMs);
+    return this.table.signedSince(current.peerId, sinceMs) >= CERTIFICATES_PER_LIFE_MAX;
   }
 
   async #revokeNode(node: string): Promise<boolean> {
@@ -133,16 +150,17 @@ export class Members {
     return true;
   }
 
-  async #enrol(request: EnrolRequest, remote: string | undefined): Promise<MemberRecord> {
+  async #enrol(
+    request: EnrolRequest,
+    tokenId: string,
+    remote: string | undefined,
+  ): Promise<MemberRecord> {
     const { peerId, node } = request;
     const nowMs = this.#options.now();
-    if (!isNodeName(node)) {
-      throw new FleetError('INVALID_NAME', 'a node name is letters, digits, ".", "_" and "-"');
-    }
-    const tokenId = await this.#modules.tokens.check(request.token, nowMs);
     const known = this.table.current(peerId, nowMs);
     // An agent that lost our answer may ask again without another use of its token.
     const again = known?.node === node;
+    if (again && this.#changesTooOften(known, nowMs)) return known;
     if (known === undefined && this.table.size >= MEMBERS_MAX) {
       throw new FleetError('FLEET_FULL', `the fleet has ${MEMBERS_MAX} members already`);
     }
@@ -154,7 +172,7 @@ export class Members {
     const former = own.filter((row) => row.node !== node).map((row) => row.serial);
     const next = this.#membershipOf({ peerId, node }, { ...request, remote }, nowMs);
     const record = await this.#issue(next, request.version, {
-      revoke: [...others, ...former],
+      revoke: [...others, ...former, ...this.#surplus(peerId, node, nowMs)],
       ...(again ? {} : { token: { tokenId, nowMs } }),
     });
     if (others.length > 0) this.#reportConflict(node, others);
@@ -238,4 +256,9 @@ export class Members {
       turn[Symbol.dispose]();
     }
   }
+}
+
+function isYoung(record: MemberRecord, nowMs: number): boolean {
+  const lifeMs = record.notAfterMs - record.notBeforeMs;
+  return nowMs < record.notBeforeMs + lifeMs * RENEW_EARLIEST_PART;
 }

@@ -13,6 +13,8 @@ export const TRACKER_PAIRS_MAX = 500_000;
 export const TRACKER_BITMAP_MAX_BYTES = 128 * 1_048_576;
 /** Digests one member may announce. */
 export const TRACKER_DIGESTS_PER_MEMBER_MAX = 10_000;
+/** Bytes of bitmaps and chunk tables that one member may cause: an eighth of all. */
+export const TRACKER_BYTES_PER_MEMBER_MAX = TRACKER_BITMAP_MAX_BYTES / 8;
 /** Members looked at to choose the peers of one answer. */
 export const PEER_SAMPLE_MAX = 120;
 /** Holders of the whole blob among the peers of one answer. */

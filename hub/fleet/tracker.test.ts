@@ -219,6 +219,27 @@ test('a member that tells another size gets nothing and disturbs nobody', () => 
   assert.equal(announce(tracker, { peerId: 'a', wanted: 4 }, 2).peers.length, 0);
 });
 
+test('a member that lies about a size does not keep the others apart', () => {
+  const tracker = new Tracker();
+  const announced = { digest: blob, size: SIZE + MIB, have: undefined, hubChunksWanted: 0 };
+  tracker.announce({ peerId: 'liar', zone: '', full: false, blobs: [announced] }, 0);
+  announce(tracker, { peerId: 'a' }, 1);
+  assert.deepEqual(announce(tracker, { peerId: 'b' }, 2).peers, ['a']);
+});
+
+test('a member that announces whatever comes to its mind leaves room for the others', () => {
+  const tracker = new Tracker({ limits: { bitmapMaxBytes: 8000, bytesPerMemberMax: 1000 } });
+  for (let i = 0; i < 50; i++) {
+    announce(tracker, { peerId: 'liar', digest: digestOf(Buffer.from(`${i}`)) }, 0);
+  }
+  assert.ok(tracker.stats.bytes <= 1000);
+  announce(tracker, { peerId: 'a' }, 1);
+  assert.deepEqual(announce(tracker, { peerId: 'b' }, 2).peers, ['a']);
+  tracker.announce({ peerId: 'liar', zone: '', full: true, blobs: [] }, 3);
+  assert.deepEqual(announce(tracker, { peerId: 'liar' }, 4).peers.toSorted(), ['a', 'b']);
+  assert.equal(tracker.stats.pairs, 3);
+});
+
 test('tables stay within their limits, and empty when everybody has left', () => {
   const limits = { digestsMax: 5, pairsMax: 12, digestsPerMemberMax: 4, bitmapMaxBytes: 2500 };
   const tracker = new Tracker({ limits });

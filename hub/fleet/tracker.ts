@@ -8,6 +8,7 @@ import {
   ANNOUNCES_PER_SECOND,
   LEASE_RETRY_MS,
   TRACKER_BITMAP_MAX_BYTES,
+  TRACKER_BYTES_PER_MEMBER_MAX,
   TRACKER_DIGESTS_MAX,
   TRACKER_DIGESTS_PER_MEMBER_MAX,
   TRACKER_PAIRS_MAX,
@@ -49,15 +50,35 @@ export type TrackerLimits = {
   pairsMax: number;
   bitmapMaxBytes: number;
   digestsPerMemberMax: number;
+  bytesPerMemberMax: number;
 };
 
-type MemberState = { zone: string; seenMs: number; digests: Set<Digest>; downloading: boolean };
+type MemberState = {
+  zone: string;
+  seenMs: number;
+  /** What it is in, and the bytes that it caused there. */
+  swarms: Map<SwarmKey, number>;
+  /** Sum of those bytes. */
+  bytes: number;
+  downloading: boolean;
+};
+
+/**
+ * Digest and size. Of content that the hub does not have nobody knows the size but the members,
+ * and one that lies must not keep the others apart.
+ */
+type SwarmKey = `${Digest} ${number}`;
+
+function keyOf({ digest, size }: AnnouncedBlob): SwarmKey {
+  return `${digest} ${size}`;
+}
 
 const LIMITS: TrackerLimits = {
   digestsMax: TRACKER_DIGESTS_MAX,
   pairsMax: TRACKER_PAIRS_MAX,
   bitmapMaxBytes: TRACKER_BITMAP_MAX_BYTES,
   digestsPerMemberMax: TRACKER_DIGESTS_PER_MEMBER_MAX,
+  bytesPerMemberMax: TRACKER_BYTES_PER_MEMBER_MAX,
 };
 
 function bitmapBytes(layout: ChunkLayout): number {
@@ -72,7 +93,7 @@ export class Tracker {
   readonly #random: () => number;
   readonly #limits: TrackerLimits;
   readonly #members = new Map<string, MemberState>();
-  readonly #swarms = new Map<Digest, BlobSwarm>();
+  readonly #swarms = new Map<SwarmKey, BlobSwarm>();
   #pairs = 0;
   #bytes = 0;
 
@@ -100,7 +121,8 @@ export class Tracker {
     const member = this.#members.get(peerId) ?? {
       zone,
       seenMs: nowMs,
-      digests: new Set<Digest>(),
+      swarms: new Map<SwarmKey, number>(),
+      bytes: 0,
       downloading: false,
     };
     member.zone = zone;
@@ -118,7 +140,7 @@ export class Tracker {
   forget(peerId: string): void {
     const member = this.#members.get(peerId);
     if (member === undefined) return;
-    for (const digest of member.digests) this.#leave(peerId, digest);
+    for (const key of member.swarms.keys()) this.#leave(peerId, member, key);
     this.#members.delete(peerId);
   }
 
@@ -154,46 +176,46 @@ export class Tracker {
 
   /** The swarm of the blob with the member in it; as it is when there is no room for one more. */
   #join(peerId: string, member: MemberState, blob: AnnouncedBlob): BlobSwarm | undefined {
-    const known = this.#swarms.get(blob.digest);
-    // A member that tells another size than the first one is not let in: its bitmap fits nothing.
-    if (known !== undefined && (known.has(peerId) || known.layout.size !== blob.size)) {
-      return known.layout.size === blob.size ? known : undefined;
-    }
+    const key = keyOf(blob);
+    const known = this.#swarms.get(key);
+    if (known?.has(peerId)) return known;
     const layout = known?.layout ?? layoutOf(blob.size);
     const limits = this.#limits;
     const bytes = bitmapBytes(layout) + (known === undefined ? BlobSwarm.tableBytes(layout) : 0);
     const full =
       this.#pairs >= limits.pairsMax ||
-      member.digests.size >= limits.digestsPerMemberMax ||
+      member.swarms.size >= limits.digestsPerMemberMax ||
+      member.bytes + bytes > limits.bytesPerMemberMax ||
       this.#bytes + bytes > limits.bitmapMaxBytes ||
       (known === undefined && this.#swarms.size >= limits.digestsMax);
     if (full) return known;
     const swarm = known ?? new BlobSwarm(layout);
-    this.#swarms.set(blob.digest, swarm);
-    member.digests.add(blob.digest);
+    this.#swarms.set(key, swarm);
+    member.swarms.set(key, bytes);
+    member.bytes += bytes;
     this.#pairs++;
     this.#bytes += bytes;
     swarm.join(peerId);
     return swarm;
   }
 
-  #leave(peerId: string, digest: Digest): void {
-    const swarm = this.#swarms.get(digest);
+  #leave(peerId: string, member: MemberState, key: SwarmKey): void {
+    const swarm = this.#swarms.get(key);
+    member.bytes -= member.swarms.get(key) ?? 0;
+    member.swarms.delete(key);
     if (swarm === undefined) return;
     swarm.remove(peerId);
     this.#pairs--;
     this.#bytes -= bitmapBytes(swarm.layout);
     if (swarm.size > 0) return;
-    this.#swarms.delete(digest);
+    this.#swarms.delete(key);
     this.#bytes -= BlobSwarm.tableBytes(swarm.layout);
   }
 
   #forgetAllBut(peerId: string, member: MemberState, blobs: readonly AnnouncedBlob[]): void {
-    const kept = new Set(blobs.map(({ digest }) => digest));
-    for (const digest of member.digests) {
-      if (kept.has(digest)) continue;
-      member.digests.delete(digest);
-      this.#leave(peerId, digest);
+    const kept = new Set(blobs.map(keyOf));
+    for (const key of member.swarms.keys()) {
+      if (!kept.has(key)) this.#leave(peerId, member, key);
     }
   }
 

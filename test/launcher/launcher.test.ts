@@ -28,7 +28,7 @@ for word in "$@"; do echo "$word"; done
 }
 
 function launch(node: string, args: readonly string[], program = LAUNCHER) {
-  const env = { ...process.env, FLOTILLA_NODE: node };
+  const env = { ...process.env, FLOTILLA_NODE: node, SSL_CERT_DIR: folder };
   return spawnSync(program, args, { encoding: 'utf8', env });
 }
 

@@ -14,6 +14,12 @@ export const BODY_BUFFERS = 2;
 export const PAGE_DEFAULT = 100;
 /** Most entries of a page, whatever the client asks. */
 export const PAGE_MAX = 1000;
+/** A manifest being pushed that is larger than this needs one of the places for large ones. */
+export const MANIFEST_SMALL_BYTES = 256 * 1024;
+/** Large manifests whose bytes are in memory at the same time. */
+export const LARGE_MANIFESTS_MAX = 4;
+/** Large manifests whose sending is held back until there is a place; more get 503. */
+export const LARGE_MANIFESTS_QUEUED_MAX = 256;
 /** Registry requests served at the same time; more get 503. */
 export const REQUESTS_MAX = 4096;
 /** How long the rest of a refused body is read and thrown away before the connection is cut. */

@@ -1,24 +1,25 @@
 import { digestAlgorithm, digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
-import {
-  isForeignLayer,
-  MANIFEST_MAX_BYTES,
-  parseManifest,
-  type ParsedManifest,
-} from '../../proto/oci/manifest.ts';
+import { isForeignLayer, parseManifest, type ParsedManifest } from '../../proto/oci/manifest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { bytesOf, isUnchanged, send, type Exchange } from './http.ts';
+import { isUnchanged, send, type Exchange } from './http.ts';
+import type { ManifestReader } from './manifest-reader.ts';
 import type { RegistryMetrics } from './metrics.ts';
 
 type Target = { repository: Repository; reference: Reference };
-type Modules = { catalog: Catalog; metrics: RegistryMetrics; externalUrl: string };
+type Modules = {
+  catalog: Catalog;
+  manifestReader: ManifestReader;
+  metrics: RegistryMetrics;
+  externalUrl: string;
+};
 
 /** GET and HEAD of a manifest, byte for byte as it was pushed. */
 export async function getManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog }: Modules,
+  { catalog }: Pick<Modules, 'catalog'>,
 ): Promise<void> {
   const found = await catalog.manifest(
     repository,
@@ -42,9 +43,10 @@ export async function getManifest(
 export async function putManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog, metrics, externalUrl }: Modules,
+  { catalog, manifestReader, metrics, externalUrl }: Modules,
 ): Promise<void> {
-  const bytes = await readBounded(exchange);
+  using body = await manifestReader.read(exchange);
+  const { bytes } = body;
   const manifest = parseManifest(bytes, exchange.request.headers['content-type']);
   const algorithm = reference.kind === 'digest' ? digestAlgorithm(reference.digest) : 'sha256';
   const digest = digestOf(bytes, algorithm);
@@ -76,7 +78,7 @@ export async function putManifest(
 export async function deleteManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog }: Modules,
+  { catalog }: Pick<Modules, 'catalog'>,
 ): Promise<void> {
   const gone =
     reference.kind === 'tag'
@@ -123,22 +125,4 @@ async function checkPresent(
       });
     }
   }
-}
-
-async function readBounded({ request }: Exchange): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  if (Number(request.headers['content-length'] ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge();
-  for await (const part of bytesOf(request)) {
-    size += part.length;
-    if (size > MANIFEST_MAX_BYTES) throw tooLarge();
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
-}
-
-function tooLarge(): Error {
-  return ociError('MANIFEST_INVALID', `a manifest has at most ${MANIFEST_MAX_BYTES} bytes`, {
-    status: 413,
-  });
 }

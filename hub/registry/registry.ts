@@ -11,6 +11,7 @@ import { deleteBlob, getBlob } from './blobs.ts';
 import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
+import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { Uploads } from './uploads.ts';
@@ -63,6 +64,7 @@ export class Registry {
   readonly #externalUrl: string;
   readonly #modules: RegistryModules;
   readonly #uploads: Uploads;
+  readonly #manifestReader = new ManifestReader();
   readonly #metrics: RegistryMetrics;
   #inFlight = 0;
   #draining = false;
@@ -145,7 +147,12 @@ export class Registry {
   async #answer(exchange: Exchange, route: RegistryRoute): Promise<void> {
     const { catalog } = this.#modules;
     const method = exchange.request.method === 'HEAD' ? 'GET' : exchange.request.method;
-    const modules = { ...this.#modules, metrics: this.#metrics, externalUrl: this.#externalUrl };
+    const modules = {
+      ...this.#modules,
+      manifestReader: this.#manifestReader,
+      metrics: this.#metrics,
+      externalUrl: this.#externalUrl,
+    };
     const uploads = this.#uploads;
     switch (route.kind) {
       case 'base':

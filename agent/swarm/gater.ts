@@ -7,8 +7,11 @@ import type { Admission } from './admission.ts';
 import type { BanBook } from './bans.ts';
 import type { CountRefusals } from './metrics.ts';
 
+/** Of a membership, what it takes to reach the member. */
+export type Endpoint = Pick<Membership, 'peerId' | 'addresses' | 'libp2pPort'>;
+
 /** Where the hub certified that a member listens; the only addresses this node ever dials. */
-export function dialAddresses(member: Membership): Multiaddr[] {
+export function dialAddresses(member: Endpoint): Multiaddr[] {
   return member.addresses.map((address) => {
     const family = isIPv6(address) ? 'ip6' : 'ip4';
     return multiaddr(`/${family}/${address}/tcp/${member.libp2pPort}/p2p/${member.peerId}`);

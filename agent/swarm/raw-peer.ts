@@ -7,10 +7,9 @@ import { createLibp2p } from 'libp2p';
 import { EXCHANGE_PROTOCOL, HELLO_PROTOCOL } from '../../proto/swarm/constants.ts';
 import { encodeFrame } from '../../proto/swarm/frame-codec.ts';
 import { encodeHello } from '../../proto/swarm/hello.ts';
-import type { Membership } from '../../proto/trust/membership.ts';
 import { libp2pKeyOf, type NodeIdentity } from '../fleet/identity.ts';
 import { readOneFrame } from './frame-stream.ts';
-import { dialAddresses } from './gater.ts';
+import { dialAddresses, type Endpoint } from './gater.ts';
 import type { TestFleet, TestNode } from './test-fleet.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -25,7 +24,7 @@ export class RawPeer implements AsyncDisposable {
   }
 
   /** Connects to a node; nothing is said yet. */
-  static async connect(to: { membership: Membership }, identity: NodeIdentity): Promise<RawPeer> {
+  static async connect(to: { membership: Endpoint }, identity: NodeIdentity): Promise<RawPeer> {
     const node = await createLibp2p({
       privateKey: await libp2pKeyOf(identity),
       transports: [tcp()],

@@ -25,7 +25,9 @@ export async function createJoinToken(
   const own = { host: host === '::' || host === '0.0.0.0' ? '127.0.0.1' : host, port };
   const scheme = config.tls.certFile === undefined ? 'http' : 'https';
   const url = wish.url ?? config.hub.externalUrl ?? `${scheme}://${formatListen(own)}`;
-  const wanted = { uses: wish.uses, expiresInMs: parseDuration(wish.expires) };
+  const { joinTokenLife } = config.fleet;
+  const expiresInMs = wish.expires === undefined ? joinTokenLife : parseDuration(wish.expires);
+  const wanted = { uses: wish.uses, expiresInMs };
   const dispatcher = await dispatcherFor(config.tls.certFile);
   try {
     return await requestJoinToken({ url, username, password, dispatcher }, wanted);

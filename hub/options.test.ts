@@ -7,6 +7,10 @@ function check(sections: object): ReturnType<typeof checkedOptions> {
   return checkedOptions(loadConfig(HubOptions, { text: JSON.stringify(sections), env: {} }));
 }
 
+function refused(sections: object, message: RegExp): void {
+  assert.throws(() => check(sections), { code: 'CONFIG_INVALID', message });
+}
+
 test('half a TLS pair stops the start instead of serving plain http', () => {
   const cases = [
     [{ certFile: '/tls.crt' }, /tls\.keyFile/],
@@ -29,4 +33,13 @@ test('an external URL or a network that is none stops the start, with its place'
   assert.throws(() => check(sections), { code: 'CONFIG_INVALID', message });
   const { externalUrl } = check({ hub: { externalUrl: 'https://hub.example/' } });
   assert.equal(externalUrl, 'https://hub.example');
+});
+
+test('what would stop the hub or lock out its admin is told with its place', () => {
+  refused({ fleet: { addressCidrs: ['10.0.0.0/8', 'node-1'] } }, /fleet\.addressCidrs\[1\]/);
+  refused({ fleet: { zones: { 'node-1': 'a zone' } } }, /fleet\.zones\.node-1/);
+  refused({ access: { adminUsername: 'ops:admin' } }, /access\.adminUsername/);
+  refused({ access: { adminPassword: '' } }, /access\.adminPassword/);
+  const twice = { adminPassword: 'secret', adminPasswordFile: '/password' };
+  refused({ access: twice }, /access\.adminPasswordFile(?![^]*secret)/);
 });

@@ -3,6 +3,7 @@ import type { Static } from 'typebox';
 import { Duration, Listen } from '../proto/ops/config.ts';
 import { ConfigError, type ConfigProblem } from '../proto/ops/errors.ts';
 import { LOG_LEVELS } from '../proto/ops/logger.ts';
+import { isZoneName } from '../proto/trust/membership.ts';
 import { AccessOptions } from './access/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
@@ -104,7 +105,7 @@ export type HubConfig = Static<typeof HubOptions>;
  * Settings that have to fit together.
  * @throws ConfigError
  */
-export function checkedOptions({ hub, tls, http }: HubConfig): {
+export function checkedOptions({ hub, tls, http, access, fleet }: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
 } {
@@ -118,14 +119,32 @@ export function checkedOptions({ hub, tls, http }: HubConfig): {
   const { certFile, keyFile } = tls;
   if (certFile === undefined && keyFile !== undefined) refuse('tls.certFile', 'keyFile needs it');
   if (keyFile === undefined && certFile !== undefined) refuse('tls.keyFile', 'certFile needs it');
-  for (const [i, network] of http.trustedProxies.entries()) {
-    if (!isNetwork(network)) {
-      refuse(`http.trustedProxies[${i}]`, 'is no network; write it as 10.0.0.0/8 or fd00::/8');
-    }
+  checkNetworks('http.trustedProxies', http.trustedProxies, refuse);
+  checkNetworks('fleet.addressCidrs', fleet.addressCidrs, refuse);
+  for (const [node, zone] of Object.entries(fleet.zones)) {
+    if (!isZoneName(zone)) refuse(`fleet.zones.${node}`, `"${zone}" is no name of a zone`);
+  }
+  if (access.adminUsername.includes(':')) {
+    refuse('access.adminUsername', 'has a colon, which no client can send in a user name');
+  }
+  if (access.adminPassword === '') refuse('access.adminPassword', 'is empty');
+  if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
+    refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
   return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined };
+}
+
+function checkNetworks(
+  path: string,
+  networks: readonly string[],
+  refuse: (path: string, message: string) => void,
+): void {
+  for (const [i, network] of networks.entries()) {
+    if (isNetwork(network)) continue;
+    refuse(`${path}[${i}]`, 'is no network; write it as 10.0.0.0/8 or fd00::/8');
+  }
 }
 
 function isNetwork(text: string): boolean {

@@ -40,7 +40,8 @@ Asks the running hub for a token with which agents enrol, and prints it. Address
 are taken from the hub's configuration; --url names another address of the same hub.
 
   --uses N        how many agents may enrol with it (default 1)
-  --expires TIME  how long it is valid, such as 30m, 24h, 7d (default 24h)
+  --expires TIME  how long it is valid, such as 30m, 24h, 7d
+                  (default: fleet.joinTokenLife)
 `;
 
 export const CONFIG_HELP = `usage: flotilla config check FILE [--kind hub|agent]

@@ -27,10 +27,10 @@ export type ProgramEntry = {
 /** The text and the name of the configuration file, when there is one. */
 export type ProgramInput = { text?: string; source?: string };
 
-/** What `hub join-token create` was asked for; `expires` as written, such as 24h. */
+/** What `hub join-token create` was asked for; `expires` as written, such as 24h, if at all. */
 export type JoinTokenWish = ProgramInput & {
   uses: number;
-  expires: string;
+  expires: string | undefined;
   url: string | undefined;
 };
 
@@ -116,7 +116,7 @@ async function joinToken(args: readonly string[], modules: CliModules): Promise<
   const options = {
     ...FILE_OPTIONS,
     uses: { type: 'string', default: '1' },
-    expires: { type: 'string', default: '24h' },
+    expires: { type: 'string' },
     url: { type: 'string' },
   } as const;
   const { values, positionals } = parse(args, options, 1, JOIN_TOKEN_HELP);
@@ -128,7 +128,7 @@ async function joinToken(args: readonly string[], modules: CliModules): Promise<
     throw new UsageError('--uses takes a whole number from 1', JOIN_TOKEN_HELP);
   }
   const { uses, expires, url } = values;
-  if (!isDuration(expires)) {
+  if (expires !== undefined && !isDuration(expires)) {
     throw new UsageError('--expires takes a time such as 30m, 24h or 7d', JOIN_TOKEN_HELP);
   }
   const request = { ...(await configInput(values.config)), uses: Number(uses), expires, url };

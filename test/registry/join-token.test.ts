@@ -1,9 +1,13 @@
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { createJoinToken } from '../../bin/join-token.ts';
 import { ADMIN, TestHub } from './test-hub.ts';
 
@@ -54,4 +58,31 @@ test('the password is read as the hub reads it, and missing it is said with its 
   rmSync(adminPasswordFile);
   const message = /access\.adminPasswordFile: cannot be read: ENOENT/;
   await assert.rejects(createJoinToken(config, {}), { code: 'CONFIG_INVALID', message });
+});
+
+test('a token lives as long as the configuration says, unless the operator says it', async () => {
+  const asked: unknown[] = [];
+  const record = async (request: IncomingMessage): Promise<void> => {
+    asked.push(JSON.parse(await textOf(request)));
+  };
+  const server = createServer((request, response) => {
+    void record(request).then(() => response.writeHead(201).end('{"token":"t"}'));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const sections = { fleet: { joinTokenLife: '90m' }, access: { adminPassword: 'x' } };
+  const config = { uses: 1, text: JSON.stringify(sections), url: `http://127.0.0.1:${port}` };
+  try {
+    await createJoinToken({ ...config, expires: undefined }, {});
+    await createJoinToken({ ...config, expires: '2m' }, {});
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+  assert.deepEqual(asked, [
+    { uses: 1, expiresInMs: 5_400_000 },
+    { uses: 1, expiresInMs: 120_000 },
+  ]);
 });

@@ -105,8 +105,7 @@ export class Exchange {
     this.response.end(this.request.method === 'HEAD' ? undefined : body);
     this.#end(failure.status);
     const fields = { ...this.#fields(), err, remedy: failure.remedy };
-    if (failure.status === 503) this.#logger.warn(fields, 'request refused');
-    else this.#logger.debug(fields, 'request refused');
+    this.#logger[failure.level](fields, 'request refused');
   }
 
   /** The body cannot be completed. A cut is seen by the runtime; a short end would not be. */

@@ -13,6 +13,8 @@ export type Failure = {
   body: string;
   /** For the log: what the operator can do. */
   remedy: string;
+  /** Whether somebody ought to look; the runtime's own way round and a drain are daily life. */
+  level: 'warn' | 'debug';
 };
 
 const REMEDIES = {
@@ -21,6 +23,9 @@ const REMEDIES = {
   404: 'the client goes on to its next host; nothing to do unless the image exists',
   503: 'the client goes on to its next host; look whether hub and upstreams can be reached',
 } as const;
+
+const OVERLOADED_REMEDY =
+  'the client goes on to its next host; raise mirror.requestsMax if it recurs';
 
 const CODES = { 400: 'UNSUPPORTED', 401: 'UNAUTHORIZED', 404: 'UNKNOWN', 503: 'UNAVAILABLE' };
 
@@ -34,7 +39,14 @@ export function failureOf(err: unknown): Failure {
   };
   const challenge = status === 401 ? challengeOf(err) : undefined;
   if (challenge !== undefined) headers['www-authenticate'] = challenge;
-  return { status, headers, body: bodyOf(err, status), remedy: REMEDIES[status] };
+  const reason = err instanceof MirrorError && 'reason' in err.data ? err.data.reason : undefined;
+  return {
+    status,
+    headers,
+    body: bodyOf(err, status),
+    remedy: reason === 'overloaded' ? OVERLOADED_REMEDY : REMEDIES[status],
+    level: status === 503 && reason !== 'draining' ? 'warn' : 'debug',
+  };
 }
 
 function statusOf(err: unknown): FailureStatus {

@@ -31,12 +31,24 @@ export function parseDocumentText(text: string, source: string): ConfigDocument 
     throw new ConfigError(source, problems);
   }
   return {
-    value: document.toJS() as unknown,
+    value: valueOf(document, source),
     lineOf: (path) => {
       const offset = offsetOf(document.contents, path);
       return offset === undefined ? undefined : lines.linePos(offset).line;
     },
   };
+}
+
+/** The error of the parser is not told: what stands behind the star may be a password. */
+function valueOf(document: ReturnType<typeof parseDocument>, source: string): unknown {
+  try {
+    return document.toJS();
+  } catch {
+    const message =
+      'not valid YAML: an alias (*name) without its anchor, or too many of them; ' +
+      'put a text that begins with * in quotes';
+    throw new ConfigError(source, [{ path: '', message, origin: undefined }]);
+  }
 }
 
 function offsetOf(root: Node | null, path: KeyPath): number | undefined {

@@ -10,10 +10,14 @@ import { ConfigError } from './errors.ts';
 export async function readConfigFile(path: string): Promise<string> {
   try {
     await using file = await open(path, 'r');
-    const { buffer, bytesRead } = await file.read({
-      buffer: Buffer.alloc(CONFIG_FILE_MAX_BYTES + 1),
-    });
-    if (bytesRead <= CONFIG_FILE_MAX_BYTES) return buffer.toString('utf8', 0, bytesRead);
+    const buffer = Buffer.alloc(CONFIG_FILE_MAX_BYTES + 1);
+    let size = 0;
+    // A pipe gives what it has at the moment; only nothing is the end.
+    for (let read = -1; read !== 0 && size < buffer.length; size += read) {
+      // oxlint-disable-next-line no-await-in-loop -- one part after the other
+      read = (await file.read(buffer, size, buffer.length - size)).bytesRead;
+    }
+    if (size <= CONFIG_FILE_MAX_BYTES) return buffer.toString('utf8', 0, size);
   } catch (err) {
     throw new ConfigError(path, [
       { path: '', message: `cannot be read: ${messageOf(err)}`, origin: undefined },

@@ -177,3 +177,16 @@ test('a configuration of the other program is refused by its kind', () => {
 test('a key called __proto__ is an unknown key', () => {
   assert.match(problemsOf({ text: `${base}__proto__: { a: 1 }\n` })[0] ?? '', /unknown key/);
 });
+
+test('a text taken for an alias is a problem of the file, and is not repeated', () => {
+  for (const text of [
+    'tls: { certFile: a, key: *hunter2 }',
+    `a: &a [1]\nb: [${'*a,'.repeat(999)}]`,
+  ]) {
+    assert.throws(
+      () => loadConfig(schema, { text, source: 'hub.yaml', env: {} }),
+      (err: unknown) =>
+        err instanceof ConfigError && /alias/.test(err.message) && !/hunter2/.test(err.message),
+    );
+  }
+});

@@ -47,6 +47,15 @@ test('errors keep code and cause, and no field grows without bound', () => {
   assert.ok(String(entry.path).length <= LOG_FIELD_MAX_CHARS + 1);
 });
 
+test('every long field is cut, and an error that is its own cause is written', () => {
+  const long = 'y'.repeat(LOG_FIELD_MAX_CHARS * 2);
+  const entry = logged((logger) => logger.warn({ path: long, token: 'x', reason: long }, 'failed'));
+  assert.ok(JSON.stringify(entry).length < 3 * LOG_FIELD_MAX_CHARS);
+  const err = new Error('round');
+  err.cause = err;
+  assert.match(JSON.stringify(logged((logger) => logger.warn({ err }, 'failed'))), /round/);
+});
+
 test('entries below the level are not written', () => {
   const lines: string[] = [];
   const logger = createLogger(

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import type { DestinationStream, Logger as PinoLogger } from 'pino';
+import { CAUSES_MAX } from '../std/constants.ts';
 import { LOG_FIELD_MAX_CHARS } from './constants.ts';
 
 /** What modules log with: constant messages, data in fields. */
@@ -45,25 +46,28 @@ export function createLogger(
       level: (label: string) => ({ level: label }),
       log: boundFields,
     },
-    serializers: { err: serializeError },
+    serializers: { err: (err: unknown) => serializeError(err) },
   };
   return destination === undefined ? pino(settings) : pino(settings, destination);
 }
 
 function boundFields(fields: Record<string, unknown>): Record<string, unknown> {
+  let bounded = fields;
   for (const [key, value] of Object.entries(fields)) {
     if (typeof value === 'string' && value.length > LOG_FIELD_MAX_CHARS) {
-      return { ...fields, [key]: cut(value) };
+      if (bounded === fields) bounded = { ...fields };
+      bounded[key] = cut(value);
     }
   }
-  return fields;
+  return bounded;
 }
 
 /** Errors by code and message; the stack only for faults without a code, which are our bugs. */
-function serializeError(err: unknown): unknown {
+function serializeError(err: unknown, depth = 1): unknown {
   if (!(err instanceof Error)) return err;
   const code = 'code' in err ? err.code : undefined;
-  const cause = err.cause instanceof Error ? serializeError(err.cause) : undefined;
+  const told = err.cause instanceof Error && depth < CAUSES_MAX;
+  const cause = told ? serializeError(err.cause, depth + 1) : undefined;
   return {
     type: err.name,
     message: cut(err.message),

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
-import { lockFolder } from '../proto/ops/folder-lock.ts';
+import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
@@ -134,14 +134,17 @@ function startOps(
   });
 }
 
+function makeOwnFolder(folder: string): Promise<unknown> {
+  return mkdir(folder, { recursive: true, mode: 0o700 });
+}
+
 async function openStore(
   config: AgentConfig,
   starting: AsyncDisposableStack,
   modules: { logger: Logger; metrics: MetricsRegistry },
 ): Promise<FsContentStore> {
   const { dataDir, quota: quotaBytes } = config.store;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  starting.use(lockFolder(dataDir));
+  starting.use(await claimFolder(dataDir, 'store.dataDir', makeOwnFolder));
   const store = await FsContentStore.open(
     { dataDir: path.join(dataDir, 'content'), quotaBytes },
     { logger: modules.logger, metrics: createStoreMetrics(modules.metrics) },

@@ -3,7 +3,7 @@ import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
-import { lockFolder } from '../proto/ops/folder-lock.ts';
+import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
@@ -42,7 +42,7 @@ export type Hub = {
 
 /**
  * Starts a hub: the composition root.
- * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE; BlobStoreError; errors of the catalog
+ * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE, FOLDER_UNUSABLE; BlobStoreError; errors of the catalog
  */
 export async function startHub(config: HubConfig, modules: HubModules): Promise<Hub> {
   const { logger, build = readBuildInfo() } = modules;
@@ -53,8 +53,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
-  await makeDurableFolder(dataDir);
-  const lock = lockFolder(dataDir);
+  const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
   starting.defer(() => lock[Symbol.dispose]());
   const blobs = await FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
   starting.defer(() => blobs.close());

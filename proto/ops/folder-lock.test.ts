@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { hasCode } from '../std/errors.ts';
-import { lockFolder } from './folder-lock.ts';
+import { claimFolder, lockFolder } from './folder-lock.ts';
 
 const inUse = (err: unknown): boolean => hasCode(err, 'FOLDER_IN_USE');
+const refused = (): Promise<never> => Promise.reject(new Error('EACCES: permission denied'));
 const HOLDER = `
   const { lockFolder } = await import(process.argv[1]);
   lockFolder(process.argv[2]);
@@ -51,4 +52,10 @@ test('a folder that is not there is named', () => {
     () => lockFolder(folder),
     (err: unknown) => hasCode(err, 'FOLDER_UNUSABLE'),
   );
+});
+
+test('a folder that cannot be made is named with its setting', async () => {
+  const claimed = claimFolder('/somewhere', 'hub.dataDir', refused);
+  const message = /\/somewhere cannot be made; set hub\.dataDir/;
+  await assert.rejects(claimed, { code: 'FOLDER_UNUSABLE', message });
 });

@@ -27,6 +27,24 @@ export function lockFolder(folder: string): Disposable {
   return { [Symbol.dispose]: () => database.close() };
 }
 
+/**
+ * Makes a data folder and takes it; `setting` is the key that names it.
+ * @throws OpsError FOLDER_UNUSABLE, FOLDER_IN_USE; errors of the file system
+ */
+export async function claimFolder(
+  folder: string,
+  setting: string,
+  make: (folder: string) => Promise<unknown>,
+): Promise<Disposable> {
+  try {
+    await make(folder);
+  } catch (err) {
+    const text = `${folder} cannot be made; set ${setting} to a folder this user can write`;
+    throw new OpsError(text, { code: 'FOLDER_UNUSABLE', folder }, { cause: err });
+  }
+  return lockFolder(folder);
+}
+
 function openLock(folder: string): DatabaseSync {
   const file = path.join(folder, LOCK_FILE);
   try {

@@ -62,6 +62,13 @@ test('a new enough Node.js gets the flags and the untouched arguments', () => {
   }
 });
 
+test('a variable of its own that is no number is refused like any configuration', () => {
+  const env = { ...process.env, FLOTILLA_NODE: fakeNode('v24.15.0'), FLOTILLA_OLD_SPACE_MIB: '1G' };
+  const { status, stderr } = spawnSync(LAUNCHER, ['version'], { encoding: 'utf8', env });
+  assert.equal(status, 78);
+  assert.match(stderr, /FLOTILLA_OLD_SPACE_MIB is '1G'/);
+});
+
 test('the launcher becomes node: same process id, so signals reach the program', async () => {
   const env = { ...process.env, FLOTILLA_NODE: fakeNode('v24.15.0') };
   const child = spawn(LAUNCHER, ['version'], { env, stdio: ['ignore', 'pipe', 'inherit'] });

@@ -8,7 +8,7 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { generateSigningKey, rawPublicKey } from '../../proto/trust/keys.ts';
 import { openAccess, type Access } from './access.ts';
 import { PASSWORD_FILE } from './admin-password.ts';
-import { TOKEN_LIFE_S } from './constants.ts';
+import { TOKEN_LIFE_S, WRONG_PASSWORD_LOG_MS } from './constants.ts';
 import type { AccessConfig } from './options.ts';
 import { parseScope } from './scope.ts';
 
@@ -176,4 +176,24 @@ test('a password file is read without its line end; an empty one is refused', as
   await assert.rejects(both, { code: 'PASSWORD_TWICE' });
   await writeFile(adminPasswordFile, '\n');
   await assert.rejects(open({ options, dataDir }), { code: 'PASSWORD_EMPTY' });
+});
+
+test('whoever guesses the password is noticed, in few lines and without the guesses', async () => {
+  const lines: string[] = [];
+  const clock = { nowMs: 1_000_000 };
+  const access = await openAccess(OPTIONS, {
+    dataDir: '/nowhere',
+    tokenKey,
+    logger: createLogger({ level: 'warn', name: 'test' }, { write: (line) => lines.push(line) }),
+    now: () => clock.nowMs,
+  });
+  const guess = (): Promise<void> =>
+    assert.rejects(access.identify(basic('admin', 'guess')), { code: 'BAD_CREDENTIALS' });
+  await Promise.all(Array.from({ length: 100 }, guess));
+  assert.equal(lines.length, 1);
+  clock.nowMs += WRONG_PASSWORD_LOG_MS;
+  await guess();
+  assert.equal(lines.length, 2);
+  assert.match(lines[1] ?? '', /"attempts":100/);
+  assert.ok(!lines.join().includes('guess'));
 });

@@ -1,7 +1,12 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { adminPassword } from './admin-password.ts';
-import { AUTHORIZATION_MAX_CHARS, TOKEN_LIFE_S, TOKEN_SCOPES_MAX } from './constants.ts';
+import {
+  AUTHORIZATION_MAX_CHARS,
+  TOKEN_LIFE_S,
+  TOKEN_SCOPES_MAX,
+  WRONG_PASSWORD_LOG_MS,
+} from './constants.ts';
 import { badCredentials } from './errors.ts';
 import type { AccessConfig } from './options.ts';
 import { formatScope, parseScope, type RepositoryAccess } from './scope.ts';
@@ -48,8 +53,8 @@ export async function openAccess(
   modules: { dataDir: string; tokenKey: TokenKey; logger: Logger; now?: () => number },
 ): Promise<Access> {
   const password = await adminPassword(options, modules);
-  const { tokenKey, now = Date.now } = modules;
-  return new HubAccess({ user: options.adminUsername, password, tokenKey, now });
+  const { tokenKey, logger, now = Date.now } = modules;
+  return new HubAccess({ user: options.adminUsername, password, tokenKey, logger, now });
 }
 
 function fingerprint(text: string): Buffer {
@@ -60,12 +65,22 @@ class HubAccess implements Access {
   readonly #user: Buffer;
   readonly #password: Buffer;
   readonly #tokenKey: TokenKey;
+  readonly #logger: Logger;
   readonly #now: () => number;
+  #wrong = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
 
-  constructor(input: { user: string; password: string; tokenKey: TokenKey; now: () => number }) {
+  constructor(input: {
+    user: string;
+    password: string;
+    tokenKey: TokenKey;
+    logger: Logger;
+    now: () => number;
+  }) {
     this.#user = fingerprint(input.user);
     this.#password = fingerprint(input.password);
     this.#tokenKey = input.tokenKey;
+    this.#logger = input.logger;
     this.#now = input.now;
   }
 
@@ -132,7 +147,18 @@ class HubAccess implements Access {
     if (colon < 0) throw badCredentials('Basic credentials have no colon');
     if (text === ':') return { kind: 'anonymous' };
     if (this.verifyAdmin(text.slice(0, colon), text.slice(colon + 1))) return { kind: 'admin' };
+    this.#tellWrong();
     throw badCredentials('wrong user name or password');
+  }
+
+  /** Somebody may be guessing. Without the user name: people type their password there. */
+  #tellWrong(): void {
+    this.#wrong++;
+    const nowMs = this.#now();
+    if (nowMs - this.#toldMs < WRONG_PASSWORD_LOG_MS) return;
+    this.#logger.warn({ attempts: this.#wrong }, 'wrong user name or password of the admin');
+    this.#wrong = 0;
+    this.#toldMs = nowMs;
   }
 
   #nowS(): number {

@@ -6,3 +6,5 @@ export const TOKEN_SCOPES_MAX = 32;
 export const AUTHORIZATION_MAX_CHARS = 16_384;
 /** Random bytes of a generated password. */
 export const PASSWORD_BYTES = 24;
+/** Wrong credentials of the admin are told in one log line for so long, with their number. */
+export const WRONG_PASSWORD_LOG_MS = 60_000;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { ANNOUNCE_MAX_BYTES, FLEET_PATHS } from '../../proto/hubapi/constants.ts';
@@ -202,6 +203,26 @@ test('bodies that are too large, no JSON or of another type are refused', async 
   assert.deepEqual([text.status, text.code], [400, 'INVALID_BODY']);
   const agent = new TestAgent();
   assert.equal((await hub.call(agent, 'enrol', [])).code, 'INVALID_BODY');
+});
+
+test('a caller that goes away in its request is no failure of the hub', async (t) => {
+  const hub = await TestHub.start(t);
+  const answered = Promise.withResolvers<void>();
+  hub.app.addHook('onSend', async () => answered.resolve());
+  const { port } = new URL(await hub.app.listen({ host: '127.0.0.1', port: 0 }));
+  const socket = connect(Number(port), '127.0.0.1');
+  const headers = 'host: hub\r\ncontent-type: application/json\r\ncontent-length: 100';
+  const arrived = new Promise((resolve) => hub.app.server.once('request', resolve));
+  socket.write(`POST ${FLEET_PATHS.enrol} HTTP/1.1\r\n${headers}\r\n\r\n{`);
+  await arrived;
+  socket.destroy();
+  await answered.promise;
+  assert.deepEqual(
+    hub.logs.filter((entry) => Number(entry['level']) >= 40),
+    [],
+  );
+  const aborted = { call: 'enrol', code: 'ABORTED' };
+  assert.equal(await hub.metric('fleet_requests_total', aborted), 1);
 });
 
 test('whatever JSON a member sends that is no request is refused with a code', async (t) => {

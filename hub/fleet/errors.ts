@@ -2,6 +2,8 @@ import { CodedError } from '../../proto/std/errors.ts';
 
 /** Why the fleet API refuses, and with which status. */
 export const FLEET_ERRORS = {
+  /** Nobody is there to read it. */
+  ABORTED: 400,
   INVALID_BODY: 400,
   INVALID_NAME: 400,
   UNSIGNED: 401,

@@ -114,7 +114,8 @@ export class FleetRoutes {
   }
 
   #refuse(call: string, err: unknown, reply: FastifyReply): FastifyReply {
-    const refusal = asFleetError(err);
+    const gone = reply.request.raw.destroyed && !reply.request.raw.complete;
+    const refusal = gone ? new FleetError('ABORTED', 'the agent went away') : asFleetError(err);
     const { code, status, message } = refusal;
     this.#modules.metrics.requests.inc({ call, code });
     if (status >= 500) this.#modules.logger.warn({ call, code, err }, 'fleet call failed');

@@ -1,14 +1,16 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { AgentOptions } from '../../agent/options.ts';
 import { HubOptions } from '../../hub/options.ts';
 import { loadConfig } from '../../proto/ops/config.ts';
-import { ROOT, textFiles } from './source-files.ts';
+import { ROOT, sourceFiles, textFiles } from './source-files.ts';
 
 const FENCE = /^```(\w+)\n([^]*?)^```$/gm;
+/** A file or folder of ours, in code type; a pattern is none. */
+const PLACE = /`((?:proto|hub|agent|bin|bench|test|daemonset)\/[\w./-]+)`/g;
 const LAUNCHER = path.join(ROOT, 'bin', 'flotilla');
 
 type Block = { file: string; language: string; text: string };
@@ -55,6 +57,28 @@ test('every script in a document is one of the package', () => {
     const text = readFileSync(path.join(ROOT, file), 'utf8');
     for (const [, name = ''] of text.matchAll(/npm run ([a-z][a-z:-]*)/g)) {
       assert.ok(scripts.includes(name), `${file} names the script ${name}`);
+    }
+  }
+});
+
+test('every file a document names is there, every room is on the map with where to begin', () => {
+  const dead = documents.flatMap((file) => {
+    const text = readFileSync(path.join(ROOT, file), 'utf8');
+    return [...text.matchAll(PLACE)].flatMap(([, place = '']) =>
+      existsSync(path.join(ROOT, place)) ? [] : [`${file}: ${place}`],
+    );
+  });
+  assert.deepEqual(dead, []);
+  const map = readFileSync(path.join(ROOT, 'ARCHITECTURE.md'), 'utf8');
+  const rooms = sourceFiles().map(({ file }) => file.split('/').slice(0, 2).join('/'));
+  const folders = new Set(rooms.filter((room) => !room.endsWith('.ts')));
+  assert.deepEqual(
+    [...folders].filter((room) => !map.includes(`\`${room}\``)),
+    [],
+  );
+  for (const [, room = '', entries = ''] of map.matchAll(/^\| `([^`]+)` \|.*\| (`.*`) \|$/gm)) {
+    for (const [, entry = ''] of entries.matchAll(/`([^`]+)`/g)) {
+      assert.ok(existsSync(path.join(ROOT, room, entry)), `${room}/${entry}`);
     }
   }
 });

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../../proto/oci/manifest.ts';
+import { REFUSED_BODY_MS } from './constants.ts';
 import { assertRefused, BASIC, MIB, TestRegistry } from './registry-fixture.ts';
 
 const ZEROS = `sha256:${'0'.repeat(64)}`;
@@ -78,6 +79,43 @@ test('a client that sends all of a refused body before it reads gets the answer'
   const text = Buffer.concat(parts).toString();
   assert.match(text, /^HTTP\/1\.1 413 [^]*"MANIFEST_INVALID"/);
   assert.match(text, /HTTP\/1\.1 401 /, 'the connection goes on');
+});
+
+test('a connection lives on after a refused body that came to its end', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const hub = await TestRegistry.start(t);
+  const socket = await hub.connect();
+  const answered = async (status: number): Promise<void> => {
+    const [part] = await once(socket, 'data');
+    assert.match(String(part), new RegExp(`^HTTP/1\\.1 ${status} `));
+  };
+  const size = MANIFEST_MAX_BYTES + 1;
+  socket.write(
+    `PUT /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: hub\r\nAuthorization: ${BASIC}\r\n` +
+      `Content-Length: ${size}\r\n\r\n`,
+  );
+  await answered(413);
+  await new Promise((resolve) => socket.write(Buffer.alloc(size, 0x20), resolve));
+  socket.write('GET /v2/ HTTP/1.1\r\nHost: hub\r\n\r\n');
+  await answered(401);
+  t.mock.timers.tick(REFUSED_BODY_MS);
+  socket.write(`GET /v2/ HTTP/1.1\r\nHost: hub\r\nAuthorization: ${BASIC}\r\n\r\n`);
+  await answered(200);
+  socket.destroy();
+});
+
+test('a refused body that does not end costs the client its connection', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const hub = await TestRegistry.start(t);
+  const socket = await hub.connect();
+  socket.write(
+    `PUT /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: hub\r\nAuthorization: ${BASIC}\r\n` +
+      `Content-Length: ${MANIFEST_MAX_BYTES + 1}\r\n\r\n`,
+  );
+  const [part] = await once(socket, 'data');
+  assert.match(String(part), /^HTTP\/1\.1 413 /);
+  t.mock.timers.tick(REFUSED_BODY_MS);
+  await once(socket, 'close');
 });
 
 test('a range counts for GET alone, and while If-Range is what is there', async (t) => {

@@ -62,8 +62,12 @@ export function sendError(
 ): void {
   const { request } = exchange;
   if (!request.complete) {
-    const timer = setTimeout(() => request.socket.destroy(), REFUSED_BODY_MS);
-    request.once('close', () => clearTimeout(timer));
+    // Node does not tell of every end of a request whose rest it throws away, so the timer stays.
+    // It must not hold up the end of the process, nor hit a later request of the connection.
+    const timer = setTimeout(() => {
+      if (!request.complete) request.socket.destroy();
+    }, REFUSED_BODY_MS);
+    timer.unref();
     request.resume();
   }
   const later = err.status === 429 || err.status === 503 ? { 'retry-after': RETRY_AFTER_S } : {};

@@ -42,7 +42,8 @@ export type Hub = {
 
 /**
  * Starts a hub: the composition root.
- * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE, FOLDER_UNUSABLE; BlobStoreError; errors of the catalog
+ * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE, FOLDER_UNUSABLE; BlobStoreError;
+ * errors of the catalog
  */
 export async function startHub(config: HubConfig, modules: HubModules): Promise<Hub> {
   const { logger, build = readBuildInfo() } = modules;

@@ -8,7 +8,7 @@ import { Fleet } from './fleet/fleet.ts';
 import { libp2pKeyOf } from './fleet/identity.ts';
 import { createFleetMetrics } from './fleet/metrics.ts';
 import type { AgentConfig } from './options.ts';
-import { readConfigured } from './registries.ts';
+import { readCertificates, readConfigured } from './registries.ts';
 import type { ContentReader } from './swarm/content-reader.ts';
 import type { GrantRelay } from './swarm/exchange-handlers.ts';
 import { createSwarmMetrics } from './swarm/metrics.ts';
@@ -25,7 +25,7 @@ export async function openFleet(
   const { hub, store, swarm } = config;
   const { logger, metrics, build } = modules;
   if (hub.url === undefined) return undefined;
-  const ca = await readConfigured(hub.caFile, 'hub.caFile');
+  const ca = await readCertificates(hub.caFile, 'hub.caFile');
   try {
     const fleet = await Fleet.open(
       {

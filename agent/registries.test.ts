@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
+import { TEST_CERTIFICATE, TEST_KEY } from '../proto/distribution/test-certificate.ts';
 import { digestOf } from '../proto/oci/digest.ts';
 import { parseRepository } from '../proto/oci/name.ts';
 import { loadConfig } from '../proto/ops/config.ts';
@@ -67,4 +71,21 @@ test('what is no host cannot be listed', () => {
     const text = JSON.stringify({ hub: { redirectHosts: [entry] } });
     assert.ok(loadConfig(AgentOptions, { text, env: {} }));
   }
+});
+
+test('a file without certificates is told, with its key, instead of trusting nobody', async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-ca-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const caFile = path.join(folder, 'ca.pem');
+  const url = 'https://hub.example';
+  for (const text of ['', 'no certificate', TEST_KEY]) {
+    // oxlint-disable-next-line no-await-in-loop -- one file
+    await writeFile(caFile, text);
+    const message = /hub\.caFile: .*ca\.pem holds no PEM certificate/;
+    // oxlint-disable-next-line no-await-in-loop -- one file
+    await assert.rejects(open({ hub: { url, caFile } }), { code: 'CONFIG_INVALID', message });
+  }
+  await writeFile(caFile, `# ours\n${TEST_CERTIFICATE}`);
+  await using registries = await open({ hub: { url, caFile } });
+  assert.ok(registries.hubSource);
 });

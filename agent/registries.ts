@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { RegistryClient } from '../proto/distribution/registry-client.ts';
 import { wellKnownHosts } from '../proto/distribution/well-known.ts';
@@ -99,6 +100,29 @@ export async function readConfigured(
   }
 }
 
+/**
+ * The PEM certificates of an optional file that the configuration names. TLS itself takes any text
+ * for a list of none.
+ * @throws ConfigError
+ */
+export async function readCertificates(
+  path: string | undefined,
+  key: string,
+): Promise<string | undefined> {
+  const text = await readConfigured(path, key);
+  if (text === undefined || isCertificate(text)) return text;
+  const message = `${path} holds no PEM certificate; it begins with -----BEGIN CERTIFICATE-----`;
+  throw new ConfigError('agent configuration', [{ path: key, message, origin: undefined }]);
+}
+
+function isCertificate(text: string): boolean {
+  try {
+    return new X509Certificate(text).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
 async function openRegistry(
   kind: 'hub' | 'upstream',
   options: {
@@ -112,7 +136,7 @@ async function openRegistry(
   },
   modules: { metrics: FetchMetrics; userAgent: string },
 ): Promise<Registry> {
-  const ca = await readConfigured(options.caFile, `${options.path}.caFile`);
+  const ca = await readCertificates(options.caFile, `${options.path}.caFile`);
   const known = wellKnownHosts(options.url);
   const client = new RegistryClient({
     baseUrl: options.url,

@@ -25,6 +25,21 @@ test('a ring survives being written and read: same keys, same bundle, same finge
   }
 });
 
+test('a ring with a damaged past key is not read as one without that key', () => {
+  const ring = KeyRing.create(1000);
+  ring.retire('statement', 2000);
+  const text = ring.toPem();
+  const at = text.indexOf('# statement retired');
+  const damages = [
+    text.slice(0, at) + text.slice(at).replace('BEGIN', 'BEGUN'),
+    text.slice(0, at) + text.slice(at).replace('retired', 'retird'),
+    text.slice(0, -10),
+  ];
+  for (const damaged of damages) {
+    assert.throws(() => KeyRing.fromPem(damaged), { code: 'MALFORMED' });
+  }
+});
+
 test('a retired key verifies, a revoked one does not, neither signs again', () => {
   const ring = KeyRing.create(0);
   const first = ring.signingKey('statement').keyId;

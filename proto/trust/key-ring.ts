@@ -81,6 +81,10 @@ export class KeyRing {
   /** Reads what `toPem` wrote. Throws TrustError MALFORMED. */
   static fromPem(text: string): KeyRing {
     if (!text.startsWith(`# ${RING_TITLE}\n`)) throw malformed('unknown kind or version');
+    // A past key that is damaged must not be forgotten in silence: the bundle would lack it.
+    const rest = text.replaceAll(BLOCK, '').split('\n');
+    const stray = rest.find((line) => line.trim() !== '' && !line.startsWith('# '));
+    if (stray !== undefined) throw malformed('damaged key');
     let root: SigningKey | undefined;
     const active = new Map<KeyPurpose, SigningKey>();
     const past: CertifiedKey[] = [];

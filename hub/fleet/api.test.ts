@@ -194,8 +194,10 @@ test('a recorded enrolment does not bring a replaced key back', async (t) => {
 
 test('bodies that are too large, no JSON or of another type are refused', async (t) => {
   const hub = await TestHub.start(t);
-  const large = Buffer.alloc(ANNOUNCE_MAX_BYTES + 1, 0x20);
-  const reply = await hub.send('POST', FLEET_PATHS.announce, large);
+  const agent = new TestAgent();
+  await hub.enrol(agent, 'a');
+  const large = { pad: ' '.repeat(ANNOUNCE_MAX_BYTES) };
+  const reply = await hub.call(agent, 'announce', large);
   assert.deepEqual([reply.status, reply.code], [413, 'BODY_TOO_LARGE']);
   const text = await hub.send('POST', FLEET_PATHS.enrol, Buffer.from('x'), {
     'content-type': 'text/plain',

@@ -1,5 +1,9 @@
 import { TrustError } from '../../proto/trust/errors.ts';
-import { verifyRequest, type SignedRequest } from '../../proto/trust/request-signature.ts';
+import {
+  claimedSigner,
+  verifyRequest,
+  type SignedRequest,
+} from '../../proto/trust/request-signature.ts';
 import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
 import { FleetError } from './errors.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
@@ -40,6 +44,19 @@ export class Callers {
   signer(request: CallerRequest): { peerId: string; timeMs: number } {
     try {
       return verifyRequest(request.authorization, request, { nowMs: this.#now() });
+    } catch (err) {
+      throw err instanceof TrustError ? refusalOf(err) : err;
+    }
+  }
+
+  /**
+   * Refuses a request that names no member, before its body is read. The name is not proved yet.
+   * @throws FleetError UNSIGNED, CLOCK_SKEW, NOT_A_MEMBER, REVOKED
+   */
+  expect(authorization: string | undefined): void {
+    const nowMs = this.#now();
+    try {
+      this.#table.require(claimedSigner(authorization, { nowMs }).peerId, { nowMs });
     } catch (err) {
       throw err instanceof TrustError ? refusalOf(err) : err;
     }

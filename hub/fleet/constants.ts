@@ -24,6 +24,8 @@ export const OTHER_ZONE_PEERS_MIN = 4;
 /** Time between two announcements of a member that downloads, and of one that does not. */
 export const ANNOUNCE_ACTIVE_MS = 1000;
 export const ANNOUNCE_IDLE_MS = 10_000;
+/** Bytes of announcements that are read at the same time; more are refused as BUSY. */
+export const ANNOUNCE_BODIES_MAX_BYTES = 64 * 1_048_576;
 /** Announcements that the tracker wants to get at most, by making the interval longer. */
 export const ANNOUNCES_PER_SECOND = 2000;
 /** When to ask again after leases were handed out, and at the latest when none were left. */

@@ -22,10 +22,11 @@ import {
 import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { Semaphore } from '../../proto/std/semaphore.ts';
 import { clientAddress } from './address-policy.ts';
 import type { Announcements } from './announcements.ts';
 import type { CallerRequest, Callers } from './callers.ts';
-import { ANNOUNCE_IDLE_MS, RENEW_GRACE_MS } from './constants.ts';
+import { ANNOUNCE_BODIES_MAX_BYTES, ANNOUNCE_IDLE_MS, RENEW_GRACE_MS } from './constants.ts';
 import { FleetError } from './errors.ts';
 import type { Grants } from './grants.ts';
 import type { Members } from './members.ts';
@@ -69,6 +70,7 @@ function asFleetError(err: unknown): FleetError {
 export class FleetRoutes {
   readonly #options: RouteOptions;
   readonly #modules: RouteModules;
+  readonly #bodies = new Semaphore({ permits: ANNOUNCE_BODIES_MAX_BYTES, queueMax: 0 });
 
   constructor(options: RouteOptions, modules: RouteModules) {
     this.#options = options;
@@ -105,6 +107,7 @@ export class FleetRoutes {
       method,
       url: FLEET_PATHS[call],
       bodyLimit,
+      ...(call === 'announce' ? { onRequest: this.#admitAnnouncement } : {}),
       handler: async (request, reply) => {
         const answer = await handle(request);
         this.#modules.metrics.requests.inc({ call, code: 'ok' });
@@ -112,6 +115,22 @@ export class FleetRoutes {
       },
     });
   }
+
+  /** Large bodies are for members, and for so many at a time: strangers cost no memory. */
+  readonly #admitAnnouncement = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> => {
+    this.#modules.callers.expect(request.headers.authorization);
+    const told = Number(request.headers['content-length'] ?? ANNOUNCE_MAX_BYTES);
+    try {
+      const permits = Math.min(told, ANNOUNCE_MAX_BYTES);
+      const room = await this.#bodies.acquire({ permits });
+      for (const end of ['finish', 'close']) reply.raw.once(end, () => room[Symbol.dispose]());
+    } catch (cause) {
+      throw new FleetError('BUSY', 'too many announcements at once; try again', { cause });
+    }
+  };
 
   #refuse(call: string, err: unknown, reply: FastifyReply): FastifyReply {
     const gone = reply.request.raw.destroyed && !reply.request.raw.complete;

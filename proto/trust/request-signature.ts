@@ -38,6 +38,38 @@ export function signRequest(
   return `Flotilla peer="${identity.peerId}",time="${request.nowMs}",signature="${text}"`;
 }
 
+type Claim = { peerId: string; timeMs: number; time: string; signature: string };
+
+function claimIn(header: string | undefined): Claim {
+  const short = header !== undefined && header.length <= REQUEST_SIGNATURE_MAX_CHARS;
+  const [, peerId, time, signature] = (short ? PATTERN.exec(header) : null) ?? [];
+  if (peerId === undefined || time === undefined || signature === undefined) {
+    throw new TrustError('no request signature in the Authorization header', { code: 'MALFORMED' });
+  }
+  return { peerId, timeMs: Number(time), time, signature };
+}
+
+function checkAge(timeMs: number, clock: { nowMs: number }): void {
+  const lateMs = clock.nowMs - timeMs;
+  if (Math.abs(lateMs) <= CLOCK_SKEW_MS) return;
+  throw new TrustError(`request is ${lateMs} ms old by our clock; compare both clocks`, {
+    code: lateMs > 0 ? 'EXPIRED' : 'NOT_YET_VALID',
+  });
+}
+
+/**
+ * Who a request says that it comes from, before its body is there. Proves nothing.
+ * @throws TrustError MALFORMED, EXPIRED, NOT_YET_VALID
+ */
+export function claimedSigner(
+  header: string | undefined,
+  clock: { nowMs: number },
+): { peerId: string } {
+  const { peerId, timeMs } = claimIn(header);
+  checkAge(timeMs, clock);
+  return { peerId };
+}
+
 /**
  * Who signed the request, and when. Says nothing about membership.
  * @throws TrustError MALFORMED, BAD_SIGNATURE, and EXPIRED or NOT_YET_VALID when the clocks differ
@@ -48,23 +80,13 @@ export function verifyRequest(
   request: SignedRequest,
   clock: { nowMs: number },
 ): { peerId: string; timeMs: number } {
-  const short = header !== undefined && header.length <= REQUEST_SIGNATURE_MAX_CHARS;
-  const [, peerId, time, signature] = (short ? PATTERN.exec(header) : null) ?? [];
-  if (peerId === undefined || time === undefined || signature === undefined) {
-    throw new TrustError('no request signature in the Authorization header', { code: 'MALFORMED' });
-  }
-  const timeMs = Number(time);
+  const { peerId, timeMs, time, signature } = claimIn(header);
   const key = publicKeyFromPeerId(peerId);
   const signatureBytes = Buffer.from(signature, 'base64url');
   const oneText = String(timeMs) === time && signatureBytes.toString('base64url') === signature;
   if (!oneText || !verify(null, signedBytes(request, timeMs), key, signatureBytes)) {
     throw new TrustError('request signature does not match', { code: 'BAD_SIGNATURE' });
   }
-  const lateMs = clock.nowMs - timeMs;
-  if (Math.abs(lateMs) > CLOCK_SKEW_MS) {
-    throw new TrustError(`request is ${lateMs} ms old by our clock; compare both clocks`, {
-      code: lateMs > 0 ? 'EXPIRED' : 'NOT_YET_VALID',
-    });
-  }
+  checkAge(timeMs, clock);
   return { peerId, timeMs };
 }

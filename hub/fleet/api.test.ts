@@ -203,7 +203,6 @@ test('bodies that are too large, no JSON or of another type are refused', async 
     'content-type': 'text/plain',
   });
   assert.deepEqual([text.status, text.code], [400, 'INVALID_BODY']);
-  const agent = new TestAgent();
   assert.equal((await hub.call(agent, 'enrol', [])).code, 'INVALID_BODY');
 });
 

@@ -43,7 +43,7 @@ test('a stranger is refused before the hub reads what it sends', async (t) => {
   assert.match(await answerOf(promise(open, port, stranger)), /^HTTP\/1\.1 403 .*NOT_A_MEMBER/s);
 });
 
-test('what is read at the same time is bounded, and free again when a caller is gone', async (t) => {
+test('what is read at once is bounded, and free again when a caller is gone', async (t) => {
   const hub = await TestHub.start(t);
   const agent = new TestAgent();
   await hub.enrol(agent, 'a');

@@ -45,7 +45,7 @@ test('a member that enrols or renews without end costs a bounded number of rows'
   assert.equal(list.memberships?.length, 1);
 });
 
-test('a member that changed too often is heard again when its membership is to be renewed', async (t) => {
+test('a member that changed too often is heard again when it has to renew', async (t) => {
   const store = new MemoryFleetStore();
   const hub = await TestHub.start(t, { store });
   const agent = new TestAgent();
@@ -69,7 +69,7 @@ test('a member cannot push a revoked one out of the list of revocations', () => 
   assert.deepEqual(table.revokedSerials(), [1, 19, 18, 17, 16]);
 });
 
-test('strangers with invented tokens do not stand in the way of those with real ones', async (t) => {
+test('strangers with invented tokens do not hold up those with real ones', async (t) => {
   const store = new MemoryFleetStore();
   const held = Promise.withResolvers<void>();
   const hub = await TestHub.start(t, { store });

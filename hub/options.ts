@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { Duration, Listen } from '../proto/ops/config.ts';
+import { Listen } from '../proto/ops/config.ts';
+import { LISTENERS_MAX } from '../proto/ops/constants.ts';
 import { ConfigError, type ConfigProblem } from '../proto/ops/errors.ts';
-import { LOG_LEVELS } from '../proto/ops/logger.ts';
+import { LogOptions, opsOptions } from '../proto/ops/options.ts';
 import { isZoneName } from '../proto/trust/membership.ts';
 import { AccessOptions } from './access/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
@@ -10,18 +11,7 @@ import { FleetOptions } from './fleet/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 
-const LISTENERS_MAX = 8;
 const NAMES_MAX = 32;
-
-const LogOptions = Type.Object(
-  {
-    level: Type.Enum([...LOG_LEVELS], {
-      description: 'how much is logged; debug shows every request',
-      default: 'info',
-    }),
-  },
-  { description: 'logging, JSON on standard output', default: {} },
-);
 
 const HttpOptions = Type.Object(
   {
@@ -46,24 +36,6 @@ const TlsOptions = Type.Object(
     keyFile: Type.Optional(Type.String({ description: 'PEM private key of the certificate' })),
   },
   { description: 'TLS of the registry and the fleet API', default: {} },
-);
-
-const OpsOptions = Type.Object(
-  {
-    listen: Type.Array(Listen({ description: 'an address of this machine' }), {
-      description: 'where /metrics, /healthz and /readyz are served',
-      default: ['127.0.0.1:7401', '[::1]:7401'],
-      minItems: 1,
-      maxItems: LISTENERS_MAX,
-    }),
-    drainTimeout: Duration({
-      description: 'time for running answers to end after SIGTERM, then they are cut',
-      default: '30s',
-      minimum: 0,
-      maximum: 3_600_000,
-    }),
-  },
-  { description: 'metrics, health and shutdown', default: {} },
 );
 
 const HubSection = Type.Object(
@@ -92,7 +64,7 @@ export const HubOptions = Type.Object({
   log: LogOptions,
   http: HttpOptions,
   tls: TlsOptions,
-  ops: OpsOptions,
+  ops: opsOptions(7401),
   hub: HubSection,
   access: AccessOptions,
   fleet: FleetOptions,

@@ -42,8 +42,6 @@ export const RIGHTS_TTL_MS = 30 * 60_000;
 export const UPSTREAMS_MAX = 64;
 /** Token services that may be configured for one upstream. */
 export const TOKEN_HOSTS_MAX = 8;
-/** Listen addresses that may be configured. */
-export const LISTENERS_MAX = 8;
 /** Host names of the hub that may be configured or learned. */
 export const HUB_NAMES_MAX = 64;
 /** A challenge relayed to the runtime. */

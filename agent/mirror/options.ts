@@ -2,11 +2,11 @@ import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { RedirectHosts } from '../../proto/distribution/options.ts';
 import { Duration, Listen } from '../../proto/ops/config.ts';
+import { LISTENERS_MAX } from '../../proto/ops/constants.ts';
 import {
   BODY_STALL_TIMEOUT_MS,
   CLIENT_STALL_TIMEOUT_MS,
   HEADERS_TIMEOUT_MS,
-  LISTENERS_MAX,
   REQUESTS_MAX,
   TOKEN_HOSTS_MAX,
   UPSTREAMS_MAX,

@@ -5,6 +5,9 @@ export const CONFIG_PROBLEMS_MAX = 50;
 /** Largest edit distance at which another key is offered as the one that was meant. */
 export const SUGGESTION_DISTANCE_MAX = 3;
 
+/** Addresses one server of a program listens on. */
+export const LISTENERS_MAX = 8;
+
 /** Connections an ops server holds at once; further ones are closed on accept. */
 export const OPS_CONNECTIONS_MAX = 64;
 /** Time for a client of the ops server to send its request headers. */

@@ -70,7 +70,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const access = await openAccess(config.access, { dataDir, tokenKey, logger });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const registry = new Registry(
-    { externalUrl },
+    {},
     {
       blobs,
       catalog,

@@ -52,7 +52,8 @@ const HubSection = Type.Object(
     }),
     externalUrl: Type.Optional(
       Type.String({
-        description: 'https://host or http://host clients reach the hub at; default: what they ask',
+        description:
+          'https://host or http://host where clients get tokens; default: where they ask',
       }),
     ),
   },

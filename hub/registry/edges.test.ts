@@ -169,23 +169,21 @@ test('a method a path does not have is refused with those it has', async (t) => 
   }
 });
 
-test('Location is a path, or a URL where the hub knows the one it is reached at', async (t) => {
-  const plain = await TestRegistry.start(t, { trustedProxies: ['127.0.0.1'] });
-  assert.match(await plain.open(), /^\/v2\/team\/app\/blobs\/uploads\/[\w-]+$/);
-  const hub = await TestRegistry.start(t, { externalUrl: 'https://hub.example:8443' });
+test('Location is a path, so that clients go on where they began', async (t) => {
+  const hub = await TestRegistry.start(t, {
+    externalUrl: 'https://hub.example:8443',
+    trustedProxies: ['127.0.0.1'],
+  });
   const post = await hub.ask('/v2/team/app/blobs/uploads/', {
     method: 'POST',
-    headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'http' },
+    headers: { 'x-forwarded-host': 'other.example', 'x-forwarded-proto': 'https' },
   });
-  const location = new URL(String(post.headers['location']));
-  assert.equal(location.origin, 'https://hub.example:8443');
+  const location = String(post.headers['location']);
+  assert.match(location, /^\/v2\/team\/app\/blobs\/uploads\/[\w-]+$/);
   const bytes = randomBytes(10);
   const digest = digestOf(bytes);
-  const put = await hub.ask(`${location.pathname}?digest=${digest}`, {
-    method: 'PUT',
-    body: bytes,
-  });
-  assert.equal(put.headers['location'], `https://hub.example:8443/v2/team/app/blobs/${digest}`);
+  const put = await hub.ask(`${location}?digest=${digest}`, { method: 'PUT', body: bytes });
+  assert.equal(put.headers['location'], `/v2/team/app/blobs/${digest}`);
 });
 
 test('a page of tags has a link to the next one, until the last', async (t) => {

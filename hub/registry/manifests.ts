@@ -12,7 +12,6 @@ type Modules = {
   catalog: Catalog;
   manifestReader: ManifestReader;
   metrics: RegistryMetrics;
-  externalUrl: string;
 };
 
 /** GET and HEAD of a manifest, byte for byte as it was pushed. */
@@ -43,7 +42,7 @@ export async function getManifest(
 export async function putManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog, manifestReader, metrics, externalUrl }: Modules,
+  { catalog, manifestReader, metrics }: Modules,
 ): Promise<void> {
   using body = await manifestReader.read(exchange);
   const { bytes } = body;
@@ -68,7 +67,7 @@ export async function putManifest(
   });
   metrics.lastPush.set(Date.now() / 1000);
   send(exchange, 201, {
-    location: `${externalUrl}/v2/${repository}/manifests/${digest}`,
+    location: `/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,
     ...(manifest.subject ? { 'oci-subject': manifest.subject.digest } : {}),
   });

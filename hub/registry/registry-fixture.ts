@@ -69,7 +69,7 @@ export class TestRegistry {
   /** Stopped, and its folder removed, when the test has ended. */
   static async start(
     t: TestContext,
-    options: RegistryOptions & { trustedProxies?: string[] } = {},
+    options: RegistryOptions & { externalUrl?: string; trustedProxies?: string[] } = {},
   ): Promise<TestRegistry> {
     const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-registry-'));
     const logged: Record<string, unknown>[] = [];

@@ -30,8 +30,6 @@ export interface RegistryGuard {
 }
 
 export type RegistryOptions = {
-  /** Where clients reach the hub, without a slash at the end; none: Location is a path. */
-  externalUrl?: string | undefined;
   uploadsMax?: number;
 };
 
@@ -61,7 +59,6 @@ const METHODS: Record<RegistryRoute['kind'], readonly string[]> = {
 
 /** The OCI distribution API of the hub over node's HTTP server. */
 export class Registry {
-  readonly #externalUrl: string;
   readonly #modules: RegistryModules;
   readonly #uploads: Uploads;
   readonly #manifestReader = new ManifestReader();
@@ -71,8 +68,7 @@ export class Registry {
   #idle = Promise.withResolvers<void>();
 
   constructor(options: RegistryOptions, modules: RegistryModules) {
-    const { externalUrl = '', uploadsMax = UPLOADS_MAX } = options;
-    this.#externalUrl = externalUrl;
+    const { uploadsMax = UPLOADS_MAX } = options;
     this.#modules = modules;
     const { blobs, catalog, guard } = modules;
     const mayPull = async ({ request }: Exchange, repository: Repository) => {
@@ -85,7 +81,7 @@ export class Registry {
       }
     };
     const metrics = () => this.#metrics;
-    this.#uploads = new Uploads({ externalUrl, uploadsMax }, { blobs, catalog, metrics, mayPull });
+    this.#uploads = new Uploads({ uploadsMax }, { blobs, catalog, metrics, mayPull });
     this.#metrics = modules.metrics(() => this.#uploads.open);
   }
 
@@ -151,7 +147,6 @@ export class Registry {
       ...this.#modules,
       manifestReader: this.#manifestReader,
       metrics: this.#metrics,
-      externalUrl: this.#externalUrl,
     };
     const uploads = this.#uploads;
     switch (route.kind) {

@@ -11,8 +11,6 @@ import type { RegistryMetrics } from './metrics.ts';
 import { UploadSession } from './upload-session.ts';
 
 export type UploadOptions = {
-  /** Stands before the path in Location; empty for a path alone. */
-  externalUrl: string;
   /** Uploads that may be open at the same time. */
   uploadsMax: number;
 };
@@ -201,12 +199,13 @@ export class Uploads {
   }
 
   #created(exchange: Exchange, repository: string, digest: string): void {
-    const location = `${this.#options.externalUrl}/v2/${repository}/blobs/${digest}`;
+    const location = `/v2/${repository}/blobs/${digest}`;
     send(exchange, 201, { location, 'docker-content-digest': digest });
   }
 
+  // A path: clients keep their credentials for the host they asked, whatever its other names are.
   #locationOf({ repository, id }: UploadSession): string {
-    return `${this.#options.externalUrl}/v2/${repository}/blobs/uploads/${id}`;
+    return `/v2/${repository}/blobs/uploads/${id}`;
   }
 
   async #drop(session: UploadSession): Promise<void> {

@@ -11,6 +11,8 @@ const TOTAL_TIMEOUT_MS = 19 * 60_000;
 const SOAK_TIMEOUT_MS = 3 * 60 * 60_000;
 const UNIT_FILE_TIMEOUT_MS = 120_000;
 const E2E_FILE_TIMEOUT_MS = 8 * 60_000;
+/** Of one file, when trials run at full size. */
+const SOAK_FILE_TIMEOUT_MS = 60 * 60_000;
 const INSTALL_TIMEOUT_MS = 5 * 60_000;
 const CHECK_TIMEOUT_MS = 3 * 60_000;
 const STEPS = ['install', 'check', 'unit', 'e2e'] as const;
@@ -54,10 +56,15 @@ async function runTests(
     files: files.map((file) => path.join(ROOT, file)),
     // The end-to-end tests share the machine's links and time their transfers: one at a time.
     concurrency: step === 'e2e' ? 1 : availableParallelism(),
-    timeout: step === 'e2e' ? E2E_FILE_TIMEOUT_MS : UNIT_FILE_TIMEOUT_MS,
+    timeout: fileTimeoutMs(step),
     signal,
   });
   for await (const event of stream) reportFile(event, ROOT, tally, say);
+}
+
+function fileTimeoutMs(step: Step): number {
+  if (process.env['FLOTILLA_TEST_SCALE'] === 'full') return SOAK_FILE_TIMEOUT_MS;
+  return step === 'e2e' ? E2E_FILE_TIMEOUT_MS : UNIT_FILE_TIMEOUT_MS;
 }
 
 function runCommand(

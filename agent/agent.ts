@@ -102,7 +102,11 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   starting.defer(() => ops.close());
 
   if (node !== undefined) {
-    fleet?.start({ libp2pPort: node.port, excluded: (peerId) => node.isBanned(peerId) });
+    fleet?.start({
+      libp2pPort: node.port,
+      lanePort: node.lanePort,
+      excluded: (peerId) => node.isBanned(peerId),
+    });
     downloads.start();
   }
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');

@@ -37,7 +37,6 @@ export async function openFleet(
         node: hub.node ?? hostname(),
         zone: hub.zone,
         addresses: swarm.addresses,
-        lanePort: swarm.lanePort,
         outageGraceMs: hub.outageGrace,
         build: build.version,
       },
@@ -80,11 +79,18 @@ export async function startSwarm(
   },
 ): Promise<SwarmNode | undefined> {
   const { fleet, content, relay, metrics, logger, build } = modules;
-  const { listen, connectionsMax, uploads } = config.swarm;
+  const { listen, lane, lanePort, connectionsMax, uploads } = config.swarm;
   try {
     const privateKey = await libp2pKeyOf(fleet.identity);
     return await SwarmNode.start(
-      { privateKey, listen, connectionsMax, uploads, build: build.version },
+      {
+        privateKey,
+        listen,
+        lanePort: lane ? lanePort : undefined,
+        connectionsMax,
+        uploads,
+        build: build.version,
+      },
       {
         members: fleet.members,
         trust: fleet.trust,

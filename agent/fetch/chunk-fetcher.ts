@@ -9,7 +9,7 @@ import type { ChunkMemory } from './chunk-memory.ts';
 import { HUB_CHUNK_TIMEOUT_MS } from './constants.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { ChunkFailure } from './planner-port.ts';
-import type { ChunkTransport, HubSource } from './ports.ts';
+import type { ChunkBytes, ChunkTransport, HubSource } from './ports.ts';
 
 /** What chunks are checked against. */
 export type ChunkProof = { digest: Digest; layout: ChunkLayout; hashes: Buffer };
@@ -69,9 +69,9 @@ export class ChunkFetcher {
     metrics.chunksInFlight.inc();
     try {
       calls.started();
-      const bytes = await this.#ask(from, index, { start, end }, signal);
-      this.#check(from, index, bytes);
-      await calls.keep(bytes);
+      using chunk = await this.#ask(from, index, { start, end }, signal);
+      this.#check(from, index, chunk.bytes);
+      await calls.keep(chunk.bytes);
     } finally {
       metrics.chunksInFlight.dec();
       room[Symbol.dispose]();
@@ -83,7 +83,7 @@ export class ChunkFetcher {
     index: number,
     range: { start: number; end: number },
     signal: AbortSignal,
-  ): Promise<Buffer> {
+  ): Promise<ChunkBytes> {
     const { transport, source, metrics } = this.#modules;
     const { digest } = this.#proof;
     if (from.kind === 'peer') {
@@ -91,14 +91,18 @@ export class ChunkFetcher {
       const request = { digest, index, length };
       // The memory must come back even from a transport that is deaf to the signal.
       const fetched = transport.fetchChunk(from.peerId, request, { signal });
-      const bytes = await abortable(fetched, signal);
-      metrics.bytes.inc({ source: 'peer' }, bytes.length);
-      return bytes;
+      const chunk = await abortable(fetched, signal).catch((err: unknown) => {
+        fetched.then((late) => late[Symbol.dispose](), () => {});
+        throw err;
+      });
+      metrics.bytes.inc({ source: 'peer' }, chunk.bytes.length);
+      return chunk;
     }
     if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
     using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
     const fetched = source.chunk(this.#repository, digest, range, { signal: limit.signal });
-    return await abortable(fetched, limit.signal);
+    const bytes = await abortable(fetched, limit.signal);
+    return { bytes, [Symbol.dispose]: () => {} };
   }
 
   #check(from: ChunkFrom, index: number, bytes: Buffer): void {

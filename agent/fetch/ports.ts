@@ -43,6 +43,11 @@ export interface PeerLink {
   ): Promise<GrantBundle | undefined>;
 }
 
+/** Bytes in a buffer that is used again after it was disposed of. */
+export interface ChunkBytes extends Disposable {
+  readonly bytes: Buffer;
+}
+
 /** How chunk bytes travel. Exactly `length` unverified bytes, or a rejection. */
 export interface ChunkTransport {
   readonly name: string;
@@ -50,7 +55,7 @@ export interface ChunkTransport {
     peerId: string,
     request: { digest: Digest; index: number; length: number },
     o: CallOptions,
-  ): Promise<Buffer>;
+  ): Promise<ChunkBytes>;
 }
 
 /** Proofs of misbehaviour that end our relation with a peer. */

@@ -125,7 +125,10 @@ export class TestAgent {
       },
       transport: {
         name: 'test',
-        fetchChunk: (peerId, request, o) => other(peerId).serveChunk(request, o),
+        fetchChunk: async (peerId, request, o) => ({
+          bytes: await other(peerId).serveChunk(request, o),
+          [Symbol.dispose]: () => {},
+        }),
       },
       ban: (peerId, reason) => this.bans.push({ peerId, reason }),
       isBanned,

@@ -13,7 +13,7 @@ import { HubApi } from './hub-api.ts';
 import { loadIdentity, type NodeIdentity } from './identity.ts';
 import { MemberBook } from './member-book.ts';
 import type { FleetMetrics } from './metrics.ts';
-import { Registration } from './registration.ts';
+import { Registration, type SwarmPorts } from './registration.ts';
 import { loadFleetState, type FleetState } from './state.ts';
 
 export type FleetOptions = {
@@ -29,7 +29,6 @@ export type FleetOptions = {
   zone?: string | undefined;
   /** Addresses proposed to the hub; empty: the hub takes the one it sees. */
   addresses: readonly string[];
-  lanePort: number;
   outageGraceMs: number;
   build: string;
   /** Time between two questions for a newer list of members; default MEMBERS_POLL_MS. */
@@ -150,11 +149,11 @@ export class Fleet implements FleetClient {
 
   /**
    * Begins to enrol, renew and follow the list of members, and goes on until closed.
-   * `libp2pPort`: the port of the running swarm. `excluded`: banned peers, left out of answers.
+   * The ports are those of the running swarm. `excluded`: banned peers, left out of answers.
    */
-  start(swarm: { libp2pPort: number; excluded?: (peerId: string) => boolean }): void {
+  start(swarm: SwarmPorts & { excluded?: (peerId: string) => boolean }): void {
     this.#excluded = swarm.excluded ?? this.#excluded;
-    this.#registration.start(swarm.libp2pPort);
+    this.#registration.start(swarm);
   }
 
   /** Resolves when this node holds a membership. */

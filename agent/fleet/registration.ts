@@ -31,11 +31,13 @@ type RegistrationOptions = {
   node: string;
   zone?: string | undefined;
   addresses: readonly string[];
-  lanePort: number;
   build: string;
   pollMs?: number;
   now: () => number;
 };
+
+/** Where other agents reach the running swarm; no lane port, or 0: no lane. */
+export type SwarmPorts = { libp2pPort: number; lanePort?: number };
 
 type RegistrationModules = {
   api: HubApi;
@@ -113,8 +115,8 @@ export class Registration {
     }
   }
 
-  start(libp2pPort: number): void {
-    this.#running ??= this.#run(libp2pPort);
+  start(ports: SwarmPorts): void {
+    this.#running ??= this.#run(ports);
   }
 
   whenEnrolled(options: { signal: AbortSignal }): Promise<void> {
@@ -129,11 +131,11 @@ export class Registration {
     await this.#running;
   }
 
-  async #run(libp2pPort: number): Promise<void> {
+  async #run(ports: SwarmPorts): Promise<void> {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       // oxlint-disable-next-line no-await-in-loop -- one round after the other
-      const waitMs = await this.#round(libp2pPort, signal);
+      const waitMs = await this.#round(ports, signal);
       try {
         // oxlint-disable-next-line no-await-in-loop -- one round after the other
         await sleep(waitMs, { signal });
@@ -144,12 +146,12 @@ export class Registration {
   }
 
   /** One round; the time to wait before the next one. */
-  async #round(libp2pPort: number, signal: AbortSignal): Promise<number> {
+  async #round(ports: SwarmPorts, signal: AbortSignal): Promise<number> {
     const { api, members, logger } = this.#modules;
     try {
-      if (!members.own && this.#lapsed) await this.#rejoin(libp2pPort, signal);
-      else if (!members.own) await this.#enrol(libp2pPort, signal);
-      else if (this.#renewalIsDue()) await this.#renew(libp2pPort, signal);
+      if (!members.own && this.#lapsed) await this.#rejoin(ports, signal);
+      else if (!members.own) await this.#enrol(ports, signal);
+      else if (this.#renewalIsDue()) await this.#renew(ports, signal);
       if (this.#options.now() - this.#keysAtMs >= KEYS_POLL_MS) await this.#pollKeys(signal);
       await this.#pollMembers(signal);
       if (this.#failures > 0) logger.info('the hub answers again');
@@ -186,12 +188,12 @@ export class Registration {
     }
   }
 
-  #endpoint(libp2pPort: number) {
-    const { addresses, lanePort, build } = this.#options;
+  #endpoint({ libp2pPort, lanePort = 0 }: SwarmPorts) {
+    const { addresses, build } = this.#options;
     return { addresses: [...addresses], libp2pPort, lanePort, version: build };
   }
 
-  async #enrol(libp2pPort: number, signal: AbortSignal): Promise<void> {
+  async #enrol(ports: SwarmPorts, signal: AbortSignal): Promise<void> {
     const { api, identity, members, logger } = this.#modules;
     const { joinToken, node, zone } = this.#options;
     if (joinToken === undefined) {
@@ -209,7 +211,7 @@ export class Registration {
           node,
           peerId: identity.peerId,
           ...(zone === undefined ? {} : { zone }),
-          ...this.#endpoint(libp2pPort),
+          ...this.#endpoint(ports),
         },
         schema: EnrolResponse,
       },
@@ -227,14 +229,14 @@ export class Registration {
   }
 
   /** The key alone is enough for some days after the end; what follows then needs a token. */
-  async #rejoin(libp2pPort: number, signal: AbortSignal): Promise<void> {
+  async #rejoin(ports: SwarmPorts, signal: AbortSignal): Promise<void> {
     try {
-      await this.#renew(libp2pPort, signal);
+      await this.#renew(ports, signal);
     } catch (err) {
       const hubCode = err instanceof FleetError && 'hubCode' in err.data ? err.data.hubCode : '';
       if (hubCode !== 'NOT_A_MEMBER' && hubCode !== 'REVOKED') throw err;
       this.#lapsed = false;
-      await this.#enrol(libp2pPort, signal);
+      await this.#enrol(ports, signal);
     }
   }
 
@@ -246,13 +248,13 @@ export class Registration {
     return this.#options.now() >= own.notBeforeMs + lifeMs * RENEW_AFTER_PART;
   }
 
-  async #renew(libp2pPort: number, signal: AbortSignal): Promise<void> {
+  async #renew(ports: SwarmPorts, signal: AbortSignal): Promise<void> {
     const answer = await this.#modules.api.call(
       {
         name: 'renew',
         method: 'POST',
         path: FLEET_PATHS.renew,
-        body: this.#endpoint(libp2pPort),
+        body: this.#endpoint(ports),
         schema: RenewResponse,
       },
       { signal },

@@ -1,4 +1,5 @@
 import { CodedError } from '../../proto/std/errors.ts';
+import type { SwarmStatus } from '../../proto/swarm/response.ts';
 
 /**
  * Why a swarm call failed.
@@ -33,4 +34,18 @@ export class PeerError extends CodedError<{ code: PeerErrorCode; peerId?: string
 /** The error to hand on where something of unknown type was thrown. */
 export function errorOf(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
+const FAILURES: Record<Exclude<SwarmStatus, 'ok'>, { code: PeerErrorCode; message: string }> = {
+  notFound: { code: 'NOT_FOUND', message: 'The peer does not hold this chunk.' },
+  noGrant: { code: 'NO_GRANT', message: 'The peer knows no grant of ours for this digest.' },
+  busy: { code: 'BUSY', message: 'The peer has no upload slot free.' },
+  badRequest: { code: 'REFUSED', message: 'The peer calls the request invalid.' },
+  internal: { code: 'REFUSED', message: 'The peer failed to read what it holds.' },
+};
+
+/** What an answer that is not OK means. */
+export function statusError(status: Exclude<SwarmStatus, 'ok'>, peerId: string): PeerError {
+  const { code, message } = FAILURES[status];
+  return new PeerError(message, { code, peerId });
 }

@@ -35,7 +35,7 @@ async function assertServes(fleet: TestFleet, server: TestNode): Promise<void> {
   assert.equal(await link.openGrant(fleet.grant([blob.digest]), signal()), true);
   const request = { digest: blob.digest, index: 1, length: MIB };
   const chunk = await client.swarm.transport.fetchChunk(server.swarm.peerId, request, signal());
-  assert.ok(chunk.equals(blob.bytes.subarray(MIB, 2 * MIB)));
+  assert.ok(chunk.bytes.equals(blob.bytes.subarray(MIB, 2 * MIB)));
 }
 
 async function assertBanned(server: TestNode, reason: string): Promise<void> {

@@ -26,7 +26,14 @@ const CHUNK_SECONDS_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 /** What the swarm counts. `live` reports the connections at scrape time. */
 export function createSwarmMetrics(
   metrics: MetricsRegistry,
-  live: () => { admitted: number; unadmitted: number; peers: number; uploads: number },
+  live: () => {
+    admitted: number;
+    unadmitted: number;
+    peers: number;
+    uploads: number;
+    lanesIn: number;
+    lanesOut: number;
+  },
 ) {
   const banned = metrics.counter('swarm_peers_banned_total', 'Peers banned, by what they did.', [
     'reason',
@@ -83,6 +90,19 @@ export function createSwarmMetrics(
       'kind',
       'outcome',
     ]),
+    lanes: metrics.counter('swarm_lanes_total', 'Lanes to and from other agents, by outcome.', [
+      'outcome',
+    ]),
+    laneSockets: metrics.gauge(
+      'swarm_lane_sockets',
+      'Open lane sockets, by who opened them.',
+      ['direction'],
+      (gauge) => {
+        const { lanesIn, lanesOut } = live();
+        gauge.set({ direction: 'inbound' }, lanesIn);
+        gauge.set({ direction: 'outbound' }, lanesOut);
+      },
+    ),
     chunkSeconds: metrics.histogram(
       'swarm_chunk_seconds',
       'Time to receive one chunk from a peer, from the request on.',

@@ -22,7 +22,14 @@ export const SwarmOptions = Type.Object(
       default: [],
       maxItems: ADDRESSES_MAX,
     }),
-    lanePort: Port({ description: 'reserved for the bulk lane; 0: none', default: 0 }),
+    lane: Type.Boolean({
+      description: 'carry chunks over TLS sockets of their own where peers can; else over libp2p',
+      default: true,
+    }),
+    lanePort: Port({
+      description: 'port of the lane, on the hosts of swarm.listen; 0: any free port',
+      default: 7413,
+    }),
     connectionsMax: Type.Integer({
       description: 'connections to other agents, both directions',
       default: 512,

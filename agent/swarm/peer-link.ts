@@ -9,7 +9,7 @@ import type { Membership } from '../../proto/trust/membership.ts';
 import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
 import { bulkStreamsOf, type BulkStreams } from './bulk-streams.ts';
 import { HAVE_GRACE_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
-import { PeerError, type PeerErrorCode } from './errors.ts';
+import { PeerError, statusError } from './errors.ts';
 import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
 import type { SwarmMetrics } from './metrics.ts';
 
@@ -19,15 +19,6 @@ export type LinkModules = {
   onViolation: (err: Error) => void;
   bodyStallMs: number;
   now: () => number;
-};
-
-type Failure = Exclude<SwarmResponse['status'], 'ok' | 'notFound'>;
-
-const FAILURES: Record<Failure, { code: PeerErrorCode; message: string }> = {
-  noGrant: { code: 'NO_GRANT', message: 'The peer knows no grant of ours for this digest.' },
-  busy: { code: 'BUSY', message: 'The peer has no upload slot free.' },
-  badRequest: { code: 'REFUSED', message: 'The peer calls the request invalid.' },
-  internal: { code: 'REFUSED', message: 'The peer failed to read what it holds.' },
 };
 
 /** One admitted peer over one connection: a stream for questions, others for chunk bodies. */
@@ -146,10 +137,7 @@ export class Libp2pPeerLink implements PeerLink {
       { stream, expect: { exact: length } },
     );
     if (!this.#found(response) || !body) {
-      throw new PeerError('The peer does not hold this chunk.', {
-        code: 'NOT_FOUND',
-        peerId: this.peerId,
-      });
+      throw statusError('notFound', this.peerId);
     }
     endTimer();
     return body;
@@ -194,8 +182,7 @@ export class Libp2pPeerLink implements PeerLink {
   #found(response: SwarmResponse): boolean {
     if (response.status === 'ok') return true;
     if (response.status === 'notFound') return false;
-    const { code, message } = FAILURES[response.status];
-    throw new PeerError(message, { code, peerId: this.peerId });
+    throw statusError(response.status, this.peerId);
   }
 
   #violation(what: string): PeerError {

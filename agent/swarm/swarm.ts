@@ -10,10 +10,12 @@ import {
 } from '../../proto/swarm/constants.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
-import type { BanReason, CallOptions, ChunkTransport, Swarm } from '../fetch/ports.ts';
+import type { BanReason, CallOptions, ChunkBytes, ChunkTransport, Swarm } from '../fetch/ports.ts';
 import type { MemberDirectory } from '../fleet/member-book.ts';
 import { Admission } from './admission.ts';
 import { BanBook } from './bans.ts';
+import { BulkTransport } from './bulk-transport.ts';
+import { ChunkBuffers, ownBytes } from './chunk-buffers.ts';
 import {
   BODY_STALL_TIMEOUT_MS,
   LINK_IDLE_MS,
@@ -28,6 +30,7 @@ import { serveExchange, type ServerModules } from './exchange-server.ts';
 import { createGater, dialAddresses } from './gater.ts';
 import { GrantTable } from './grant-table.ts';
 import { HelloProtocol } from './hello.ts';
+import { Lanes } from './lane/lanes.ts';
 import { createLibp2pNode, portOf } from './libp2p-node.ts';
 import type { CountRefusals, SwarmMetrics } from './metrics.ts';
 import { createMuxerGuard } from './muxer-guard.ts';
@@ -38,6 +41,8 @@ export type SwarmNodeOptions = {
   privateKey: PrivateKey;
   /** As in the configuration: `0.0.0.0:7412`, `[::]:7412`. */
   listen: readonly string[];
+  /** 0: any free port; undefined: no lanes to this node. */
+  lanePort: number | undefined;
   connectionsMax: number;
   uploads: number;
   build: string;
@@ -64,12 +69,16 @@ export type LiveCounts = () => {
   unadmitted: number;
   peers: number;
   uploads: number;
+  lanesIn: number;
+  lanesOut: number;
 };
 
 /** The libp2p host of this agent with the chunk server and the links to other agents. */
 export class SwarmNode implements Swarm {
   readonly peerId: string;
   readonly transport: ChunkTransport;
+  /** The libp2p way alone, for tests and for peers without a lane. */
+  readonly streams: ChunkTransport;
   readonly #node: Libp2p;
   readonly #admission: Admission;
   readonly #bans: BanBook;
@@ -77,6 +86,7 @@ export class SwarmNode implements Swarm {
   readonly #uploads: UploadSlots;
   readonly #hello: HelloProtocol;
   readonly #metrics: SwarmMetrics;
+  #lanes: Lanes | undefined;
   readonly #modules: SwarmNodeModules;
   readonly #bodyStallMs: number;
   readonly #now: () => number;
@@ -108,13 +118,23 @@ export class SwarmNode implements Swarm {
       ...admission.counts,
       peers: admission.peers().size,
       uploads: this.#uploads.inUse,
+      ...(this.#lanes?.counts ?? { lanesIn: 0, lanesOut: 0 }),
     }));
     const { metrics, logger, members } = { ...modules, metrics: this.#metrics };
     this.#hello = new HelloProtocol(options, { admission, members, metrics, logger });
-    this.transport = {
+    this.streams = {
       name: 'libp2p-stream',
-      fetchChunk: (peerId, request, o) => this.#fetchChunk(peerId, request, o),
+      fetchChunk: (peerId, request, o) => this.#fetchOverStream(peerId, request, o),
     };
+    this.transport = new BulkTransport({
+      lanes: {
+        pick: (member) => this.#lanes?.pick(member),
+        failed: (peerId) => this.#lanes?.failed(peerId),
+      },
+      streams: this.streams,
+      memberOf: (peerId) => this.#memberOf(peerId),
+      metrics: this.#metrics,
+    });
   }
 
   /** Starts the host. Throws the errors of libp2p when an address cannot be listened on. */
@@ -132,7 +152,7 @@ export class SwarmNode implements Swarm {
     const node = await createLibp2pNode({ ...options, listen }, { gater, guard });
     swarm = new SwarmNode({ node, admission, bans, options, modules });
     try {
-      await swarm.#start();
+      await swarm.#start(options);
     } catch (err) {
       await swarm.close();
       throw err;
@@ -145,13 +165,18 @@ export class SwarmNode implements Swarm {
     return this.#configuredPort || (portOf(this.#node) ?? 0);
   }
 
+  /** The port of the lane, which belongs into the membership; 0 without one. */
+  get lanePort(): number {
+    return this.#lanes?.port ?? 0;
+  }
+
   members(): readonly Membership[] {
     return this.#modules.members.list().filter((member) => !this.#bans.isBanned(member.peerId));
   }
 
   async link(member: Membership, o: CallOptions): Promise<Libp2pPeerLink> {
     const { peerId } = member;
-    this.#checkPeer(peerId);
+    this.#memberOf(peerId);
     const open = this.#links.get(peerId);
     if (open && !open.closed) return open;
     let linking = this.#linking.get(peerId);
@@ -176,6 +201,7 @@ export class SwarmNode implements Swarm {
     this.#links.get(peerId)?.close();
     this.#links.delete(peerId);
     this.#admission.cut(peerId, new Error('banned'));
+    this.#lanes?.cut(peerId);
   }
 
   isBanned(peerId: string): boolean {
@@ -190,6 +216,7 @@ export class SwarmNode implements Swarm {
       this.#links.delete(peerId);
     }
     this.#admission.closeUnused();
+    void this.#lanes?.tend();
   }
 
   /** Closes all connections and the listener. */
@@ -199,10 +226,11 @@ export class SwarmNode implements Swarm {
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     this.#admission.cutAll(new Error('stopping'));
+    this.#lanes?.close();
     await this.#node.stop();
   }
 
-  async #start(): Promise<void> {
+  async #start(options: SwarmNodeOptions): Promise<void> {
     const node = this.#node;
     const { members } = this.#modules;
     const server: ServerModules = {
@@ -231,6 +259,17 @@ export class SwarmNode implements Swarm {
       maxOutboundStreams: STREAMS_PER_PEER_MAX,
     });
     await node.start();
+    const { privateKey, lanePort } = options;
+    const listen = options.listen;
+    this.#lanes = await Lanes.start(
+      { privateKey, listen, lanePort, stallMs: this.#bodyStallMs, now: this.#now },
+      { ...server, admitted: (peerId) => this.#admitted(peerId), buffers: new ChunkBuffers() },
+    );
+  }
+
+  #admitted(peerId: string): Membership | undefined {
+    const connection = this.#admission.connectionTo(peerId);
+    return connection && this.#admission.membershipOf(connection);
   }
 
   #onClose(connection: Connection): void {
@@ -247,24 +286,22 @@ export class SwarmNode implements Swarm {
     this.#node.peerStore.delete(connection.remotePeer).catch(() => {});
   }
 
-  #checkPeer(peerId: string): void {
+  #memberOf(peerId: string): Membership {
     this.#stopped.signal.throwIfAborted();
     if (this.#bans.isBanned(peerId)) {
       throw new PeerError('The peer is banned.', { code: 'BANNED', peerId });
     }
-    if (!this.#modules.members.get(peerId)) {
-      throw new PeerError('No valid membership of this peer is known.', {
-        code: 'NOT_A_MEMBER',
-        peerId,
-      });
-    }
+    const record = this.#modules.members.get(peerId);
+    if (record) return record.membership;
+    throw new PeerError('No valid membership of this peer is known.', {
+      code: 'NOT_A_MEMBER',
+      peerId,
+    });
   }
 
   async #connect(peerId: string): Promise<Libp2pPeerLink> {
     using limit = deadline(LINK_TIMEOUT_MS, this.#stopped.signal);
-    const record = this.#modules.members.get(peerId);
-    if (!record) throw new PeerError('Not a member.', { code: 'NOT_A_MEMBER', peerId });
-    const { membership } = record;
+    const membership = this.#memberOf(peerId);
     try {
       const connection =
         this.#admission.connectionTo(peerId) ?? (await this.#dial(membership, limit.signal));
@@ -327,15 +364,12 @@ export class SwarmNode implements Swarm {
     }
   }
 
-  async #fetchChunk(
+  async #fetchOverStream(
     peerId: string,
     request: Parameters<ChunkTransport['fetchChunk']>[1],
     o: CallOptions,
-  ): Promise<Buffer> {
-    this.#checkPeer(peerId);
-    const record = this.#modules.members.get(peerId);
-    if (!record) throw new PeerError('Not a member.', { code: 'NOT_A_MEMBER', peerId });
-    const link = await this.link(record.membership, o);
-    return link.chunk(request, o);
+  ): Promise<ChunkBytes> {
+    const link = await this.link(this.#memberOf(peerId), o);
+    return ownBytes(await link.chunk(request, o));
   }
 }

@@ -128,6 +128,8 @@ export class TestFleet implements AsyncDisposable {
       clock?: { nowMs: number };
       bodyStallMs?: number;
       graceMs?: number;
+      /** Whether others may open lanes to it. */
+      lane?: boolean;
     } = {},
   ): Promise<TestNode> {
     const { host = '127.0.0.1', wrap = (content) => content, enrolled = true } = options;
@@ -143,6 +145,7 @@ export class TestFleet implements AsyncDisposable {
       {
         privateKey: await libp2pKeyOf(identity),
         listen: [host.includes(':') ? `[${host}]:0` : `${host}:0`],
+        lanePort: options.lane === true ? 0 : undefined,
         connectionsMax: 64,
         uploads: 8,
         build: 'test',
@@ -167,7 +170,7 @@ export class TestFleet implements AsyncDisposable {
       zone: '',
       addresses: [host],
       libp2pPort: swarm.port,
-      lanePort: 0,
+      lanePort: swarm.lanePort,
       serial: ++this.#serial,
       notBeforeMs: clock.nowMs - HOUR_MS,
       notAfterMs: clock.nowMs + HOUR_MS,

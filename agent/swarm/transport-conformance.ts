@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { chunkRange, type ChunkLayout } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
-import type { ChunkTransport } from '../fetch/ports.ts';
+import type { ChunkBytes, ChunkTransport } from '../fetch/ports.ts';
 
 /** One peer that serves a blob, seen through the transport under test. */
 export interface ConformanceRig extends AsyncDisposable {
@@ -21,6 +21,7 @@ export interface ConformanceRig extends AsyncDisposable {
 }
 
 const TIMEOUT_MS = 20_000;
+const STALL_MS = 500;
 const ROUNDS = 4;
 
 function coded(...codes: string[]): (err: unknown) => boolean {
@@ -40,29 +41,37 @@ async function fetchWhole(rig: ConformanceRig, index: number): Promise<void> {
   const { start, end } = chunkRange(rig.blob.layout, index);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const request = requestOf(rig, index);
-  const bytes = await rig.transport.fetchChunk(rig.peerId, request, { signal });
+  using chunk = await rig.transport.fetchChunk(rig.peerId, request, { signal });
+  const { bytes } = chunk;
   assert.equal(bytes.length, end - start);
   assert.ok(bytes.equals(rig.blob.bytes.subarray(start, end)), `chunk ${index} differs`);
 }
 
-type Check = (promise: string, run: (rig: ConformanceRig) => Promise<void>) => void;
+type Check = (
+  promise: string,
+  run: (rig: ConformanceRig) => Promise<void>,
+  stallMs?: number,
+) => void;
 
 function fetch(
   rig: ConformanceRig,
   request: ReturnType<typeof requestOf>,
   signal: AbortSignal = AbortSignal.timeout(TIMEOUT_MS),
-): Promise<Buffer> {
+): Promise<ChunkBytes> {
   return rig.transport.fetchChunk(rig.peerId, request, { signal });
 }
 
-/** Registers the tests. `createRig` makes a fresh peer and a fresh transport for each of them. */
+/**
+ * Registers the tests. `createRig` makes a fresh peer and a fresh transport for each of them, which
+ * gives up a body after `stallMs` of silence.
+ */
 export function chunkTransportConformance(
   name: string,
-  createRig: () => Promise<ConformanceRig>,
+  createRig: (options: { stallMs: number }) => Promise<ConformanceRig>,
 ): void {
-  const check: Check = (promise, run) => {
+  const check: Check = (promise, run, stallMs = TIMEOUT_MS) => {
     test(`${name}: ${promise}`, async () => {
-      await using rig = await createRig();
+      await using rig = await createRig({ stallMs });
       await run(rig);
     });
   };
@@ -137,16 +146,18 @@ function checkAborts(check: Check): void {
   });
 }
 
+async function stalls(rig: ConformanceRig): Promise<void> {
+  const release = Promise.withResolvers<void>();
+  const { start, end } = chunkRange(rig.blob.layout, 1);
+  rig.onRead = (position) =>
+    position > start && position < end ? release.promise : Promise.resolve();
+  await assert.rejects(fetch(rig, requestOf(rig, 1)), coded('TIMEOUT'));
+  release.resolve();
+  await fetchWhole(rig, 1);
+}
+
 function checkFaults(check: Check): void {
-  check('a peer that stalls in mid-body is given up, and is asked again later', async (rig) => {
-    const release = Promise.withResolvers<void>();
-    const { start, end } = chunkRange(rig.blob.layout, 1);
-    rig.onRead = (position) =>
-      position > start && position < end ? release.promise : Promise.resolve();
-    await assert.rejects(fetch(rig, requestOf(rig, 1)), coded('TIMEOUT'));
-    release.resolve();
-    await fetchWhole(rig, 1);
-  });
+  check('a peer that stalls in mid-body is given up, and is asked again later', stalls, STALL_MS);
 
   check('a body that is cut is a failure, never a short chunk', async (rig) => {
     const { start, end } = chunkRange(rig.blob.layout, 1);

@@ -86,7 +86,7 @@ class Starter {
     return this.#program('agent', name, from, ({ port, ops, swarm }) => ({
       mirror: { listen: [`127.0.0.1:${port}`] },
       ops: { listen: [`127.0.0.1:${ops}`] },
-      swarm: { listen: [`127.0.0.1:${swarm}`] },
+      swarm: { listen: [`127.0.0.1:${swarm}`], lanePort: 0 },
       hub: { url: hubUrl, names: [HUB_NAME], joinTokenFile, node: name },
       store: { dataDir: path.join(this.#folder, name, 'data') },
     }));

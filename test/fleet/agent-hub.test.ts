@@ -34,7 +34,6 @@ async function joinFleet(t: TestContext, hub: TestHub, node: string): Promise<Fl
       joinToken: await hub.fleet.createJoinToken(),
       node,
       addresses: [],
-      lanePort: 0,
       outageGraceMs: 60_000,
       build: 'test',
       now: () => hub.nowMs,

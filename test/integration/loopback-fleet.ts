@@ -72,7 +72,7 @@ export class LoopbackFleet implements AsyncDisposable {
       text: JSON.stringify({
         mirror: { listen: ['127.0.0.1:0'] },
         ops: { listen: ['127.0.0.1:0'] },
-        swarm: { listen: ['127.0.0.1:0'] },
+        swarm: { listen: ['127.0.0.1:0'], lanePort: 0 },
         hub: { url: this.hubUrl, names: [HUB_NAME], joinToken, node: name },
         store: { dataDir: path.join(this.folder, name), quota: '1GiB' },
         ...sections,

@@ -1,0 +1,29 @@
+/** Application protocol of the lane (RFC 7301); another version gets another name. */
+export const LANE_ALPN = 'flotilla-lane/1';
+/** Life of a lane certificate; a new one is made when half of it is over. */
+export const LANE_CERTIFICATE_LIFE_MS = 7 * 24 * 3_600_000;
+/** Largest certificate that is looked at. */
+export const LANE_CERTIFICATE_MAX_BYTES = 8 * 1024;
+/** Lane sockets that other agents may have open here. */
+export const LANE_SOCKETS_MAX = 512;
+/** Lane sockets one peer may have open here, and that we open to one peer. */
+export const LANE_SOCKETS_PER_PEER_MAX = 4;
+export const LANE_SOCKETS_OPENED = 2;
+/** From the accepted connection to the end of the TLS handshake. */
+export const LANE_HANDSHAKE_TIMEOUT_MS = 5_000;
+/** One address of a peer. */
+export const LANE_DIAL_TIMEOUT_MS = 3_000;
+/** Streams are used for this long after a lane could not be opened. */
+export const LANE_RETRY_MS = 5 * 60_000;
+/** Failed lanes that are remembered. */
+export const LANE_FAILURES_MAX = 4_096;
+/** A lane nobody asked anything on for this long is closed. */
+export const LANE_IDLE_MS = 2 * 60_000;
+/** Requests unanswered on one lane socket. */
+export const LANE_PIPELINE_MAX = 8;
+/** Largest request frame on a lane. */
+export const LANE_REQUEST_MAX_BYTES = 256;
+/** Reads between two chunks land in a buffer of this size. */
+export const LANE_SCRATCH_BYTES = 64 * 1024;
+/** Bytes of unused chunk buffers kept for the next chunks. */
+export const CHUNK_BUFFERS_KEPT_BYTES = 48 * 1024 * 1024;

@@ -1,0 +1,116 @@
+import type { Logger } from '../../../proto/ops/logger.ts';
+import { messageOf } from '../../../proto/std/errors.ts';
+import type { Membership } from '../../../proto/trust/membership.ts';
+import type { SwarmMetrics } from '../metrics.ts';
+import {
+  LANE_FAILURES_MAX,
+  LANE_IDLE_MS,
+  LANE_PIPELINE_MAX,
+  LANE_RETRY_MS,
+  LANE_SOCKETS_OPENED,
+} from './constants.ts';
+import { dialLane, type LaneDialModules } from './lane-dial.ts';
+import type { LaneSocket } from './lane-socket.ts';
+
+type Lanes = { sockets: LaneSocket[]; dialling: boolean; lastUsedMs: number };
+
+export type LaneBookModules = LaneDialModules & {
+  metrics: SwarmMetrics;
+  logger: Logger;
+};
+
+/** The lanes to other agents: dialled beside the first requests, which never wait for them. */
+export class LaneBook {
+  readonly #modules: LaneBookModules;
+  readonly #lanes = new Map<string, Lanes>();
+  /** When a lane to the peer may be tried again; the oldest entry first. */
+  readonly #retryAtMs = new Map<string, number>();
+  readonly #stopped = new AbortController();
+
+  constructor(modules: LaneBookModules) {
+    this.#modules = modules;
+  }
+
+  /** Sockets to other agents. */
+  get size(): number {
+    let size = 0;
+    for (const { sockets } of this.#lanes.values()) size += sockets.length;
+    return size;
+  }
+
+  /**
+   * The lane with the least work, if there is one with room; opens another one in the background
+   * when that is worth a try.
+   */
+  pick(member: Membership): LaneSocket | undefined {
+    const { peerId } = member;
+    const lanes = this.#lanes.get(peerId) ?? { sockets: [], dialling: false, lastUsedMs: 0 };
+    this.#lanes.set(peerId, lanes);
+    lanes.lastUsedMs = this.#modules.now();
+    lanes.sockets = lanes.sockets.filter((socket) => !socket.closed);
+    let best = lanes.sockets[0];
+    for (const socket of lanes.sockets) if (best && socket.load < best.load) best = socket;
+    const isWork = best === undefined || best.load > 0;
+    if (isWork && lanes.sockets.length < LANE_SOCKETS_OPENED && this.#mayDial(lanes, member)) {
+      void this.#dial(lanes, member);
+    }
+    return best !== undefined && best.load < LANE_PIPELINE_MAX ? best : undefined;
+  }
+
+  /** Streams carry the chunks of this peer for a while. */
+  failed(peerId: string): void {
+    this.#retryAtMs.delete(peerId);
+    this.#retryAtMs.set(peerId, this.#modules.now() + LANE_RETRY_MS);
+    const [oldest] = this.#retryAtMs.keys();
+    if (this.#retryAtMs.size > LANE_FAILURES_MAX && oldest !== undefined) {
+      this.#retryAtMs.delete(oldest);
+    }
+  }
+
+  /** Closes the lanes to one peer. */
+  cut(peerId: string): void {
+    for (const socket of this.#lanes.get(peerId)?.sockets ?? []) socket.close();
+    this.#lanes.delete(peerId);
+  }
+
+  /** Closes lanes nobody used for LANE_IDLE_MS. */
+  closeIdle(): void {
+    const nowMs = this.#modules.now();
+    for (const [peerId, lanes] of this.#lanes) {
+      const busy = lanes.dialling || lanes.sockets.some((socket) => socket.load > 0);
+      if (!busy && nowMs - lanes.lastUsedMs >= LANE_IDLE_MS) this.cut(peerId);
+    }
+  }
+
+  close(): void {
+    this.#stopped.abort(new Error('the agent is stopping'));
+    for (const peerId of this.#lanes.keys()) this.cut(peerId);
+  }
+
+  #mayDial(lanes: Lanes, member: Membership): boolean {
+    if (lanes.dialling || member.lanePort === 0 || this.#stopped.signal.aborted) return false;
+    return this.#modules.now() >= (this.#retryAtMs.get(member.peerId) ?? 0);
+  }
+
+  async #dial(lanes: Lanes, member: Membership): Promise<void> {
+    const { peerId, node } = member;
+    const { metrics, logger } = this.#modules;
+    lanes.dialling = true;
+    try {
+      const socket = await dialLane(member, this.#modules, this.#stopped.signal);
+      // Cut, banned or closed meanwhile.
+      if (this.#lanes.get(peerId) !== lanes || this.#stopped.signal.aborted) socket.close();
+      else lanes.sockets.push(socket);
+      metrics.lanes.inc({ outcome: 'opened' });
+    } catch (err) {
+      if (this.#stopped.signal.aborted) return;
+      metrics.lanes.inc({ outcome: 'failed' });
+      // A second lane that does not come up is no reason to give up the first.
+      if (lanes.sockets.every((socket) => socket.closed)) this.failed(peerId);
+      const retryMs = LANE_RETRY_MS;
+      logger.info({ node, peerId, reason: messageOf(err), retryMs }, 'no lane; streams are used');
+    } finally {
+      lanes.dialling = false;
+    }
+  }
+}

@@ -1,0 +1,167 @@
+import { constants } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Logger } from '../../../proto/ops/logger.ts';
+import {
+  bindServer,
+  formatListen,
+  isAddressUnavailable,
+  type ListenAddress,
+} from '../../../proto/ops/listen.ts';
+import { messageOf } from '../../../proto/std/errors.ts';
+import type { Membership } from '../../../proto/trust/membership.ts';
+import { shownPeerId, type LaneCertificate } from './certificate.ts';
+import {
+  LANE_ALPN,
+  LANE_HANDSHAKE_TIMEOUT_MS,
+  LANE_IDLE_MS,
+  LANE_SOCKETS_MAX,
+  LANE_SOCKETS_PER_PEER_MAX,
+} from './constants.ts';
+import { LaneSession, type SessionModules } from './lane-session.ts';
+
+export type LaneServerModules = Omit<SessionModules, 'member' | 'stillMember'> & {
+  /** The membership of a peer that has an admitted libp2p connection to this node now. */
+  admitted: (peerId: string) => Membership | undefined;
+  certificate: () => LaneCertificate;
+  now: () => number;
+  logger: Logger;
+};
+
+/** Serves chunks over TLS 1.3 sockets to peers that libp2p has admitted, and to nobody else. */
+export class LaneServer {
+  readonly #modules: LaneServerModules;
+  readonly #servers: Server[] = [];
+  readonly #sessions = new Map<string, Set<LaneSession>>();
+  readonly #sockets = new Set<TLSSocket>();
+
+  private constructor(modules: LaneServerModules) {
+    this.#modules = modules;
+  }
+
+  /**
+   * Listens on one port of all the hosts; port 0: one that is free on the first of them. A host of
+   * a family this machine lacks is left out.
+   * @throws OpsError LISTEN_FAILED
+   */
+  static async listen(
+    hosts: readonly string[],
+    port: number,
+    modules: LaneServerModules,
+  ): Promise<LaneServer> {
+    const lanes = new LaneServer(modules);
+    try {
+      for (const host of hosts) {
+        // oxlint-disable-next-line no-await-in-loop -- the port of the first one is for all
+        await lanes.#bind({ host, port: port || lanes.port });
+      }
+    } catch (err) {
+      lanes.close();
+      throw err;
+    }
+    return lanes;
+  }
+
+  /** Port of the first listener; 0 when there is none. */
+  get port(): number {
+    const [first] = this.#servers;
+    return (first?.address() as AddressInfo | null | undefined)?.port ?? 0;
+  }
+
+  /** Sockets of other agents. */
+  get size(): number {
+    return this.#sockets.size;
+  }
+
+  /** Gives new connections a new certificate; the open ones go on. */
+  renew(): void {
+    for (const server of this.#servers) server.setSecureContext(contextOf(this.#modules));
+  }
+
+  /** Cuts the lanes of one peer. */
+  cut(peerId: string): void {
+    for (const session of this.#sessions.get(peerId) ?? []) session.close();
+  }
+
+  /** Cuts the lanes of peers that are not admitted any more. */
+  sweep(): void {
+    for (const peerId of this.#sessions.keys()) {
+      if (this.#modules.admitted(peerId) === undefined) this.cut(peerId);
+    }
+  }
+
+  close(): void {
+    for (const server of this.#servers.splice(0)) server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async #bind(address: ListenAddress): Promise<void> {
+    const server = createServer({
+      ...contextOf(this.#modules),
+      ALPNProtocols: [LANE_ALPN],
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: LANE_HANDSHAKE_TIMEOUT_MS,
+      noDelay: true,
+    });
+    server.maxConnections = LANE_SOCKETS_MAX;
+    server.on('secureConnection', (socket) => this.#accept(socket));
+    server.on('tlsClientError', (err, socket) => {
+      this.#modules.logger.debug({ reason: messageOf(err) }, 'lane handshake failed');
+      socket.destroy();
+    });
+    try {
+      await bindServer(server, formatListen(address));
+      this.#servers.push(server);
+    } catch (err) {
+      if (!isAddressUnavailable(err)) throw err;
+    }
+  }
+
+  #accept(socket: TLSSocket): void {
+    socket.on('error', (err) => {
+      this.#modules.logger.debug({ reason: messageOf(err) }, 'lane of a peer ended');
+    });
+    this.#sockets.add(socket);
+    socket.on('close', () => this.#sockets.delete(socket));
+    socket.setTimeout(LANE_IDLE_MS * 2, () => socket.destroy());
+    try {
+      this.#serve(socket);
+    } catch (err) {
+      this.#modules.metrics.lanes.inc({ outcome: 'refused' });
+      this.#modules.logger.debug({ reason: messageOf(err) }, 'lane refused');
+      socket.destroy();
+    }
+  }
+
+  #serve(socket: TLSSocket): void {
+    if (socket.isSessionReused()) throw new Error('no certificate shown');
+    if (socket.alpnProtocol !== LANE_ALPN) throw new Error('no lane protocol');
+    const peerId = shownPeerId(socket, this.#modules.now());
+    const member = this.#modules.admitted(peerId);
+    if (member === undefined) throw new Error('no admitted libp2p connection of this peer');
+    const open = this.#sessions.get(peerId) ?? new Set<LaneSession>();
+    if (open.size >= LANE_SOCKETS_PER_PEER_MAX) throw new Error('too many lanes of this peer');
+    const { admitted } = this.#modules;
+    const stillMember = (): boolean => admitted(peerId) !== undefined;
+    const session = new LaneSession(socket, { ...this.#modules, member, stillMember });
+    this.#sessions.set(peerId, open);
+    open.add(session);
+    this.#modules.metrics.lanes.inc({ outcome: 'accepted' });
+    socket.on('close', () => {
+      open.delete(session);
+      if (open.size === 0) this.#sessions.delete(peerId);
+    });
+  }
+}
+
+// Neither tickets nor session ids: who resumes would not show its certificate.
+function contextOf(modules: Pick<LaneServerModules, 'certificate'>) {
+  const { certPem, keyPem } = modules.certificate();
+  return {
+    cert: certPem,
+    key: keyPem,
+    minVersion: 'TLSv1.3',
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  } as const;
+}

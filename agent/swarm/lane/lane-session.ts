@@ -1,0 +1,168 @@
+import type { TLSSocket } from 'node:tls';
+import type { Logger } from '../../../proto/ops/logger.ts';
+import { messageOf } from '../../../proto/std/errors.ts';
+import { FrameReader } from '../../../proto/swarm/frame-codec.ts';
+import { LANE_HEAD_BYTES, writeLaneHead } from '../../../proto/swarm/lane.ts';
+import { decodeRequest, type SwarmRequest } from '../../../proto/swarm/request.ts';
+import type { SwarmStatus } from '../../../proto/swarm/response.ts';
+import type { Membership } from '../../../proto/trust/membership.ts';
+import { WRITE_STALL_TIMEOUT_MS } from '../constants.ts';
+import { PeerError } from '../errors.ts';
+import { replyTo, type Body, type HandlerModules } from '../exchange-handlers.ts';
+import type { SwarmMetrics } from '../metrics.ts';
+import type { UploadSlots } from '../upload-slots.ts';
+import { LANE_PIPELINE_MAX, LANE_REQUEST_MAX_BYTES } from './constants.ts';
+
+export type SessionModules = HandlerModules & {
+  member: Membership;
+  stillMember: () => boolean;
+  uploads: UploadSlots;
+  metrics: SwarmMetrics;
+  logger: Logger;
+};
+
+type ChunkBody = Extract<Body, { kind: 'chunk' }>;
+
+/** The serving side of one lane: one request after the other, each answered in full. */
+export class LaneSession {
+  readonly #socket: TLSSocket;
+  readonly #modules: SessionModules;
+  readonly #reader = new FrameReader({ maxBytes: LANE_REQUEST_MAX_BYTES });
+  readonly #queue: SwarmRequest[] = [];
+  readonly #ended = new AbortController();
+  #running = false;
+
+  constructor(socket: TLSSocket, modules: SessionModules) {
+    this.#socket = socket;
+    this.#modules = modules;
+    socket.on('data', (bytes: Buffer) => this.#onData(bytes));
+    socket.on('close', () => {
+      this.#ended.abort(new PeerError('The peer closed the lane.', { code: 'CLOSED' }));
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #onData(bytes: Buffer): void {
+    try {
+      this.#reader.push(bytes);
+      for (let frame = this.#reader.readFrame(); frame; frame = this.#reader.readFrame()) {
+        const request = decodeRequest(frame);
+        if (request.kind !== 'getChunk') throw new Error(`${request.kind} on a lane`);
+        if (this.#queue.length >= LANE_PIPELINE_MAX) throw new Error('too many open requests');
+        this.#queue.push(request);
+      }
+    } catch (err) {
+      this.#modules.ban(this.#modules.member.peerId, 'protocol-violation', {
+        reason: messageOf(err),
+      });
+      this.close();
+      return;
+    }
+    if (!this.#running) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+        if (this.#ended.signal.aborted) return;
+        if (!this.#modules.stillMember()) throw new Error('not a member any more');
+        // oxlint-disable-next-line no-await-in-loop -- answers go out in order
+        const status = await this.#answer(next);
+        this.#queue.shift();
+        this.#modules.metrics.served.inc({ kind: next.kind, status });
+      }
+    } catch (err) {
+      // Whatever failed in mid-answer, the peer can only be told by cutting the lane.
+      this.close();
+      const { node, peerId } = this.#modules.member;
+      const level = this.#ended.signal.aborted ? 'debug' : 'warn';
+      const fields = { node, peerId, reason: messageOf(err) };
+      this.#modules.logger[level](fields, 'request of a peer failed, lane cut');
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #answer(request: SwarmRequest): Promise<SwarmStatus> {
+    const { member } = this.#modules;
+    const asker = { peerId: member.peerId, member };
+    const { answer, body } = await replyTo(request, asker, this.#modules, this.#ended.signal);
+    if (body?.kind === 'chunk') return await this.#sendChunk(request.id, body);
+    await this.#refuse(request.id, answer.status);
+    return answer.status;
+  }
+
+  async #refuse(id: number, status: SwarmStatus): Promise<void> {
+    const head = Buffer.alloc(LANE_HEAD_BYTES);
+    writeLaneHead({ id, status, bodyBytes: 0 }, head);
+    await this.#write(head);
+  }
+
+  async #sendChunk(id: number, chunk: ChunkBody): Promise<SwarmStatus> {
+    using slot = await this.#modules.uploads.acquire(this.#modules.member.peerId);
+    if (slot === undefined) {
+      await this.#refuse(id, 'busy');
+      return 'busy';
+    }
+    using held = new DisposableStack();
+    held.use(chunk.blob.retain());
+    const [first] = slot.buffers;
+    const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, chunk.end - chunk.start);
+    try {
+      await chunk.blob.read(
+        first.subarray(LANE_HEAD_BYTES, LANE_HEAD_BYTES + firstBytes),
+        chunk.start,
+      );
+    } catch (err) {
+      this.#modules.logger.warn({ reason: messageOf(err) }, 'reading a chunk for a peer failed');
+      await this.#refuse(id, 'internal');
+      return 'internal';
+    }
+    writeLaneHead({ id, status: 'ok', bodyBytes: chunk.end - chunk.start }, first);
+    let slice = first.subarray(0, LANE_HEAD_BYTES + firstBytes);
+    let next = chunk.start + firstBytes;
+    for (let turn = 1; ; turn++) {
+      const coming = next < chunk.end ? readSlice(chunk, next, slot.buffers, turn) : undefined;
+      // Both are awaited even when one fails, or the other would end unobserved.
+      // oxlint-disable-next-line no-await-in-loop -- slices go out in order
+      const [sent, read] = await Promise.allSettled([this.#write(slice), coming]);
+      if (sent.status === 'rejected') throw sent.reason;
+      if (read.status === 'rejected') throw read.reason;
+      this.#modules.metrics.uploaded.inc(slice.length);
+      if (read.value === undefined) return 'ok';
+      slice = read.value;
+      next += slice.length;
+    }
+  }
+
+  /** Resolves when the bytes may be overwritten. */
+  #write(bytes: Buffer): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const stall = setTimeout(() => {
+      const text = `The peer took no byte for ${WRITE_STALL_TIMEOUT_MS} ms.`;
+      this.#socket.destroy(new PeerError(text, { code: 'TIMEOUT' }));
+    }, WRITE_STALL_TIMEOUT_MS);
+    this.#socket.write(bytes, (err) => {
+      clearTimeout(stall);
+      if (err) reject(err);
+      else resolve();
+    });
+    return promise;
+  }
+}
+
+async function readSlice(
+  chunk: ChunkBody,
+  position: number,
+  buffers: readonly [Buffer, Buffer],
+  turn: number,
+): Promise<Buffer> {
+  const buffer = buffers[turn % 2 === 0 ? 0 : 1];
+  const slice = buffer.subarray(0, Math.min(buffer.length, chunk.end - position));
+  await chunk.blob.read(slice, position);
+  return slice;
+}

@@ -1,0 +1,206 @@
+import type { TLSSocket } from 'node:tls';
+import type { Digest } from '../../../proto/oci/digest.ts';
+import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
+import { LANE_HEAD_BYTES, readLaneHead, type LaneHead } from '../../../proto/swarm/lane.ts';
+import { encodeRequest } from '../../../proto/swarm/request.ts';
+import type { ChunkBytes } from '../../fetch/ports.ts';
+import type { ChunkBuffers } from '../chunk-buffers.ts';
+import { PeerError, statusError } from '../errors.ts';
+import { LANE_SCRATCH_BYTES } from './constants.ts';
+
+export type ChunkRequest = { digest: Digest; index: number; length: number };
+
+type Pending = {
+  readonly id: number;
+  readonly length: number;
+  readonly answered: PromiseWithResolvers<ChunkBytes>;
+  /** The asker went away; what still comes is read and thrown away. */
+  abandoned: boolean;
+};
+
+type Body = { pending: Pending; chunk: ChunkBytes; filled: number };
+
+/**
+ * The asking side of one lane: requests go out at once, answers come back in the same order. Bytes
+ * of a body are read by the system straight into the chunk's buffer. The socket calls `nextBuffer`
+ * for a read that has not begun, so a read never reaches beyond the body it was meant for.
+ */
+export class LaneSocket {
+  readonly #peerId: string;
+  readonly #buffers: ChunkBuffers;
+  readonly #onViolation: (err: Error) => void;
+  readonly #stallMs: number;
+  readonly #scratch = Buffer.allocUnsafeSlow(LANE_SCRATCH_BYTES);
+  readonly #pending: Pending[] = [];
+  /** Bytes of the scratch buffer that hold the beginning of a head. */
+  #headBytes = 0;
+  #body: Body | undefined;
+  #socket: TLSSocket | undefined;
+  #nextId = 1;
+  #served = false;
+  #timer: NodeJS.Timeout | undefined;
+  #lastByteMs = 0;
+  #closed: Error | undefined;
+
+  constructor(
+    options: { peerId: string; stallMs: number },
+    modules: { buffers: ChunkBuffers; onViolation: (err: Error) => void },
+  ) {
+    this.#peerId = options.peerId;
+    this.#stallMs = options.stallMs;
+    this.#buffers = modules.buffers;
+    this.#onViolation = modules.onViolation;
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** Whether the peer ever answered here. */
+  get served(): boolean {
+    return this.#served;
+  }
+
+  /** Requests sent and not answered yet. */
+  get load(): number {
+    return this.#pending.length;
+  }
+
+  /** What `tls.connect` takes as `onread`. */
+  get onread(): { buffer: () => Buffer; callback: (bytes: number, into: Uint8Array) => boolean } {
+    return {
+      buffer: () => this.#nextBuffer(),
+      callback: (bytes) => {
+        this.#onRead(bytes);
+        return true;
+      },
+    };
+  }
+
+  /** The handshake is over and the peer is who it should be. */
+  ready(socket: TLSSocket): void {
+    this.#socket = socket;
+    if (this.#pending.length > 0 || this.#headBytes > 0) this.#violation('bytes before a request');
+  }
+
+  /**
+   * Asks for one chunk; exactly `length` unverified bytes, to be disposed of by the caller.
+   * @throws PeerError as the peer answered; CLOSED, TIMEOUT; the reason of the signal
+   */
+  async fetch(request: ChunkRequest, signal: AbortSignal | undefined): Promise<ChunkBytes> {
+    signal?.throwIfAborted();
+    if (this.#closed !== undefined || this.#socket === undefined) throw this.#closedError();
+    const id = this.#nextId;
+    this.#nextId = (id % 0xffff_ffff) + 1;
+    const { digest, index, length } = request;
+    const answered = Promise.withResolvers<ChunkBytes>();
+    const pending: Pending = { id, length, answered, abandoned: false };
+    if (this.#pending.length === 0) this.#lastByteMs = performance.now();
+    this.#pending.push(pending);
+    this.#watch();
+    this.#socket.write(encodeFrame(encodeRequest({ id, kind: 'getChunk', digest, index })));
+    const onAbort = (): void => {
+      pending.abandoned = true;
+      answered.reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await answered.promise;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Ends the lane; open requests are rejected. */
+  close(cause: Error = this.#closedError()): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = cause;
+    clearTimeout(this.#timer);
+    this.#socket?.destroy();
+    this.#body?.chunk[Symbol.dispose]();
+    this.#body = undefined;
+    for (const pending of this.#pending.splice(0)) pending.answered.reject(cause);
+  }
+
+  #nextBuffer(): Buffer {
+    const body = this.#body;
+    if (body !== undefined) return body.chunk.bytes.subarray(body.filled);
+    return this.#scratch.subarray(this.#headBytes);
+  }
+
+  #onRead(bytes: number): void {
+    if (this.#closed !== undefined) return;
+    this.#lastByteMs = performance.now();
+    try {
+      if (this.#body !== undefined) this.#bodyGrew(this.#body, bytes);
+      else this.#scratchGrew(this.#headBytes + bytes);
+    } catch (err) {
+      this.#violation(err);
+    }
+  }
+
+  #scratchGrew(end: number): void {
+    let at = 0;
+    while (this.#body === undefined && end - at >= LANE_HEAD_BYTES) {
+      const head = readLaneHead(this.#scratch.subarray(at, at + LANE_HEAD_BYTES));
+      at += LANE_HEAD_BYTES;
+      at += this.#take(head, this.#scratch.subarray(at, end));
+    }
+    this.#scratch.copyWithin(0, at, end);
+    this.#headBytes = end - at;
+  }
+
+  /** One answer; returns how many of the bytes behind its head belong to it. */
+  #take(head: LaneHead, rest: Buffer): number {
+    const [pending] = this.#pending;
+    if (pending?.id !== head.id) throw new Error(`answer ${head.id} to no request`);
+    this.#served = true;
+    const expected = head.status === 'ok' ? pending.length : 0;
+    if (head.bodyBytes !== expected) {
+      throw new Error(`a body of ${head.bodyBytes} bytes, ${expected} were asked for`);
+    }
+    if (head.status !== 'ok') {
+      this.#pending.shift();
+      pending.answered.reject(statusError(head.status, this.#peerId));
+      return 0;
+    }
+    const chunk = this.#buffers.take(expected);
+    const used = rest.copy(chunk.bytes, 0, 0, expected);
+    this.#body = { pending, chunk, filled: 0 };
+    this.#bodyGrew(this.#body, used);
+    return used;
+  }
+
+  #bodyGrew(body: Body, bytes: number): void {
+    body.filled += bytes;
+    if (body.filled < body.pending.length) return;
+    this.#body = undefined;
+    this.#pending.shift();
+    if (body.pending.abandoned) body.chunk[Symbol.dispose]();
+    else body.pending.answered.resolve(body.chunk);
+  }
+
+  #watch(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#pending.length === 0 || this.#closed !== undefined) return;
+      const quietMs = performance.now() - this.#lastByteMs;
+      if (quietMs < this.#stallMs) return this.#watch();
+      const text = `The peer was silent for ${Math.round(quietMs)} ms.`;
+      this.close(new PeerError(text, { code: 'TIMEOUT', peerId: this.#peerId }));
+      return undefined;
+    }, this.#stallMs);
+  }
+
+  #violation(cause: unknown): void {
+    const text = 'The peer broke the lane protocol.';
+    const err = new PeerError(text, { code: 'PROTOCOL', peerId: this.#peerId }, { cause });
+    this.close(err);
+    this.#onViolation(err);
+  }
+
+  #closedError(): PeerError {
+    return new PeerError('The lane is closed.', { code: 'CLOSED', peerId: this.#peerId });
+  }
+}

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { test } from 'node:test';
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { abortable, sleep } from '../../../proto/std/abort.ts';
+import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
+import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
+import { encodeRequest } from '../../../proto/swarm/request.ts';
+import type { Membership } from '../../../proto/trust/membership.ts';
+import { libp2pKeyOf, type NodeIdentity } from '../../fleet/identity.ts';
+import { TestFleet, type TestNode } from '../test-fleet.ts';
+import { createLaneCertificate } from './certificate.ts';
+import { LANE_ALPN, LANE_PIPELINE_MAX } from './constants.ts';
+
+const MIB = 1024 * 1024;
+const TIMEOUT_MS = 20_000;
+const POLL_MS = 5;
+const signal = () => ({ signal: AbortSignal.timeout(TIMEOUT_MS) });
+
+async function dial(
+  server: TestNode,
+  identity: NodeIdentity | undefined,
+  more: ConnectionOptions = {},
+): Promise<TLSSocket> {
+  const key = identity && (await libp2pKeyOf(identity));
+  const certificate = key && (await createLaneCertificate(key, Date.now()));
+  const socket = connect({
+    host: '127.0.0.1',
+    port: server.swarm.lanePort,
+    ...(certificate && { cert: certificate.certPem, key: certificate.keyPem }),
+    ALPNProtocols: [LANE_ALPN],
+    rejectUnauthorized: false,
+    ...more,
+  });
+  socket.on('error', () => {});
+  return socket;
+}
+
+function chunkFrame(digest: Parameters<typeof encodeRequest>[0] & { kind: 'getChunk' }): Buffer {
+  return encodeFrame(encodeRequest(digest));
+}
+
+/** Reads until the other side closes. */
+async function untilClosed(socket: TLSSocket): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  socket.on('data', (bytes: Buffer) => parts.push(bytes));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  socket.on('close', () => resolve());
+  if (!socket.closed) await abortable(promise, signal().signal);
+  return Buffer.concat(parts);
+}
+
+async function fleetWithBlob() {
+  const fleet = new TestFleet();
+  const nodes = await fleet.pair({ lane: true });
+  const blob = fleet.blob(6 * MIB);
+  nodes.server.content.add(blob);
+  const ask = (index: number) => {
+    return { digest: blob.digest, index, length: MIB };
+  };
+  return { fleet, ...nodes, blob, ask };
+}
+
+async function lanes(node: TestNode, outcome: string): Promise<number> {
+  const text = await node.metrics.text();
+  const line = text.split('\n').find((one) => one.includes(`lanes_total{outcome="${outcome}"}`));
+  return Number(line?.split(' ').at(-1) ?? 0);
+}
+
+async function untilLanes(node: TestNode, outcome: string): Promise<void> {
+  const { signal: limit } = signal();
+  // oxlint-disable-next-line no-await-in-loop -- one look after the other
+  while ((await lanes(node, outcome)) === 0) await sleep(POLL_MS, { signal: limit });
+}
+
+test('a member without an admitted libp2p connection gets nothing on a lane', async () => {
+  const { fleet, server, client, blob } = await fleetWithBlob();
+  await using _ = fleet;
+  const socket = await dial(server, client.identity);
+  socket.write(chunkFrame({ id: 1, kind: 'getChunk', digest: blob.digest, index: 0 }));
+  assert.equal((await untilClosed(socket)).length, 0);
+  assert.equal(await lanes(server, 'refused'), 1);
+});
+
+test('a stranger, and who shows no certificate, get nothing on a lane', async () => {
+  const { fleet, server, blob } = await fleetWithBlob();
+  await using _ = fleet;
+  const stranger = await fleet.identity();
+  for (const identity of [stranger, undefined]) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    const socket = await dial(server, identity);
+    socket.write(chunkFrame({ id: 1, kind: 'getChunk', digest: blob.digest, index: 0 }));
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    assert.equal((await untilClosed(socket)).length, 0);
+  }
+});
+
+test('TLS 1.2 and other application protocols are refused', async () => {
+  const { fleet, server, client } = await fleetWithBlob();
+  await using _ = fleet;
+  for (const more of [{ maxVersion: 'TLSv1.2' }, { ALPNProtocols: ['h2'] }] as const) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    const socket = await dial(server, client.identity, more);
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    assert.equal((await untilClosed(socket)).length, 0);
+  }
+  assert.equal(await lanes(server, 'accepted'), 0);
+});
+
+test('an admitted peer without a grant gets a refusal and no byte', async () => {
+  const { fleet, server, client, blob } = await fleetWithBlob();
+  await using _ = fleet;
+  await client.swarm.link(server.membership, signal());
+  const socket = await dial(server, client.identity);
+  socket.write(chunkFrame({ id: 7, kind: 'getChunk', digest: blob.digest, index: 0 }));
+  const [head] = (await once(socket, 'data', signal())) as [Buffer];
+  assert.deepEqual(readLaneHead(head), { id: 7, status: 'noGrant', bodyBytes: 0 });
+  assert.equal(head.length, LANE_HEAD_BYTES);
+  socket.destroy();
+});
+
+test('a peer that sends something else than chunk requests is cut and banned', async () => {
+  const hostile = [
+    Buffer.from('GET / HTTP/1.1\r\n'.repeat(20)),
+    Buffer.alloc(64 * 1024, 0xff),
+    encodeFrame(encodeRequest({ id: 1, kind: 'getPeers', limit: 1 })),
+  ];
+  for (const bytes of hostile) {
+    // oxlint-disable no-await-in-loop -- one after the other
+    const { fleet, server, client } = await fleetWithBlob();
+    await using _ = fleet;
+    await client.swarm.link(server.membership, signal());
+    const socket = await dial(server, client.identity);
+    socket.write(bytes);
+    assert.equal((await untilClosed(socket)).length, 0);
+    assert.equal(server.swarm.isBanned(client.swarm.peerId), true);
+    // oxlint-enable no-await-in-loop
+  }
+});
+
+test('more requests at once than a lane takes cut it', async () => {
+  const { fleet, server, client, blob } = await fleetWithBlob();
+  await using _ = fleet;
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  const socket = await dial(server, client.identity);
+  await once(socket, 'secureConnect', signal());
+  socket.pause();
+  const frames = Array.from({ length: LANE_PIPELINE_MAX * 4 }, (_unused, at) =>
+    chunkFrame({ id: at + 1, kind: 'getChunk', digest: blob.digest, index: 0 }),
+  );
+  socket.write(Buffer.concat(frames));
+  socket.resume();
+  await untilClosed(socket);
+  assert.equal(server.swarm.isBanned(client.swarm.peerId), true);
+});
+
+test('lanes are cut when the peer is banned', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob();
+  await using _ = fleet;
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  using chunk = await client.swarm.transport.fetchChunk(link.peerId, ask(0), signal());
+  assert.equal(chunk.bytes.length, MIB);
+  await untilLanes(server, 'accepted');
+  const socket = await dial(server, client.identity);
+  await once(socket, 'secureConnect', signal());
+  server.swarm.ban(client.swarm.peerId, 'protocol-violation', {});
+  await untilClosed(socket);
+});
+
+test('where another peer answers, streams carry the chunks', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob();
+  await using _ = fleet;
+  const imposter = await fleet.node('imposter', { lane: true });
+  await moveLane(fleet, { server, client }, imposter.swarm.lanePort);
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  for (const index of [0, 1, 2]) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    using chunk = await client.swarm.transport.fetchChunk(link.peerId, ask(index), signal());
+    assert.ok(chunk.bytes.equals(blob.bytes.subarray(index * MIB, (index + 1) * MIB)));
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    if (index === 0) await untilLanes(client, 'failed');
+  }
+  assert.equal(await lanes(client, 'opened'), 0);
+});
+
+test('a lane that hangs in its handshake delays no chunk', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob();
+  await using _ = fleet;
+  const mute: Server = createServer(() => {});
+  mute.listen(0, '127.0.0.1');
+  await once(mute, 'listening');
+  await moveLane(fleet, { server, client }, (mute.address() as AddressInfo).port);
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  for (const index of [0, 1, 2, 3]) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    using chunk = await client.swarm.transport.fetchChunk(link.peerId, ask(index), signal());
+    assert.equal(chunk.bytes.length, MIB);
+  }
+  assert.equal(await lanes(client, 'opened'), 0);
+  mute.close();
+});
+
+async function moveLane(
+  fleet: TestFleet,
+  nodes: { server: TestNode; client: TestNode },
+  lanePort: number,
+): Promise<void> {
+  const moved: Membership = { ...nodes.server.membership, lanePort };
+  const own = nodes.client.membership;
+  const memberships = [moved, own].map((member) => fleet.certificate(member));
+  const version = nodes.client.members.version + 1;
+  nodes.client.members.replace({ version, memberships, revokedSerials: [] });
+}

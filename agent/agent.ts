@@ -102,11 +102,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   starting.defer(() => ops.close());
 
   if (node !== undefined) {
-    fleet?.start({
-      libp2pPort: node.port,
-      lanePort: node.lanePort,
-      excluded: (peerId) => node.isBanned(peerId),
-    });
+    fleet?.start(node.presence);
     downloads.start();
   }
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');

@@ -5,6 +5,7 @@ import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { ChunkFetcher } from './chunk-fetcher.ts';
 import { ChunkMemory } from './chunk-memory.ts';
 import { createFetchMetrics } from './metrics.ts';
+import type { ChunkBytes } from './ports.ts';
 import { REPOSITORY, TestHub } from './test-hub.ts';
 
 const SIZE = 6 * 1024 * 1024;
@@ -13,7 +14,7 @@ test('a transport that never ends gives the memory of its chunk back', async () 
   const { digest, hashes } = new TestHub().addBlob(SIZE);
   const memory = new ChunkMemory();
   const metrics = createFetchMetrics(new MetricsRegistry({ prefix: 'flotilla_agent_' }));
-  const transport = { name: 'deaf', fetchChunk: () => new Promise<Buffer>(() => {}) };
+  const transport = { name: 'deaf', fetchChunk: () => new Promise<ChunkBytes>(() => {}) };
   const modules = { transport, source: undefined, memory, metrics };
   const fetcher = new ChunkFetcher({ digest, hashes, layout: layoutOf(SIZE) }, REPOSITORY, modules);
   const stop = new AbortController();

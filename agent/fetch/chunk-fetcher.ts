@@ -92,7 +92,10 @@ export class ChunkFetcher {
       // The memory must come back even from a transport that is deaf to the signal.
       const fetched = transport.fetchChunk(from.peerId, request, { signal });
       const chunk = await abortable(fetched, signal).catch((err: unknown) => {
-        fetched.then((late) => late[Symbol.dispose](), () => {});
+        fetched.then(
+          (late) => late[Symbol.dispose](),
+          () => {},
+        );
         throw err;
       });
       metrics.bytes.inc({ source: 'peer' }, chunk.bytes.length);

@@ -59,9 +59,13 @@ export const CHUNK_MEMORY_QUEUE_MAX = 4_096;
 export const DOWNLOADS_MAX = 256;
 /** Readers of all blobs together; each holds one read buffer. */
 export const READERS_MAX = 512;
-/** Size of a read buffer, and how many unused ones are kept. */
-export const READ_BUFFER_BYTES = 256 * 1024;
-export const READ_BUFFERS_KEPT = 64;
+/** Size of a read buffer: fewer and larger reads and writes cost less. */
+export const READ_BUFFER_BYTES = 1024 * 1024;
+/** With more readers than this at a time, the further ones get smaller buffers. */
+export const LARGE_READERS_MAX = 32;
+export const SMALL_READ_BUFFER_BYTES = 128 * 1024;
+/** Unused large read buffers that are kept. */
+export const READ_BUFFERS_KEPT = 16;
 
 /** open() has an answer within this. */
 export const OPEN_TIMEOUT_MS = 4_500;

@@ -1,4 +1,10 @@
-import { READERS_MAX, READ_BUFFERS_KEPT, READ_BUFFER_BYTES } from './constants.ts';
+import {
+  LARGE_READERS_MAX,
+  READERS_MAX,
+  READ_BUFFERS_KEPT,
+  READ_BUFFER_BYTES,
+  SMALL_READ_BUFFER_BYTES,
+} from './constants.ts';
 import { fetchError } from './errors.ts';
 
 /** Lends one buffer to each reader and keeps some for the next ones. */
@@ -6,6 +12,7 @@ export class ReadBuffers {
   readonly #free: Buffer[] = [];
   readonly #onChange: (lent: number) => void;
   #lent = 0;
+  #large = 0;
 
   constructor(onChange: (lent: number) => void = () => {}) {
     this.#onChange = onChange;
@@ -20,7 +27,11 @@ export class ReadBuffers {
     if (this.#lent >= READERS_MAX) throw fetchError('BUSY', `more than ${READERS_MAX} readers`);
     this.#lent += 1;
     this.#onChange(this.#lent);
-    const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+    const large = this.#large < LARGE_READERS_MAX;
+    if (large) this.#large += 1;
+    const buffer = large
+      ? (this.#free.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES))
+      : Buffer.allocUnsafeSlow(SMALL_READ_BUFFER_BYTES);
     let out = true;
     let reusable = false;
     return {
@@ -33,7 +44,9 @@ export class ReadBuffers {
         out = false;
         this.#lent -= 1;
         this.#onChange(this.#lent);
-        if (reusable && this.#free.length < READ_BUFFERS_KEPT) this.#free.push(buffer);
+        if (large) this.#large -= 1;
+        const keep = large && reusable && this.#free.length < READ_BUFFERS_KEPT;
+        if (keep) this.#free.push(buffer);
       },
     };
   }

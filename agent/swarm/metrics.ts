@@ -23,18 +23,17 @@ const BAN_REASONS: readonly BanReason[] = [
 
 const CHUNK_SECONDS_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 
+type Live = {
+  admitted: number;
+  unadmitted: number;
+  peers: number;
+  uploads: number;
+  lanesIn: number;
+  lanesOut: number;
+};
+
 /** What the swarm counts. `live` reports the connections at scrape time. */
-export function createSwarmMetrics(
-  metrics: MetricsRegistry,
-  live: () => {
-    admitted: number;
-    unadmitted: number;
-    peers: number;
-    uploads: number;
-    lanesIn: number;
-    lanesOut: number;
-  },
-) {
+export function createSwarmMetrics(metrics: MetricsRegistry, live: () => Live) {
   const banned = metrics.counter('swarm_peers_banned_total', 'Peers banned, by what they did.', [
     'reason',
   ]);
@@ -90,6 +89,18 @@ export function createSwarmMetrics(
       'kind',
       'outcome',
     ]),
+    ...createLaneMetrics(metrics, live),
+    chunkSeconds: metrics.histogram(
+      'swarm_chunk_seconds',
+      'Time to receive one chunk from a peer, from the request on.',
+      [],
+      CHUNK_SECONDS_BUCKETS,
+    ),
+  };
+}
+
+function createLaneMetrics(metrics: MetricsRegistry, live: () => Live) {
+  return {
     lanes: metrics.counter('swarm_lanes_total', 'Lanes to and from other agents, by outcome.', [
       'outcome',
     ]),
@@ -102,12 +113,6 @@ export function createSwarmMetrics(
         gauge.set({ direction: 'inbound' }, lanesIn);
         gauge.set({ direction: 'outbound' }, lanesOut);
       },
-    ),
-    chunkSeconds: metrics.histogram(
-      'swarm_chunk_seconds',
-      'Time to receive one chunk from a peer, from the request on.',
-      [],
-      CHUNK_SECONDS_BUCKETS,
     ),
   };
 }

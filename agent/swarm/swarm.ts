@@ -12,6 +12,7 @@ import type { Membership } from '../../proto/trust/membership.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import type { BanReason, CallOptions, ChunkBytes, ChunkTransport, Swarm } from '../fetch/ports.ts';
 import type { MemberDirectory } from '../fleet/member-book.ts';
+import type { SwarmPorts } from '../fleet/registration.ts';
 import { Admission } from './admission.ts';
 import { BanBook } from './bans.ts';
 import { BulkTransport } from './bulk-transport.ts';
@@ -163,6 +164,12 @@ export class SwarmNode implements Swarm {
   /** The port of the listener, which belongs into the membership. */
   get port(): number {
     return this.#configuredPort || (portOf(this.#node) ?? 0);
+  }
+
+  /** What the fleet client needs to know of this swarm. */
+  get presence(): SwarmPorts & { excluded: (peerId: string) => boolean } {
+    const excluded = (peerId: string): boolean => this.isBanned(peerId);
+    return { libp2pPort: this.port, lanePort: this.lanePort, excluded };
   }
 
   /** The port of the lane, which belongs into the membership; 0 without one. */

@@ -18,7 +18,8 @@ export type LaneDialModules = {
 
 /**
  * Opens a lane to a member, at the addresses of its membership and nowhere else.
- * @throws PeerError UNREACHABLE (the last address's error is the cause), or the reason of the signal
+ * @throws PeerError UNREACHABLE, with the error of the last address as its cause; the reason of
+ *   the signal
  */
 export async function dialLane(
   member: Membership,

@@ -79,7 +79,7 @@ export class Lanes {
     this.#server?.cut(peerId);
   }
 
-  /** Cuts what is not wanted any more, and makes a new certificate when half of its life is over. */
+  /** Cuts what is not wanted any more; makes a new certificate when half of its life is over. */
   async tend(): Promise<void> {
     this.#book.closeIdle();
     this.#server?.sweep();

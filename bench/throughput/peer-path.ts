@@ -1,0 +1,200 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { RegistryClient } from '../../proto/distribution/registry-client.ts';
+import { parseReference, parseRepository } from '../../proto/oci/name.ts';
+import { generateImage } from '../demo/generated-image.ts';
+import { scrape } from '../demo/scrape.ts';
+import { cpuSeconds, residentBytes } from '../rig/cpu.ts';
+import { touchPages } from '../rig/page-cache.ts';
+import { freePort, joinToken, startProgram, stopProgram, type Program } from '../rig/program.ts';
+
+const HUB_NAME = 'hub.bench';
+const PASSWORD = 'bench';
+const REPOSITORY = 'bench/throughput';
+const JOINS = 1_000;
+const PUSH_TIMEOUT_MS = 30 * 60_000;
+/** Hub, sender and measuring client share a core; the receiver has the other to itself. */
+const SENDER_CORE = ['taskset', '-c', '0'];
+const RECEIVER_CORE = ['taskset', '-c', '1'];
+
+/** How chunks travel in one variant. */
+export type Variant = { name: string; swarm: object; command?: readonly string[] };
+export type PathResult = { seconds: number; senderCpu: number; receiverCpu: number; bytes: number };
+export type Layer = { digest: string; size: number };
+
+/** A hub, and for each variant one agent that holds the layers: who sends in the peer path. */
+export class PeerPath {
+  readonly #folder: string;
+  readonly #hub: Program;
+  readonly #tokenFile: string;
+  readonly #senders = new Map<string, Program>();
+  readonly #held = new Set<string>();
+  #count = 0;
+
+  private constructor(folder: string, hub: Program, tokenFile: string) {
+    this.#folder = folder;
+    this.#hub = hub;
+    this.#tokenFile = tokenFile;
+  }
+
+  static async start(folder: string): Promise<PeerPath> {
+    const [port, ops] = [await freePort(0), await freePort(0)];
+    const hub = await startProgram(
+      { folder, kind: 'hub', name: 'hub', port, ops, wrap: SENDER_CORE },
+      {
+        http: { listen: [`127.0.0.1:${port}`] },
+        ops: { listen: [`127.0.0.1:${ops}`] },
+        hub: { dataDir: path.join(folder, 'hub', 'data'), names: [HUB_NAME] },
+        access: { adminPassword: PASSWORD },
+      },
+    );
+    const tokenFile = path.join(folder, 'join-token');
+    await writeFile(tokenFile, await joinToken(hub.url, PASSWORD, JOINS), { mode: 0o600 });
+    return new PeerPath(folder, hub, tokenFile);
+  }
+
+  /** Pushes an image whose largest layer has `size` bytes; returns that layer. */
+  async push(size: number, tag: string): Promise<Layer> {
+    const signal = AbortSignal.timeout(PUSH_TIMEOUT_MS);
+    const client = new RegistryClient({
+      baseUrl: this.#hub.url,
+      allowPlainHttp: true,
+      credentials: { username: 'admin', password: PASSWORD },
+    });
+    const image = generateImage(size);
+    const repository = parseRepository(REPOSITORY);
+    for (const blob of image.blobs) {
+      const source = async function* (): AsyncGenerator<Buffer> {
+        yield* blob.read();
+      };
+      await client.pushBlob(repository, blob.digest, blob.size, source, { signal });
+    }
+    const { manifest, mediaType } = image;
+    await client.pushManifest(repository, parseReference(tag), manifest, mediaType, { signal });
+    await client.close();
+    const [largest] = image.blobs.toSorted((a, b) => b.size - a.size);
+    if (largest === undefined) throw new Error('the generated image has no layer');
+    return { digest: largest.digest, size: largest.size };
+  }
+
+  /** The one agent of this variant that sends. */
+  async #sender(variant: Variant): Promise<Program> {
+    const running = this.#senders.get(variant.name);
+    if (running !== undefined) return running;
+    const sender = await this.#agent(`sender-${variant.name}`, variant, SENDER_CORE);
+    this.#senders.set(variant.name, sender);
+    return sender;
+  }
+
+  /** Where the hub keeps the bytes of a layer. */
+  fileOf({ digest }: Layer): string {
+    const hex = digest.slice(digest.indexOf(':') + 1);
+    const blobs = path.join(this.#folder, 'hub', 'data', 'registry', 'blobs', 'sha256');
+    return path.join(blobs, hex.slice(0, 2), hex);
+  }
+
+  /** A fresh agent fetches `layer` from the sender while curl reads it; then the caller's turn. */
+  async measure(
+    variant: Variant,
+    layers: { warmUp: Layer; layer: Layer; readers?: number },
+    then?: (receiver: Program) => Promise<void>,
+  ): Promise<PathResult> {
+    const { warmUp, layer } = layers;
+    const sender = await this.#sender(variant);
+    for (const one of [warmUp, layer]) {
+      const key = `${variant.name} ${one.digest}`;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      if (!this.#held.has(key)) await fetchBlob(sender, one);
+      this.#held.add(key);
+    }
+    const name = `receiver-${++this.#count}`;
+    const receiver = await this.#agent(name, variant, RECEIVER_CORE);
+    try {
+      await fetchBlob(receiver, warmUp);
+      await touchPages(this.#folder, layer.size);
+      const before = await peerBytes(receiver);
+      const [a, b] = [pidOf(sender), pidOf(receiver)];
+      const cpu = { a: cpuSeconds(a), b: cpuSeconds(b) };
+      const readers = Array.from({ length: layers.readers ?? 1 }, () => fetchBlob(receiver, layer));
+      const seconds = Math.max(...(await Promise.all(readers)));
+      const senderCpu = cpuSeconds(a) - cpu.a;
+      const receiverCpu = cpuSeconds(b) - cpu.b;
+      const bytes = (await peerBytes(receiver)) - before;
+      if (bytes < layer.size * 0.99) {
+        throw new Error(`${name} took ${bytes} of ${layer.size} bytes from the peer`);
+      }
+      await then?.(receiver);
+      return { seconds, senderCpu, receiverCpu, bytes: layer.size };
+    } finally {
+      await stopProgram(receiver);
+      await rm(path.join(this.#folder, name), { recursive: true, force: true });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#senders.values(), this.#hub].map(stopProgram));
+  }
+
+  async #agent(name: string, variant: Variant, wrap: readonly string[]): Promise<Program> {
+    const [port, ops, swarm] = [await freePort(0), await freePort(0), await freePort(0)];
+    const folder = this.#folder;
+    const { command } = variant;
+    return startProgram(
+      { folder, kind: 'agent', name, port, ops, wrap, ...(command && { command }) },
+      {
+        mirror: { listen: [`127.0.0.1:${port}`] },
+        ops: { listen: [`127.0.0.1:${ops}`] },
+        swarm: { listen: [`127.0.0.1:${swarm}`], lanePort: 0, ...variant.swarm },
+        hub: {
+          url: this.#hub.url,
+          names: [HUB_NAME],
+          joinTokenFile: this.#tokenFile,
+          node: name,
+        },
+        store: { dataDir: path.join(folder, name, 'data') },
+      },
+    );
+  }
+}
+
+/** curl on the sender's core reads a blob from the mirror; the seconds it took. */
+export async function fetchBlob(agent: Program, layer: Layer): Promise<number> {
+  return curl(`${agent.url}/v2/${REPOSITORY}/blobs/${layer.digest}?ns=${HUB_NAME}`, layer.size);
+}
+
+/**
+ * Reads `url` with curl on the sender's core and throws the bytes away.
+ * @throws Error when the answer is not 200 with exactly `size` bytes
+ */
+export async function curl(url: string, size: number): Promise<number> {
+  const format = '%{http_code} %{size_download} %{time_total}';
+  const pinned = SENDER_CORE.slice(1);
+  const args = [...pinned, 'curl', '-sS', '-o', '/dev/null', '-w', format, url];
+  const child = spawn('taskset', args, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const parts: Buffer[] = [];
+  child.stdout.on('data', (bytes: Buffer) => parts.push(bytes));
+  await once(child, 'close');
+  const [code, bytes, seconds] = Buffer.concat(parts).toString().split(' ');
+  if (code !== '200' || Number(bytes) !== size) {
+    throw new Error(`GET ${url} answered ${code} with ${bytes} of ${size} bytes`);
+  }
+  return Number(seconds);
+}
+
+export function pidOf(program: Program): number {
+  if (program.child.pid === undefined) throw new Error(`${program.name} does not run`);
+  return program.child.pid;
+}
+
+export function peakRssBytes(program: Program): number {
+  return residentBytes(pidOf(program)).peak;
+}
+
+async function peerBytes(agent: Program): Promise<number> {
+  const metrics = await scrape(`${agent.opsUrl}/metrics`);
+  return metrics.sum('flotilla_agent_fetched_bytes_total', { source: 'peer' });
+}

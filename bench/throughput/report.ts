@@ -1,0 +1,37 @@
+import { formatByteSize } from '../../proto/std/byte-size.ts';
+
+/** What the bench measured; medians over the rounds. Absent without nginx: NaN. */
+export type Figures = {
+  senderCpuSecondsPerGB: number;
+  receiverCpuSecondsPerGB: number;
+  /** Against the TLS sender alone. */
+  senderRatioToParts: number;
+  /** Against TLS receiver, SHA-256, file write and HTTP server, each alone, added up. */
+  receiverRatioToParts: number;
+  ratioToStockLibp2p: number;
+  ratioToStockLibp2pWithFlags: number;
+  warmCpuRatioToNginx: number;
+  warmRateRatioToNginx: number;
+  peakRssBytes: number;
+};
+
+const LINES: readonly [key: keyof Figures, text: string][] = [
+  ['senderCpuSecondsPerGB', 'CPU seconds per GB, sender'],
+  ['receiverCpuSecondsPerGB', 'CPU seconds per GB, receiver'],
+  ['senderRatioToParts', 'sender, times the CPU of its parts'],
+  ['receiverRatioToParts', 'receiver, times the CPU of its parts'],
+  ['ratioToStockLibp2p', 'rate, times that of libp2p streams without V8 flags'],
+  ['ratioToStockLibp2pWithFlags', 'rate, times that of libp2p streams'],
+  ['warmCpuRatioToNginx', 'warm layer, times the CPU of nginx'],
+  ['warmRateRatioToNginx', 'warm layer, times the rate of nginx'],
+  ['peakRssBytes', 'highest resident memory with four readers'],
+];
+
+/** The figures for people. */
+export function renderFigures(figures: Figures): string {
+  return LINES.map(([key, text]) => {
+    const value = figures[key];
+    const shown = key === 'peakRssBytes' ? formatByteSize(value) : value.toFixed(2);
+    return `${shown.padStart(12)}  ${text}`;
+  }).join('\n');
+}

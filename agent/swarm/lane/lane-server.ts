@@ -1,5 +1,4 @@
 import { constants } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Logger } from '../../../proto/ops/logger.ts';
 import {
@@ -65,7 +64,8 @@ export class LaneServer {
   /** Port of the first listener; 0 when there is none. */
   get port(): number {
     const [first] = this.#servers;
-    return (first?.address() as AddressInfo | null | undefined)?.port ?? 0;
+    const address = first?.address();
+    return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
   /** Sockets of other agents. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { test } from 'node:test';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { abortable, sleep } from '../../../proto/std/abort.ts';
@@ -114,7 +114,8 @@ test('an admitted peer without a grant gets a refusal and no byte', async () => 
   await client.swarm.link(server.membership, signal());
   const socket = await dial(server, client.identity);
   socket.write(chunkFrame({ id: 7, kind: 'getChunk', digest: blob.digest, index: 0 }));
-  const [head] = (await once(socket, 'data', signal())) as [Buffer];
+  const [head]: Buffer[] = await once(socket, 'data', signal());
+  assert.ok(head);
   assert.deepEqual(readLaneHead(head), { id: 7, status: 'noGrant', bodyBytes: 0 });
   assert.equal(head.length, LANE_HEAD_BYTES);
   socket.destroy();
@@ -193,7 +194,9 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
   const mute: Server = createServer(() => {});
   mute.listen(0, '127.0.0.1');
   await once(mute, 'listening');
-  await moveLane(fleet, { server, client }, (mute.address() as AddressInfo).port);
+  const address = mute.address();
+  assert.ok(typeof address === 'object' && address);
+  await moveLane(fleet, { server, client }, address.port);
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
   for (const index of [0, 1, 2, 3]) {

@@ -6,6 +6,7 @@ import { messageOf } from '../../proto/std/errors.ts';
 import { cpuSeconds, median } from '../rig/cpu.ts';
 import { describeMachine, idleMeter } from '../rig/machine.ts';
 import type { Program } from '../rig/program.ts';
+import { idleAboveBareLibp2p } from './idle.ts';
 import { startNginx, type Nginx } from './nginx.ts';
 import { parseThroughputOptions, THROUGHPUT_HELP, type ThroughputOptions } from './options.ts';
 import { measureParts, type Parts } from './parts.ts';
@@ -71,7 +72,9 @@ function perByte(cpu: number, { bytes }: PathResult): number {
   return cpu / bytes;
 }
 
-function figuresOf(rounds: readonly Round[], peakRss: number): Figures {
+function figuresOf(
+  rounds: readonly Round[],
+): Omit<Figures, 'peakRssBytes' | 'idleRssAboveBareLibp2pBytes'> {
   const mid = (of: (round: Round) => number): number => median(rounds.map(of));
   return {
     senderCpuSecondsPerGB: mid(({ lane }) => perByte(lane.senderCpu, lane) * GB),
@@ -80,11 +83,11 @@ function figuresOf(rounds: readonly Round[], peakRss: number): Figures {
     receiverRatioToParts: mid(
       ({ lane, parts }) => perByte(lane.receiverCpu, lane) / receiverParts(parts),
     ),
+    ratioToPlainTcp: mid(({ lane, parts }) => parts.plainSeconds / lane.seconds),
     ratioToStockLibp2p: mid(({ lane, plainNode }) => rate(lane) / rate(plainNode)),
     ratioToStockLibp2pWithFlags: mid(({ lane, streams }) => rate(lane) / rate(streams)),
     warmCpuRatioToNginx: mid(({ warm, nginx }) => warm.cpu / (nginx?.cpu ?? Number.NaN)),
     warmRateRatioToNginx: mid(({ warm, nginx }) => (nginx?.seconds ?? Number.NaN) / warm.seconds),
-    peakRssBytes: peakRss,
   };
 }
 
@@ -113,7 +116,9 @@ async function run(options: ThroughputOptions): Promise<void> {
     await peers.measure(LANE, { warmUp, layer: memory, readers: READERS }, async (receiver) => {
       peak = peakRssBytes(receiver);
     });
-    const figures = figuresOf(rounds, peak);
+    say('idle with 50 peers ...');
+    const idleRssAboveBareLibp2pBytes = await idleAboveBareLibp2p(peers, LANE);
+    const figures = { ...figuresOf(rounds), idleRssAboveBareLibp2pBytes, peakRssBytes: peak };
     say(`\n${renderFigures(figures)}\n${Math.round(idle() * 100)} % of the machine was idle`);
     if (options.json !== undefined) {
       await writeFile(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);

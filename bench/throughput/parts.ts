@@ -6,6 +6,7 @@ import { cpuSeconds } from '../rig/cpu.ts';
 import { curl } from './peer-path.ts';
 
 const MAIN = path.join(import.meta.dirname, 'part-main.ts');
+const PLAIN_MAIN = path.join(import.meta.dirname, 'plain-path-main.ts');
 /** As the launcher gives them to the product. */
 const V8_FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-old-space-size=512'];
 
@@ -18,12 +19,14 @@ export type Parts = {
   hash: number;
   write: number;
   http: number;
+  /** Seconds that the whole path takes over plain TCP, without the product. */
+  plainSeconds: number;
 };
 
 type Core = 'sender' | 'receiver';
 
-function start(core: Core, args: readonly string[]): ChildProcess {
-  const pinned = ['-c', core === 'sender' ? '0' : '1', process.execPath, ...V8_FLAGS, MAIN];
+function start(core: Core, args: readonly string[], main = MAIN): ChildProcess {
+  const pinned = ['-c', core === 'sender' ? '0' : '1', process.execPath, ...V8_FLAGS, main];
   return spawn('taskset', [...pinned, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
@@ -40,8 +43,9 @@ async function serving<T>(
   core: Core,
   args: readonly string[],
   use: (port: number) => Promise<T>,
+  main = MAIN,
 ): Promise<{ result: T; cpu: number }> {
-  const child = start(core, args);
+  const child = start(core, args, main);
   try {
     const port = await lineOf(child, 'ready');
     const { pid } = child;
@@ -77,6 +81,14 @@ export async function measureParts(file: string, scratch: string, size: number):
   const http = await serving('receiver', ['serve-http', file, bytes], (port) =>
     curl(`http://127.0.0.1:${port}/`, size),
   );
+  const plain = await serving('sender', ['send-tcp', file, bytes], (port) =>
+    serving(
+      'receiver',
+      [bytes, scratch, String(port)],
+      (relay) => curl(`http://127.0.0.1:${relay}/`, size),
+      PLAIN_MAIN,
+    ),
+  );
   return {
     sendTls: tls.send,
     receiveTls: tls.receive,
@@ -85,5 +97,6 @@ export async function measureParts(file: string, scratch: string, size: number):
     hash,
     write,
     http: http.cpu / size,
+    plainSeconds: plain.result.result,
   };
 }

@@ -128,9 +128,24 @@ export class PeerPath {
       await then?.(receiver);
       return { seconds, senderCpu, receiverCpu, bytes: layer.size };
     } finally {
-      await stopProgram(receiver);
-      await rm(path.join(this.#folder, name), { recursive: true, force: true });
+      await this.remove(receiver);
     }
+  }
+
+  /** What another program needs to join the fleet: hub, file with a join token, data folder. */
+  get joining(): readonly string[] {
+    return [this.#hub.url, this.#tokenFile, path.join(this.#folder, 'joining')];
+  }
+
+  /** An agent without content. */
+  agent(name: string, variant: Variant): Promise<Program> {
+    return this.#agent(name, variant, RECEIVER_CORE);
+  }
+
+  /** Stops an agent and removes what it stored. */
+  async remove(agent: Program): Promise<void> {
+    await stopProgram(agent);
+    await rm(path.join(this.#folder, agent.name), { recursive: true, force: true });
   }
 
   async stop(): Promise<void> {

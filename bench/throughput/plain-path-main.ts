@@ -39,10 +39,11 @@ async function pass(response: ServerResponse): Promise<void> {
         filled += count;
         if (filled < MIB && received + filled < size) return true;
         const full = current;
-        keep(full.subarray(0, filled), received).then(() => {
-          free.push(full);
+        const give = (): number => {
           socket.resume();
-        }, done.reject);
+          return free.push(full);
+        };
+        keep(full.subarray(0, filled), received).then(give, done.reject);
         received += filled;
         filled = 0;
         current = free.pop() ?? Buffer.alloc(0);

@@ -251,7 +251,10 @@ export class SwarmNode implements Swarm {
     };
     node.addEventListener('connection:open', (event) => this.#admission.opened(event.detail));
     node.addEventListener('connection:close', (event) => this.#onClose(event.detail));
-    const watch = members.onChange(() => this.#admission.sweep());
+    const watch = members.onChange(() => {
+      this.#admission.sweep();
+      this.#lanes?.sweep();
+    });
     const sweeper = setInterval(() => this.closeIdle(), LINK_SWEEP_MS);
     this.#stopped.signal.addEventListener('abort', () => {
       watch[Symbol.dispose]();
@@ -289,6 +292,7 @@ export class SwarmNode implements Swarm {
     }
     if (this.#node.getConnections(connection.remotePeer).length > 0) return;
     this.#grants.drop(peerId);
+    this.#lanes?.left(peerId);
     // libp2p remembers every peer id it ever met; what we know of peers is in the member book.
     this.#node.peerStore.delete(connection.remotePeer).catch(() => {});
   }

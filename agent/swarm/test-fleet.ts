@@ -8,6 +8,7 @@ import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
 import { chunkHashesFromLeaves } from '../../proto/chunks/merkle.ts';
 import { signStatement } from '../../proto/chunks/statement.ts';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { formatListen } from '../../proto/ops/listen.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { hasCode } from '../../proto/std/errors.ts';
@@ -122,6 +123,8 @@ export class TestFleet implements AsyncDisposable {
     name: string,
     options: {
       host?: string;
+      /** Where it listens; default: any free port of the host. */
+      listen?: string[];
       wrap?: (content: ContentReader) => ContentReader;
       relay?: GrantRelay;
       enrolled?: boolean;
@@ -144,7 +147,7 @@ export class TestFleet implements AsyncDisposable {
     const swarm = await SwarmNode.start(
       {
         privateKey: await libp2pKeyOf(identity),
-        listen: [host.includes(':') ? `[${host}]:0` : `${host}:0`],
+        listen: options.listen ?? [formatListen({ host, port: 0 })],
         lanePort: options.lane === true ? 0 : undefined,
         connectionsMax: 64,
         uploads: 8,

@@ -30,3 +30,15 @@ test('a taken port is reported with the address', async () => {
     first.close();
   }
 });
+
+test('an IPv6 address can leave the port to another server for IPv4', async () => {
+  const [four, six] = [createServer(), createServer()];
+  const { port } = await bindServer(four, '0.0.0.0:0');
+  try {
+    const bound = await bindServer(six, `[::]:${port}`, { ipv6Only: true });
+    assert.deepEqual(bound, { host: '::', port });
+  } finally {
+    four.close();
+    six.close();
+  }
+});

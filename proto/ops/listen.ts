@@ -45,15 +45,21 @@ export function isAddressUnavailable(err: unknown): boolean {
 
 /**
  * Starts a server at `text` and returns its real address. `:port` means both families, and IPv4
- * alone where the machine has no IPv6.
+ * alone where the machine has no IPv6. With `ipv6Only` an IPv6 address takes no IPv4 connections,
+ * so that another server may have the port for IPv4.
  * @throws OpsError LISTEN_INVALID, LISTEN_FAILED (the system's error is the cause)
  */
-export async function bindServer(server: Server, text: string): Promise<ListenAddress> {
+export async function bindServer(
+  server: Server,
+  text: string,
+  options: { ipv6Only?: boolean } = {},
+): Promise<ListenAddress> {
   const address = parseListen(text);
+  const ipv6Only = options.ipv6Only === true && isIPv6(address.host);
   try {
-    return await listenOnce(server, address);
+    return await listenOnce(server, address, ipv6Only);
   } catch (err) {
-    if (address.host === '::' && isAddressUnavailable(err)) {
+    if (address.host === '::' && !ipv6Only && isAddressUnavailable(err)) {
       return bindServer(server, `0.0.0.0:${address.port}`);
     }
     throw new OpsError(
@@ -64,7 +70,11 @@ export async function bindServer(server: Server, text: string): Promise<ListenAd
   }
 }
 
-function listenOnce(server: Server, address: ListenAddress): Promise<ListenAddress> {
+function listenOnce(
+  server: Server,
+  { host, port }: ListenAddress,
+  ipv6Only: boolean,
+): Promise<ListenAddress> {
   return new Promise((resolve, reject) => {
     const onError = (err: Error): void => {
       server.off('listening', onListening);
@@ -81,7 +91,7 @@ function listenOnce(server: Server, address: ListenAddress): Promise<ListenAddre
     };
     server.once('error', onError);
     server.once('listening', onListening);
-    server.listen({ host: address.host, port: address.port });
+    server.listen({ host, port, ipv6Only });
   });
 }
 

@@ -9,6 +9,9 @@ export const LANE_SOCKETS_MAX = 512;
 /** Lane sockets one peer may have open here, and that we open to one peer. */
 export const LANE_SOCKETS_PER_PEER_MAX = 4;
 export const LANE_SOCKETS_OPENED = 2;
+/** Connections to the lane in the middle of their handshake: of one address, and of all. */
+export const LANE_GREETINGS_PER_ADDRESS_MAX = 16;
+export const LANE_GREETINGS_MAX = 128;
 /** From the accepted connection to the end of the TLS handshake. */
 export const LANE_HANDSHAKE_TIMEOUT_MS = 5_000;
 /** One address of a peer. */

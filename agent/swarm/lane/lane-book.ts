@@ -1,6 +1,7 @@
 import type { Logger } from '../../../proto/ops/logger.ts';
 import { messageOf } from '../../../proto/std/errors.ts';
 import type { Membership } from '../../../proto/trust/membership.ts';
+import type { MemberDirectory } from '../../fleet/member-book.ts';
 import type { SwarmMetrics } from '../metrics.ts';
 import {
   LANE_FAILURES_MAX,
@@ -15,6 +16,7 @@ import type { LaneSocket } from './lane-socket.ts';
 type Lanes = { sockets: LaneSocket[]; dialling: boolean; lastUsedMs: number };
 
 export type LaneBookModules = LaneDialModules & {
+  members: Pick<MemberDirectory, 'get'>;
   metrics: SwarmMetrics;
   logger: Logger;
 };
@@ -79,6 +81,13 @@ export class LaneBook {
     for (const [peerId, lanes] of this.#lanes) {
       const busy = lanes.dialling || lanes.sockets.some((socket) => socket.load > 0);
       if (!busy && nowMs - lanes.lastUsedMs >= LANE_IDLE_MS) this.cut(peerId);
+    }
+  }
+
+  /** Closes lanes to peers that are not members any more. */
+  sweep(): void {
+    for (const peerId of this.#lanes.keys()) {
+      if (this.#modules.members.get(peerId) === undefined) this.cut(peerId);
     }
   }
 

@@ -1,5 +1,10 @@
 import { constants } from 'node:crypto';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, type Socket } from 'node:net';
+import {
+  createServer as createTlsServer,
+  type Server as TlsServer,
+  type TLSSocket,
+} from 'node:tls';
 import type { Logger } from '../../../proto/ops/logger.ts';
 import {
   bindServer,
@@ -17,6 +22,7 @@ import {
   LANE_SOCKETS_MAX,
   LANE_SOCKETS_PER_PEER_MAX,
 } from './constants.ts';
+import { Greetings } from './greetings.ts';
 import { LaneSession, type SessionModules } from './lane-session.ts';
 
 export type LaneServerModules = Omit<SessionModules, 'member' | 'stillMember'> & {
@@ -31,16 +37,34 @@ export type LaneServerModules = Omit<SessionModules, 'member' | 'stillMember'> &
 export class LaneServer {
   readonly #modules: LaneServerModules;
   readonly #servers: Server[] = [];
+  /** Makes TLS of the connections that the servers take. */
+  readonly #tls: TlsServer;
+  readonly #greetings = new Greetings();
   readonly #sessions = new Map<string, Set<LaneSession>>();
   readonly #sockets = new Set<TLSSocket>();
 
   private constructor(modules: LaneServerModules) {
     this.#modules = modules;
+    this.#tls = createTlsServer({
+      ...contextOf(modules),
+      ALPNProtocols: [LANE_ALPN],
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: LANE_HANDSHAKE_TIMEOUT_MS,
+    });
+    this.#tls.on('secureConnection', (socket) => {
+      this.#greetings.ended(socket);
+      this.#accept(socket);
+    });
+    this.#tls.on('tlsClientError', (err, socket) => {
+      this.#modules.logger.debug({ reason: messageOf(err) }, 'lane handshake failed');
+      socket.destroy();
+    });
   }
 
   /**
-   * Listens on one port of all the hosts; port 0: one that is free on the first of them. A host of
-   * a family this machine lacks is left out.
+   * Listens on one port of all the hosts; port 0: one that is free on the first of them. As with
+   * libp2p an IPv6 host is for IPv6 alone. A host of a family this machine lacks is left out.
    * @throws OpsError LISTEN_FAILED
    */
   static async listen(
@@ -75,7 +99,7 @@ export class LaneServer {
 
   /** Gives new connections a new certificate; the open ones go on. */
   renew(): void {
-    for (const server of this.#servers) server.setSecureContext(contextOf(this.#modules));
+    this.#tls.setSecureContext(contextOf(this.#modules));
   }
 
   /** Cuts the lanes of one peer. */
@@ -92,30 +116,32 @@ export class LaneServer {
 
   close(): void {
     for (const server of this.#servers.splice(0)) server.close();
+    this.#greetings.cut();
     for (const socket of this.#sockets) socket.destroy();
   }
 
   async #bind(address: ListenAddress): Promise<void> {
-    const server = createServer({
-      ...contextOf(this.#modules),
-      ALPNProtocols: [LANE_ALPN],
-      requestCert: true,
-      rejectUnauthorized: false,
-      handshakeTimeout: LANE_HANDSHAKE_TIMEOUT_MS,
-      noDelay: true,
-    });
-    server.maxConnections = LANE_SOCKETS_MAX;
-    server.on('secureConnection', (socket) => this.#accept(socket));
-    server.on('tlsClientError', (err, socket) => {
-      this.#modules.logger.debug({ reason: messageOf(err) }, 'lane handshake failed');
-      socket.destroy();
-    });
+    const server = createServer({ noDelay: true }, (socket) => this.#greet(socket));
     try {
-      await bindServer(server, formatListen(address));
-      this.#servers.push(server);
+      await bindServer(server, formatListen(address), { ipv6Only: true });
     } catch (err) {
-      if (!isAddressUnavailable(err)) throw err;
+      if (isAddressUnavailable(err)) return;
+      throw err;
     }
+    server.on('error', (err) => {
+      this.#modules.logger.warn({ reason: messageOf(err) }, 'a lane could not be accepted');
+    });
+    this.#servers.push(server);
+  }
+
+  #greet(socket: Socket): void {
+    const isRoom = this.#sockets.size + this.#greetings.size < LANE_SOCKETS_MAX;
+    if (isRoom && this.#greetings.begin(socket)) {
+      this.#tls.emit('connection', socket);
+      return;
+    }
+    this.#modules.metrics.lanes.inc({ outcome: 'refused' });
+    socket.destroy();
   }
 
   #accept(socket: TLSSocket): void {
@@ -141,7 +167,10 @@ export class LaneServer {
     const member = this.#modules.admitted(peerId);
     if (member === undefined) throw new Error('no admitted libp2p connection of this peer');
     const open = this.#sessions.get(peerId) ?? new Set<LaneSession>();
-    if (open.size >= LANE_SOCKETS_PER_PEER_MAX) throw new Error('too many lanes of this peer');
+    // Of a peer that was cut off or began anew, the oldest is the one that is dead.
+    const [oldest] = open.size < LANE_SOCKETS_PER_PEER_MAX ? [] : open;
+    oldest?.close();
+    if (oldest) open.delete(oldest);
     const { admitted } = this.#modules;
     const stillMember = (): boolean => admitted(peerId) !== undefined;
     const session = new LaneSession(socket, { ...this.#modules, member, stillMember });

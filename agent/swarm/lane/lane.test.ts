@@ -2,77 +2,22 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { test } from 'node:test';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { abortable, sleep } from '../../../proto/std/abort.ts';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
-import type { Membership } from '../../../proto/trust/membership.ts';
-import { libp2pKeyOf, type NodeIdentity } from '../../fleet/identity.ts';
-import { TestFleet, type TestNode } from '../test-fleet.ts';
-import { createLaneCertificate } from './certificate.ts';
-import { LANE_ALPN, LANE_PIPELINE_MAX } from './constants.ts';
-
-const MIB = 1024 * 1024;
-const TIMEOUT_MS = 20_000;
-const POLL_MS = 5;
-const signal = () => ({ signal: AbortSignal.timeout(TIMEOUT_MS) });
-
-async function dial(
-  server: TestNode,
-  identity: NodeIdentity | undefined,
-  more: ConnectionOptions = {},
-): Promise<TLSSocket> {
-  const key = identity && (await libp2pKeyOf(identity));
-  const certificate = key && (await createLaneCertificate(key, Date.now()));
-  const socket = connect({
-    host: '127.0.0.1',
-    port: server.swarm.lanePort,
-    ...(certificate && { cert: certificate.certPem, key: certificate.keyPem }),
-    ALPNProtocols: [LANE_ALPN],
-    rejectUnauthorized: false,
-    ...more,
-  });
-  socket.on('error', () => {});
-  return socket;
-}
-
-function chunkFrame(digest: Parameters<typeof encodeRequest>[0] & { kind: 'getChunk' }): Buffer {
-  return encodeFrame(encodeRequest(digest));
-}
-
-/** Reads until the other side closes. */
-async function untilClosed(socket: TLSSocket): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  socket.on('data', (bytes: Buffer) => parts.push(bytes));
-  const { promise, resolve } = Promise.withResolvers<void>();
-  socket.on('close', () => resolve());
-  if (!socket.closed) await abortable(promise, signal().signal);
-  return Buffer.concat(parts);
-}
-
-async function fleetWithBlob() {
-  const fleet = new TestFleet();
-  const nodes = await fleet.pair({ lane: true });
-  const blob = fleet.blob(6 * MIB);
-  nodes.server.content.add(blob);
-  const ask = (index: number) => {
-    return { digest: blob.digest, index, length: MIB };
-  };
-  return { fleet, ...nodes, blob, ask };
-}
-
-async function lanes(node: TestNode, outcome: string): Promise<number> {
-  const text = await node.metrics.text();
-  const line = text.split('\n').find((one) => one.includes(`lanes_total{outcome="${outcome}"}`));
-  return Number(line?.split(' ').at(-1) ?? 0);
-}
-
-async function untilLanes(node: TestNode, outcome: string): Promise<void> {
-  const { signal: limit } = signal();
-  // oxlint-disable-next-line no-await-in-loop -- one look after the other
-  while ((await lanes(node, outcome)) === 0) await sleep(POLL_MS, { signal: limit });
-}
+import { LANE_PIPELINE_MAX } from './constants.ts';
+import {
+  chunkFrame,
+  dial,
+  fleetWithBlob,
+  lanes,
+  MIB,
+  moveLane,
+  portOf,
+  signal,
+  untilClosed,
+  untilLanes,
+} from './test-lane.ts';
 
 test('a member without an admitted libp2p connection gets nothing on a lane', async () => {
   const { fleet, server, client, blob } = await fleetWithBlob();
@@ -175,7 +120,7 @@ test('where another peer answers, streams carry the chunks', async () => {
   const { fleet, server, client, blob, ask } = await fleetWithBlob();
   await using _ = fleet;
   const imposter = await fleet.node('imposter', { lane: true });
-  await moveLane(fleet, { server, client }, imposter.swarm.lanePort);
+  moveLane(fleet, { server, client }, imposter.swarm.lanePort);
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
   for (const index of [0, 1, 2]) {
@@ -194,9 +139,7 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
   const mute: Server = createServer(() => {});
   mute.listen(0, '127.0.0.1');
   await once(mute, 'listening');
-  const address = mute.address();
-  assert.ok(typeof address === 'object' && address);
-  await moveLane(fleet, { server, client }, address.port);
+  moveLane(fleet, { server, client }, portOf(mute));
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
   for (const index of [0, 1, 2, 3]) {
@@ -207,15 +150,3 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
   assert.equal(await lanes(client, 'opened'), 0);
   mute.close();
 });
-
-async function moveLane(
-  fleet: TestFleet,
-  nodes: { server: TestNode; client: TestNode },
-  lanePort: number,
-): Promise<void> {
-  const moved: Membership = { ...nodes.server.membership, lanePort };
-  const own = nodes.client.membership;
-  const memberships = [moved, own].map((member) => fleet.certificate(member));
-  const version = nodes.client.members.version + 1;
-  nodes.client.members.replace({ version, memberships, revokedSerials: [] });
-}

@@ -79,10 +79,21 @@ export class Lanes {
     this.#server?.cut(peerId);
   }
 
+  /** Cuts the lanes of a peer that has no libp2p connection to this node any more. */
+  left(peerId: string): void {
+    this.#server?.cut(peerId);
+  }
+
+  /** Cuts the lanes to and from peers that are not members any more. */
+  sweep(): void {
+    this.#book.sweep();
+    this.#server?.sweep();
+  }
+
   /** Cuts what is not wanted any more; makes a new certificate when half of its life is over. */
   async tend(): Promise<void> {
     this.#book.closeIdle();
-    this.#server?.sweep();
+    this.sweep();
     const { now, privateKey } = this.#options;
     if (this.#certificate.current.notAfterMs - now() > LANE_CERTIFICATE_LIFE_MS / 2) return;
     this.#certificate.current = await createLaneCertificate(privateKey, now());

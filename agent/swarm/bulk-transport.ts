@@ -1,11 +1,12 @@
 import { hasCode } from '../../proto/std/errors.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import type { CallOptions, ChunkBytes, ChunkTransport } from '../fetch/ports.ts';
+import { statusOf } from './errors.ts';
 import type { Lanes } from './lane/lanes.ts';
 import type { SwarmMetrics } from './metrics.ts';
 
 export type BulkModules = {
-  lanes: Pick<Lanes, 'pick' | 'failed'>;
+  lanes: Pick<Lanes, 'pick' | 'failed' | 'silent'>;
   streams: ChunkTransport;
   /** Throws when the peer may not be asked. */
   memberOf: (peerId: string) => Membership;
@@ -39,9 +40,10 @@ export class BulkTransport implements ChunkTransport {
       endTimer();
       return chunk;
     } catch (err) {
+      const outcome = o.signal?.aborted ? 'aborted' : (statusOf(err) ?? 'failed');
+      metrics.asked.inc({ kind: 'getChunk', outcome });
       o.signal?.throwIfAborted();
-      metrics.asked.inc({ kind: 'getChunk', outcome: 'failed' });
-      if (hasCode(err, 'TIMEOUT')) lanes.failed(peerId);
+      if (hasCode(err, 'TIMEOUT')) lanes.silent(peerId);
       if (!hasCode(err, 'CLOSED')) throw err;
       if (!lane.served) lanes.failed(peerId);
       return await streams.fetchChunk(peerId, request, o);

@@ -1,6 +1,12 @@
 import type { ChunkBytes } from '../fetch/ports.ts';
 import { CHUNK_BUFFERS_KEPT_BYTES } from './lane/constants.ts';
 
+/** A buffer out of the pool. */
+export interface LentBuffer extends ChunkBytes {
+  /** Instead of disposing: nobody gets the buffer again, because something may write into it. */
+  discard(): void;
+}
+
 /** Chunk buffers used again and again: new ones cost a page fault per 4 KiB and a collection. */
 export class ChunkBuffers {
   readonly #spare = new Map<number, Buffer[]>();
@@ -23,26 +29,32 @@ export class ChunkBuffers {
   }
 
   /** A buffer of `length` bytes with any content. */
-  take(length: number): ChunkBytes {
+  take(length: number): LentBuffer {
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(1, length)));
     const whole = this.#spare.get(capacity)?.pop();
     if (whole !== undefined) this.#kept -= capacity;
     const buffer = whole ?? Buffer.allocUnsafeSlow(capacity);
     this.#out += capacity;
     let held = true;
+    const giveUp = (keep: boolean): void => {
+      if (!held) return;
+      held = false;
+      this.#out -= capacity;
+      if (keep) this.#keep(buffer, capacity);
+    };
     return {
       bytes: buffer.subarray(0, length),
-      [Symbol.dispose]: () => {
-        if (!held) return;
-        held = false;
-        this.#out -= capacity;
-        if (this.#kept + capacity > this.#keptMax) return;
-        this.#kept += capacity;
-        const spare = this.#spare.get(capacity) ?? [];
-        this.#spare.set(capacity, spare);
-        spare.push(buffer);
-      },
+      discard: () => giveUp(false),
+      [Symbol.dispose]: () => giveUp(true),
     };
+  }
+
+  #keep(buffer: Buffer, capacity: number): void {
+    if (this.#kept + capacity > this.#keptMax) return;
+    this.#kept += capacity;
+    const spare = this.#spare.get(capacity) ?? [];
+    this.#spare.set(capacity, spare);
+    spare.push(buffer);
   }
 }
 

@@ -1,4 +1,4 @@
-import { CodedError } from '../../proto/std/errors.ts';
+import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { SwarmStatus } from '../../proto/swarm/response.ts';
 
 /**
@@ -48,4 +48,10 @@ const FAILURES: Record<Exclude<SwarmStatus, 'ok'>, { code: PeerErrorCode; messag
 export function statusError(status: Exclude<SwarmStatus, 'ok'>, peerId: string): PeerError {
   const { code, message } = FAILURES[status];
   return new PeerError(message, { code, peerId });
+}
+
+/** The answer that became this error; `internal` is told as `badRequest`, its twin in code. */
+export function statusOf(err: unknown): SwarmStatus | undefined {
+  const statuses = ['notFound', 'noGrant', 'busy', 'badRequest'] as const;
+  return statuses.find((status) => hasCode(err, FAILURES[status].code));
 }

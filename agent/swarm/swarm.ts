@@ -131,6 +131,7 @@ export class SwarmNode implements Swarm {
       lanes: {
         pick: (member) => this.#lanes?.pick(member),
         failed: (peerId) => this.#lanes?.failed(peerId),
+        silent: (peerId) => this.#lanes?.silent(peerId),
       },
       streams: this.streams,
       memberOf: (peerId) => this.#memberOf(peerId),

@@ -59,7 +59,7 @@ export class LaneBook {
     return best !== undefined && best.load < LANE_PIPELINE_MAX ? best : undefined;
   }
 
-  /** Streams carry the chunks of this peer for a while. */
+  /** No lane to this peer is dialled for a while. */
   failed(peerId: string): void {
     this.#retryAtMs.delete(peerId);
     this.#retryAtMs.set(peerId, this.#modules.now() + LANE_RETRY_MS);
@@ -67,6 +67,12 @@ export class LaneBook {
     if (this.#retryAtMs.size > LANE_FAILURES_MAX && oldest !== undefined) {
       this.#retryAtMs.delete(oldest);
     }
+  }
+
+  /** A lane to the peer fell silent: the others are taken to be as dead. */
+  silent(peerId: string): void {
+    this.failed(peerId);
+    this.cut(peerId);
   }
 
   /** Closes the lanes to one peer. */

@@ -3,6 +3,7 @@ import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { deadline } from '../../../proto/std/abort.ts';
 import type { Membership } from '../../../proto/trust/membership.ts';
 import type { ChunkBuffers } from '../chunk-buffers.ts';
+import { BODY_TIMEOUT_MS } from '../constants.ts';
 import { errorOf, PeerError } from '../errors.ts';
 import { shownPeerId, type LaneCertificate } from './certificate.ts';
 import { LANE_ALPN, LANE_DIAL_TIMEOUT_MS } from './constants.ts';
@@ -14,6 +15,8 @@ export type LaneDialModules = {
   onViolation: (peerId: string, err: Error) => void;
   now: () => number;
   stallMs: number;
+  /** Longest time for one body; default BODY_TIMEOUT_MS. */
+  bodyMs?: number;
 };
 
 /**
@@ -53,8 +56,9 @@ function dialAddress(
   signal: AbortSignal,
 ): Promise<LaneSocket> {
   const { peerId, lanePort } = member;
+  const { stallMs, bodyMs = BODY_TIMEOUT_MS } = modules;
   const lane = new LaneSocket(
-    { peerId, stallMs: modules.stallMs },
+    { peerId, stallMs, bodyMs },
     { buffers: modules.buffers, onViolation: (err) => modules.onViolation(peerId, err) },
   );
   const { certPem, keyPem } = modules.certificate();

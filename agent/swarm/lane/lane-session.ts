@@ -1,4 +1,4 @@
-import type { TLSSocket } from 'node:tls';
+import type { Duplex } from 'node:stream';
 import type { Logger } from '../../../proto/ops/logger.ts';
 import { messageOf } from '../../../proto/std/errors.ts';
 import { FrameReader } from '../../../proto/swarm/frame-codec.ts';
@@ -25,14 +25,16 @@ type ChunkBody = Extract<Body, { kind: 'chunk' }>;
 
 /** The serving side of one lane: one request after the other, each answered in full. */
 export class LaneSession {
-  readonly #socket: TLSSocket;
+  readonly #socket: Duplex;
   readonly #modules: SessionModules;
   readonly #reader = new FrameReader({ maxBytes: LANE_REQUEST_MAX_BYTES });
   readonly #queue: SwarmRequest[] = [];
   readonly #ended = new AbortController();
+  /** Requests whose answer is not with the socket in full. What the peer has, it may replace. */
+  #unanswered = 0;
   #running = false;
 
-  constructor(socket: TLSSocket, modules: SessionModules) {
+  constructor(socket: Duplex, modules: SessionModules) {
     this.#socket = socket;
     this.#modules = modules;
     socket.on('data', (bytes: Buffer) => this.#onData(bytes));
@@ -51,7 +53,8 @@ export class LaneSession {
       for (let frame = this.#reader.readFrame(); frame; frame = this.#reader.readFrame()) {
         const request = decodeRequest(frame);
         if (request.kind !== 'getChunk') throw new Error(`${request.kind} on a lane`);
-        if (this.#queue.length >= LANE_PIPELINE_MAX) throw new Error('too many open requests');
+        if (this.#unanswered >= LANE_PIPELINE_MAX) throw new Error('too many open requests');
+        this.#unanswered++;
         this.#queue.push(request);
       }
     } catch (err) {
@@ -99,7 +102,7 @@ export class LaneSession {
   async #refuse(id: number, status: SwarmStatus): Promise<void> {
     const head = Buffer.alloc(LANE_HEAD_BYTES);
     writeLaneHead({ id, status, bodyBytes: 0 }, head);
-    await this.#write(head);
+    await this.#write(head, true);
   }
 
   async #sendChunk(id: number, chunk: ChunkBody): Promise<SwarmStatus> {
@@ -111,7 +114,8 @@ export class LaneSession {
     using held = new DisposableStack();
     held.use(chunk.blob.retain());
     const [first] = slot.buffers;
-    const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, chunk.end - chunk.start);
+    const length = chunk.end - chunk.start;
+    const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, length);
     try {
       await chunk.blob.read(
         first.subarray(LANE_HEAD_BYTES, LANE_HEAD_BYTES + firstBytes),
@@ -122,25 +126,27 @@ export class LaneSession {
       await this.#refuse(id, 'internal');
       return 'internal';
     }
-    writeLaneHead({ id, status: 'ok', bodyBytes: chunk.end - chunk.start }, first);
+    writeLaneHead({ id, status: 'ok', bodyBytes: length }, first);
     let slice = first.subarray(0, LANE_HEAD_BYTES + firstBytes);
     let next = chunk.start + firstBytes;
     for (let turn = 1; ; turn++) {
-      const coming = next < chunk.end ? readSlice(chunk, next, slot.buffers, turn) : undefined;
+      const isLast = next === chunk.end;
+      const coming = isLast ? undefined : readSlice(chunk, next, slot.buffers, turn);
       // Both are awaited even when one fails, or the other would end unobserved.
       // oxlint-disable-next-line no-await-in-loop -- slices go out in order
-      const [sent, read] = await Promise.allSettled([this.#write(slice), coming]);
+      const [sent, read] = await Promise.allSettled([this.#write(slice, isLast), coming]);
       if (sent.status === 'rejected') throw sent.reason;
       if (read.status === 'rejected') throw read.reason;
-      this.#modules.metrics.uploaded.inc(slice.length);
+      this.#modules.metrics.uploaded.inc(turn === 1 ? firstBytes : slice.length);
       if (read.value === undefined) return 'ok';
       slice = read.value;
       next += slice.length;
     }
   }
 
-  /** Resolves when the bytes may be overwritten. */
-  #write(bytes: Buffer): Promise<void> {
+  /** Resolves when the bytes may be overwritten. `last`: with them the answer is whole. */
+  #write(bytes: Buffer, last: boolean): Promise<void> {
+    if (last) this.#unanswered--;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const stall = setTimeout(() => {
       const text = `The peer took no byte for ${WRITE_STALL_TIMEOUT_MS} ms.`;

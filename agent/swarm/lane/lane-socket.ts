@@ -4,7 +4,7 @@ import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead, type LaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
 import type { ChunkBytes } from '../../fetch/ports.ts';
-import type { ChunkBuffers } from '../chunk-buffers.ts';
+import type { ChunkBuffers, LentBuffer } from '../chunk-buffers.ts';
 import { PeerError, statusError } from '../errors.ts';
 import { LANE_SCRATCH_BYTES } from './constants.ts';
 
@@ -18,18 +18,21 @@ type Pending = {
   abandoned: boolean;
 };
 
-type Body = { pending: Pending; chunk: ChunkBytes; filled: number };
+/** Without a chunk the bytes are read into the scratch buffer, for nobody. */
+type Body = { pending: Pending; chunk: LentBuffer | undefined; filled: number };
 
 /**
  * The asking side of one lane: requests go out at once, answers come back in the same order. Bytes
- * of a body are read by the system straight into the chunk's buffer. The socket calls `nextBuffer`
- * for a read that has not begun, so a read never reaches beyond the body it was meant for.
+ * of a body are put by the TLS layer straight into the chunk's buffer. It calls `nextBuffer` for a
+ * read that has not begun, so a read never reaches beyond the body it was meant for. It keeps that
+ * buffer until the next read, so what it may still hold when the lane ends is lent to nobody again.
  */
 export class LaneSocket {
   readonly #peerId: string;
   readonly #buffers: ChunkBuffers;
   readonly #onViolation: (err: Error) => void;
   readonly #stallMs: number;
+  readonly #bodyMs: number;
   readonly #scratch = Buffer.allocUnsafeSlow(LANE_SCRATCH_BYTES);
   readonly #pending: Pending[] = [];
   /** Bytes of the scratch buffer that hold the beginning of a head. */
@@ -40,14 +43,17 @@ export class LaneSocket {
   #served = false;
   #timer: NodeJS.Timeout | undefined;
   #lastByteMs = 0;
+  /** Since when the oldest request is the next to be answered. */
+  #turnMs = 0;
   #closed: Error | undefined;
 
   constructor(
-    options: { peerId: string; stallMs: number },
+    options: { peerId: string; stallMs: number; bodyMs: number },
     modules: { buffers: ChunkBuffers; onViolation: (err: Error) => void },
   ) {
     this.#peerId = options.peerId;
     this.#stallMs = options.stallMs;
+    this.#bodyMs = options.bodyMs;
     this.#buffers = modules.buffers;
     this.#onViolation = modules.onViolation;
   }
@@ -95,7 +101,7 @@ export class LaneSocket {
     const { digest, index, length } = request;
     const answered = Promise.withResolvers<ChunkBytes>();
     const pending: Pending = { id, length, answered, abandoned: false };
-    if (this.#pending.length === 0) this.#lastByteMs = performance.now();
+    if (this.#pending.length === 0) this.#lastByteMs = this.#turnMs = performance.now();
     this.#pending.push(pending);
     this.#watch();
     this.#socket.write(encodeFrame(encodeRequest({ id, kind: 'getChunk', digest, index })));
@@ -111,21 +117,26 @@ export class LaneSocket {
     }
   }
 
-  /** Ends the lane; open requests are rejected. */
-  close(cause: Error = this.#closedError()): void {
+  /** Ends the lane, because of an error if there is one; open requests are rejected as CLOSED. */
+  close(cause?: Error): void {
+    this.#end(this.#closedError(cause));
+  }
+
+  #end(cause: PeerError): void {
     if (this.#closed !== undefined) return;
     this.#closed = cause;
     clearTimeout(this.#timer);
     this.#socket?.destroy();
-    this.#body?.chunk[Symbol.dispose]();
+    this.#body?.chunk?.discard();
     this.#body = undefined;
     for (const pending of this.#pending.splice(0)) pending.answered.reject(cause);
   }
 
   #nextBuffer(): Buffer {
     const body = this.#body;
-    if (body !== undefined) return body.chunk.bytes.subarray(body.filled);
-    return this.#scratch.subarray(this.#headBytes);
+    if (body === undefined) return this.#scratch.subarray(this.#headBytes);
+    if (body.chunk !== undefined) return body.chunk.bytes.subarray(body.filled);
+    return this.#scratch.subarray(0, body.pending.length - body.filled);
   }
 
   #onRead(bytes: number): void {
@@ -160,47 +171,69 @@ export class LaneSocket {
       throw new Error(`a body of ${head.bodyBytes} bytes, ${expected} were asked for`);
     }
     if (head.status !== 'ok') {
-      this.#pending.shift();
+      this.#answered();
       pending.answered.reject(statusError(head.status, this.#peerId));
       return 0;
     }
-    const chunk = this.#buffers.take(expected);
-    const used = rest.copy(chunk.bytes, 0, 0, expected);
+    const chunk = pending.abandoned ? undefined : this.#buffers.take(expected);
+    const used = Math.min(rest.length, expected);
+    if (chunk !== undefined) rest.copy(chunk.bytes, 0, 0, used);
     this.#body = { pending, chunk, filled: 0 };
     this.#bodyGrew(this.#body, used);
     return used;
   }
 
   #bodyGrew(body: Body, bytes: number): void {
+    const { pending, chunk } = body;
     body.filled += bytes;
-    if (body.filled < body.pending.length) return;
+    // Between two reads, so the next one goes elsewhere.
+    if (pending.abandoned) {
+      chunk?.[Symbol.dispose]();
+      body.chunk = undefined;
+    }
+    if (body.filled < pending.length) return;
     this.#body = undefined;
+    this.#answered();
+    if (body.chunk !== undefined) pending.answered.resolve(body.chunk);
+  }
+
+  /** The oldest request is answered; it is the turn of the next one. */
+  #answered(): void {
     this.#pending.shift();
-    if (body.pending.abandoned) body.chunk[Symbol.dispose]();
-    else body.pending.answered.resolve(body.chunk);
+    this.#turnMs = performance.now();
   }
 
   #watch(): void {
     if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      if (this.#pending.length === 0 || this.#closed !== undefined) return;
-      const quietMs = performance.now() - this.#lastByteMs;
-      if (quietMs < this.#stallMs) return this.#watch();
-      const text = `The peer was silent for ${Math.round(quietMs)} ms.`;
-      this.close(new PeerError(text, { code: 'TIMEOUT', peerId: this.#peerId }));
-      return undefined;
-    }, this.#stallMs);
+    const nowMs = performance.now();
+    const endMs = Math.min(this.#lastByteMs + this.#stallMs, this.#turnMs + this.#bodyMs);
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, endMs - nowMs));
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    if (this.#pending.length === 0 || this.#closed !== undefined) return;
+    const nowMs = performance.now();
+    const quietMs = Math.round(nowMs - this.#lastByteMs);
+    const turnMs = Math.round(nowMs - this.#turnMs);
+    if (quietMs < this.#stallMs && turnMs < this.#bodyMs) {
+      this.#watch();
+      return;
+    }
+    const text = `The peer was silent for ${quietMs} ms, a chunk took ${turnMs} ms.`;
+    this.#end(new PeerError(text, { code: 'TIMEOUT', peerId: this.#peerId }));
   }
 
   #violation(cause: unknown): void {
     const text = 'The peer broke the lane protocol.';
     const err = new PeerError(text, { code: 'PROTOCOL', peerId: this.#peerId }, { cause });
-    this.close(err);
-    this.#onViolation(err);
+    this.#end(err);
+    // What came before the peer has shown who it is was perhaps not the peer's.
+    if (this.#socket !== undefined) this.#onViolation(err);
   }
 
-  #closedError(): PeerError {
-    return new PeerError('The lane is closed.', { code: 'CLOSED', peerId: this.#peerId });
+  #closedError(cause?: Error): PeerError {
+    const data = { code: 'CLOSED', peerId: this.#peerId } as const;
+    return new PeerError('The lane is closed.', data, { cause });
   }
 }

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
-import { LANE_PIPELINE_MAX } from './constants.ts';
+import { libp2pKeyOf } from '../../fleet/identity.ts';
+import { createLaneCertificate } from './certificate.ts';
+import { LANE_ALPN, LANE_PIPELINE_MAX } from './constants.ts';
 import {
   chunkFrame,
   dial,
@@ -149,4 +152,38 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
   }
   assert.equal(await lanes(client, 'opened'), 0);
   mute.close();
+});
+
+test('where lanes break at the first request, streams carry the chunks', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob();
+  await using _ = fleet;
+  const { certPem, keyPem } = await createLaneCertificate(
+    await libp2pKeyOf(server.identity),
+    Date.now(),
+  );
+  let served = 0;
+  const tls = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: [LANE_ALPN] });
+  const breaking: Server = createServer((raw) => {
+    served++;
+    raw.on('error', () => {});
+    tls.once('secureConnection', (socket) => {
+      socket.on('error', () => {});
+      socket.on('data', () => raw.resetAndDestroy());
+    });
+    tls.emit('connection', raw);
+  });
+  breaking.listen(0, '127.0.0.1');
+  await once(breaking, 'listening');
+  moveLane(fleet, { server, client }, portOf(breaking));
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  for (const index of [0, 1, 2, 3, 4, 5]) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    using chunk = await client.swarm.transport.fetchChunk(link.peerId, ask(index), signal());
+    assert.ok(chunk.bytes.equals(blob.bytes.subarray(index * MIB, (index + 1) * MIB)));
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    if (index === 0) await untilLanes(client, 'opened');
+  }
+  assert.equal(served, 1);
+  breaking.close();
 });

@@ -68,9 +68,14 @@ export class Lanes {
     return this.#book.pick(member);
   }
 
-  /** Streams carry the chunks of this peer for a while. */
+  /** No lane to this peer is dialled for a while. */
   failed(peerId: string): void {
     this.#book.failed(peerId);
+  }
+
+  /** Likewise, and the lanes there are to this peer are cut. */
+  silent(peerId: string): void {
+    this.#book.silent(peerId);
   }
 
   /** Cuts the lanes to and from one peer. */

@@ -12,6 +12,7 @@ export class ChunkBuffers {
   readonly #spare = new Map<number, Buffer[]>();
   readonly #keptMax: number;
   #kept = 0;
+  #used = false;
   #out = 0;
 
   constructor(options: { keptBytes?: number } = {}) {
@@ -30,6 +31,7 @@ export class ChunkBuffers {
 
   /** A buffer of `length` bytes with any content. */
   take(length: number): LentBuffer {
+    this.#used = true;
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(1, length)));
     const whole = this.#spare.get(capacity)?.pop();
     if (whole !== undefined) this.#kept -= capacity;
@@ -47,6 +49,15 @@ export class ChunkBuffers {
       discard: () => giveUp(false),
       [Symbol.dispose]: () => giveUp(true),
     };
+  }
+
+  /** Lets the spare buffers go when none was taken since the last rest. */
+  rest(): void {
+    if (!this.#used) {
+      this.#spare.clear();
+      this.#kept = 0;
+    }
+    this.#used = false;
   }
 
   #keep(buffer: Buffer, capacity: number): void {

@@ -3,11 +3,14 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
+import { libp2pKeyOf } from '../../fleet/identity.ts';
 import { TestFleet } from '../test-fleet.ts';
+import { createLaneCertificate } from './certificate.ts';
 import { LANE_GREETINGS_PER_ADDRESS_MAX, LANE_SOCKETS_PER_PEER_MAX } from './constants.ts';
 import { chunkFrame, dial, fleetWithBlob, signal, untilClosed, untilLanes } from './test-lane.ts';
 
 const SURPLUS = 4;
+const HOUR_MS = 3_600_000;
 
 test('both families are listened on at one port, as the configuration has it', async () => {
   await using fleet = new TestFleet();
@@ -95,4 +98,31 @@ test('lanes end with the last libp2p connection of the peer', async () => {
   await untilLanes(server, 'accepted');
   await client.swarm.close();
   await untilClosed(socket);
+});
+
+test('a membership that runs out ends its lanes at the next request', async () => {
+  const { fleet, server, client, blob } = await fleetWithBlob();
+  await using _ = fleet;
+  await client.swarm.link(server.membership, signal());
+  const socket = await dial(server, client.identity);
+  await untilLanes(server, 'accepted');
+  server.clock.nowMs = client.membership.notAfterMs + HOUR_MS;
+  socket.write(chunkFrame({ id: 1, kind: 'getChunk', digest: blob.digest, index: 0 }));
+  assert.equal((await untilClosed(socket)).length, 0);
+});
+
+test('a chain of certificates proves nothing', async () => {
+  const { fleet, server, client } = await fleetWithBlob();
+  await using _ = fleet;
+  await client.swarm.link(server.membership, signal());
+  const [own, another] = await Promise.all(
+    [client.identity, await fleet.identity()].map(async (identity) =>
+      createLaneCertificate(await libp2pKeyOf(identity), Date.now()),
+    ),
+  );
+  assert.ok(own && another);
+  const cert = `${own.certPem}\n${another.certPem}`;
+  const socket = await dial(server, client.identity, { cert, key: own.keyPem });
+  assert.equal((await untilClosed(socket)).length, 0);
+  await untilLanes(server, 'refused');
 });

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
 import { libp2pKeyOf } from '../../fleet/identity.ts';
+import { code, type TestNode } from '../test-fleet.ts';
 import { createLaneCertificate } from './certificate.ts';
 import { LANE_ALPN, LANE_PIPELINE_MAX } from './constants.ts';
 import {
@@ -154,27 +155,35 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
   mute.close();
 });
 
-test('where lanes break at the first request, streams carry the chunks', async () => {
-  const { fleet, server, client, blob, ask } = await fleetWithBlob();
-  await using _ = fleet;
-  const { certPem, keyPem } = await createLaneCertificate(
-    await libp2pKeyOf(server.identity),
-    Date.now(),
-  );
-  let served = 0;
+/** Time enough for a second lane to be opened. */
+const STALL_MS = 2_000;
+
+/** A lane listener with the identity of a node that does with a request what the test wants. */
+async function impersonate(node: TestNode, onData: (raw: Socket) => void) {
+  const key = await libp2pKeyOf(node.identity);
+  const { certPem, keyPem } = await createLaneCertificate(key, Date.now());
   const tls = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: [LANE_ALPN] });
-  const breaking: Server = createServer((raw) => {
-    served++;
+  const counts = { connections: 0 };
+  const server = createServer((raw) => {
+    counts.connections++;
     raw.on('error', () => {});
     tls.once('secureConnection', (socket) => {
       socket.on('error', () => {});
-      socket.on('data', () => raw.resetAndDestroy());
+      socket.on('data', () => onData(raw));
     });
     tls.emit('connection', raw);
   });
-  breaking.listen(0, '127.0.0.1');
-  await once(breaking, 'listening');
-  moveLane(fleet, { server, client }, portOf(breaking));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const end = (): void => void server.close();
+  return { port: portOf(server), counts, [Symbol.dispose]: end };
+}
+
+test('where lanes break at the first request, streams carry the chunks', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob();
+  await using _ = fleet;
+  using breaking = await impersonate(server, (raw) => raw.resetAndDestroy());
+  moveLane(fleet, { server, client }, breaking.port);
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
   for (const index of [0, 1, 2, 3, 4, 5]) {
@@ -184,6 +193,27 @@ test('where lanes break at the first request, streams carry the chunks', async (
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     if (index === 0) await untilLanes(client, 'opened');
   }
-  assert.equal(served, 1);
-  breaking.close();
+  assert.equal(breaking.counts.connections, 1);
+});
+
+test('a lane that falls silent is given up with its sisters, whose chunks take streams', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs: STALL_MS });
+  await using _ = fleet;
+  using mute = await impersonate(server, () => {});
+  moveLane(fleet, { server, client }, mute.port);
+  const { transport } = client.swarm;
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
+  await untilLanes(client, 'opened');
+  const lost = [1, 2].map((index) =>
+    assert.rejects(transport.fetchChunk(link.peerId, ask(index), signal()), code('TIMEOUT')),
+  );
+  await untilLanes(client, 'opened', 2);
+  const saved = transport.fetchChunk(link.peerId, ask(3), signal());
+  await Promise.all(lost);
+  using chunk = await saved;
+  assert.ok(chunk.bytes.equals(blob.bytes.subarray(3 * MIB, 4 * MIB)));
+  using next = await transport.fetchChunk(link.peerId, ask(4), signal());
+  assert.ok(next.bytes.equals(blob.bytes.subarray(4 * MIB, 5 * MIB)));
 });

@@ -28,15 +28,21 @@ export class Lanes {
   readonly #options: LaneOptions;
   readonly #book: LaneBook;
   readonly #server: LaneServer | undefined;
+  readonly #buffers: ChunkBuffers;
   readonly #certificate: { current: LaneCertificate };
 
   private constructor(
     options: LaneOptions,
-    book: LaneBook,
-    server: LaneServer | undefined,
-    certificate: { current: LaneCertificate },
+    parts: {
+      book: LaneBook;
+      server: LaneServer | undefined;
+      buffers: ChunkBuffers;
+      certificate: { current: LaneCertificate };
+    },
   ) {
+    const { book, server, buffers, certificate } = parts;
     this.#options = options;
+    this.#buffers = buffers;
     this.#book = book;
     this.#server = server;
     this.#certificate = certificate;
@@ -51,7 +57,8 @@ export class Lanes {
       modules.ban(peerId, 'protocol-violation', { reason: messageOf(err) });
     };
     const book = new LaneBook({ ...parts, stallMs, onViolation });
-    return new Lanes(options, book, await listen(options, parts), held);
+    const server = await listen(options, parts);
+    return new Lanes(options, { book, server, buffers: modules.buffers, certificate: held });
   }
 
   /** Port for the membership; 0 without a listener. */
@@ -98,6 +105,7 @@ export class Lanes {
   /** Cuts what is not wanted any more; makes a new certificate when half of its life is over. */
   async tend(): Promise<void> {
     this.#book.closeIdle();
+    this.#buffers.rest();
     this.sweep();
     const { now, privateKey } = this.#options;
     if (this.#certificate.current.notAfterMs - now() > LANE_CERTIFICATE_LIFE_MS / 2) return;

@@ -50,9 +50,9 @@ export async function untilClosed(socket: TLSSocket): Promise<Buffer> {
 }
 
 /** Two nodes with lanes, one of them with a blob of six chunks. */
-export async function fleetWithBlob() {
+export async function fleetWithBlob(options: { bodyStallMs?: number } = {}) {
   const fleet = new TestFleet();
-  const nodes = await fleet.pair({ lane: true });
+  const nodes = await fleet.pair({ lane: true, ...options });
   const blob = fleet.blob(6 * MIB);
   nodes.server.content.add(blob);
   const ask = (index: number) => {
@@ -68,10 +68,10 @@ export async function lanes(node: TestNode, outcome: string): Promise<number> {
   return Number(line?.split(' ').at(-1) ?? 0);
 }
 
-export async function untilLanes(node: TestNode, outcome: string): Promise<void> {
+export async function untilLanes(node: TestNode, outcome: string, count = 1): Promise<void> {
   const { signal: limit } = signal();
   // oxlint-disable-next-line no-await-in-loop -- one look after the other
-  while ((await lanes(node, outcome)) === 0) await sleep(POLL_MS, { signal: limit });
+  while ((await lanes(node, outcome)) < count) await sleep(POLL_MS, { signal: limit });
 }
 
 /** Lets the client believe that the lane of the server has another port. */

@@ -74,7 +74,7 @@ async function use(chunk: { bytes: Buffer } & Disposable, expected: Buffer, turn
   chunk[Symbol.dispose]();
 }
 
-test('however bytes are cut, asked for and given up, a chunk is its own until disposed of', async () => {
+test('however bytes are cut and given up, a chunk is its own until disposed of', async () => {
   const property = asyncProperty(plans, async (plan) => {
     const buffers = new CountedBuffers();
     await using rigs = new AsyncDisposableStack();

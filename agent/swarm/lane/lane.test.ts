@@ -196,7 +196,7 @@ test('where lanes break at the first request, streams carry the chunks', async (
   assert.equal(breaking.counts.connections, 1);
 });
 
-test('a lane that falls silent is given up with its sisters, whose chunks take streams', async () => {
+test('a silent lane is given up with its sisters, whose chunks take streams', async () => {
   const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs: STALL_MS });
   await using _ = fleet;
   using mute = await impersonate(server, () => {});

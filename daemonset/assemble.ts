@@ -5,7 +5,8 @@
  * TARGET/opt/flotilla/            bin, proto, hub, agent, package.json, package-lock.json
  * TARGET/opt/flotilla/node_modules  the packages the lock file does not mark as development
  * TARGET/usr/local/bin/node       the pinned Node.js of the checkout
- * TARGET/var/lib/flotilla         empty, owned by the user of the image
+ * TARGET/var/lib/flotilla         empty, owned by the user of the image; and so is
+ * TARGET/opt/flotilla/node_modules/.cache/flotilla, for compiled code
  */
 import {
   chmodSync,
@@ -44,10 +45,12 @@ function assemble(checkout: string, target: string, revision: string): void {
   mkdirSync(path.dirname(node), { recursive: true });
   cpSync(path.join(checkout, 'node_modules', 'node', 'bin', 'node'), node, { dereference: true });
   makeReadable(target);
-  const data = path.join(target, 'var', 'lib', 'flotilla');
-  mkdirSync(data, { recursive: true });
-  chownSync(data, USER_ID, USER_ID);
-  chmodSync(data, DATA_MODE);
+  const cache = path.join(program, 'node_modules', '.cache', 'flotilla');
+  for (const folder of [path.join(target, 'var', 'lib', 'flotilla'), cache]) {
+    mkdirSync(folder, { recursive: true });
+    chownSync(folder, USER_ID, USER_ID);
+    chmodSync(folder, DATA_MODE);
+  }
 }
 
 /** Readable by everyone, writable by root alone, whatever the umask of the checkout was. */

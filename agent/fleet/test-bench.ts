@@ -36,7 +36,6 @@ export class Bench implements AsyncDisposable {
         allowPlainHttp: false,
         node: 'n1',
         addresses: ['127.0.0.1'],
-        lanePort: 0,
         outageGraceMs: DAY_MS,
         build: 'test',
         ...options,

@@ -8,7 +8,11 @@ import { curl } from './peer-path.ts';
 const MAIN = path.join(import.meta.dirname, 'part-main.ts');
 const PLAIN_MAIN = path.join(import.meta.dirname, 'plain-path-main.ts');
 /** As the launcher gives them to the product. */
-const V8_FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-old-space-size=512', '--max-semi-space-size=4'];
+const V8_FLAGS = [
+  '--external-memory-accounted-in-global-limit',
+  '--initial-old-space-size=512',
+  '--max-semi-space-size=4',
+];
 
 /** CPU seconds per byte of the single steps of the data path, each in a process of its own. */
 export type Parts = {

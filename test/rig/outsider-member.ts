@@ -44,7 +44,6 @@ export class OutsiderMember implements AsyncDisposable {
         joinToken: task.joinToken,
         node: `outsider-${task.attack}`,
         addresses: [task.address],
-        lanePort: 0,
         outageGraceMs: 0,
         build: 'outsider',
       },

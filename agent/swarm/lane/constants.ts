@@ -16,8 +16,9 @@ export const LANE_GREETINGS_MAX = 128;
 export const LANE_HANDSHAKE_TIMEOUT_MS = 5_000;
 /** One address of a peer. */
 export const LANE_DIAL_TIMEOUT_MS = 3_000;
-/** Streams are used for this long after a lane could not be opened. */
-export const LANE_RETRY_MS = 5 * 60_000;
+/** Streams are used for this long after a lane could not be opened: twice as long each time. */
+export const LANE_RETRY_MIN_MS = 10_000;
+export const LANE_RETRY_MAX_MS = 5 * 60_000;
 /** Failed lanes that are remembered. */
 export const LANE_FAILURES_MAX = 4_096;
 /** A lane nobody asked anything on for this long is closed. */

@@ -7,7 +7,8 @@ import {
   LANE_FAILURES_MAX,
   LANE_IDLE_MS,
   LANE_PIPELINE_MAX,
-  LANE_RETRY_MS,
+  LANE_RETRY_MAX_MS,
+  LANE_RETRY_MIN_MS,
   LANE_SOCKETS_OPENED,
 } from './constants.ts';
 import { dialLane, type LaneDialModules } from './lane-dial.ts';
@@ -26,7 +27,7 @@ export class LaneBook {
   readonly #modules: LaneBookModules;
   readonly #lanes = new Map<string, Lanes>();
   /** When a lane to the peer may be tried again; the oldest entry first. */
-  readonly #retryAtMs = new Map<string, number>();
+  readonly #failures = new Map<string, { count: number; retryAtMs: number }>();
   readonly #stopped = new AbortController();
 
   constructor(modules: LaneBookModules) {
@@ -50,6 +51,7 @@ export class LaneBook {
     this.#lanes.set(peerId, lanes);
     lanes.lastUsedMs = this.#modules.now();
     lanes.sockets = lanes.sockets.filter((socket) => !socket.closed);
+    if (lanes.sockets.some((socket) => socket.served)) this.#failures.delete(peerId);
     let best = lanes.sockets[0];
     for (const socket of lanes.sockets) if (best && socket.load < best.load) best = socket;
     const isWork = best === undefined || best.load > 0;
@@ -61,11 +63,13 @@ export class LaneBook {
 
   /** No lane to this peer is dialled for a while. */
   failed(peerId: string): void {
-    this.#retryAtMs.delete(peerId);
-    this.#retryAtMs.set(peerId, this.#modules.now() + LANE_RETRY_MS);
-    const [oldest] = this.#retryAtMs.keys();
-    if (this.#retryAtMs.size > LANE_FAILURES_MAX && oldest !== undefined) {
-      this.#retryAtMs.delete(oldest);
+    const count = (this.#failures.get(peerId)?.count ?? 0) + 1;
+    const waitMs = Math.min(LANE_RETRY_MAX_MS, LANE_RETRY_MIN_MS * 2 ** (count - 1));
+    this.#failures.delete(peerId);
+    this.#failures.set(peerId, { count, retryAtMs: this.#modules.now() + waitMs });
+    const [oldest] = this.#failures.keys();
+    if (this.#failures.size > LANE_FAILURES_MAX && oldest !== undefined) {
+      this.#failures.delete(oldest);
     }
   }
 
@@ -104,7 +108,7 @@ export class LaneBook {
 
   #mayDial(lanes: Lanes, member: Membership): boolean {
     if (lanes.dialling || member.lanePort === 0 || this.#stopped.signal.aborted) return false;
-    return this.#modules.now() >= (this.#retryAtMs.get(member.peerId) ?? 0);
+    return this.#modules.now() >= (this.#failures.get(member.peerId)?.retryAtMs ?? 0);
   }
 
   async #dial(lanes: Lanes, member: Membership): Promise<void> {
@@ -122,8 +126,7 @@ export class LaneBook {
       metrics.lanes.inc({ outcome: 'failed' });
       // A second lane that does not come up is no reason to give up the first.
       if (lanes.sockets.every((socket) => socket.closed)) this.failed(peerId);
-      const retryMs = LANE_RETRY_MS;
-      logger.info({ node, peerId, reason: messageOf(err), retryMs }, 'no lane; streams are used');
+      logger.info({ node, peerId, reason: messageOf(err) }, 'no lane; streams are used');
     } finally {
       lanes.dialling = false;
     }

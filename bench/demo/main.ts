@@ -6,7 +6,8 @@ import { RegistryClient } from '../../proto/distribution/registry-client.ts';
 import { parseReference, parseRepository } from '../../proto/oci/name.ts';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
-import { HUB_NAME, startCluster, type Cluster, type DemoProgram } from './cluster.ts';
+import type { Program } from '../rig/programs.ts';
+import { HUB_NAME, startCluster, type Cluster } from './cluster.ts';
 import { generateImage, type PushableImage } from './generated-image.ts';
 import { DEMO_HELP, parseDemoOptions, UsageError, type DemoOptions } from './options.ts';
 import { Progress } from './progress.ts';
@@ -119,7 +120,7 @@ async function pullOnAll(
   }
 }
 
-async function figuresOf(agent: DemoProgram, seconds: number): Promise<AgentFigures> {
+async function figuresOf(agent: Program, seconds: number): Promise<AgentFigures> {
   const metrics = await scrape(`${agent.opsUrl}/metrics`);
   const bytes = (source: string): number =>
     metrics.sum('flotilla_agent_fetched_bytes_total', { source });

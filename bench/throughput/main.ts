@@ -5,7 +5,7 @@ import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { cpuSeconds, median } from '../rig/cpu.ts';
 import { describeMachine, idleMeter } from '../rig/machine.ts';
-import type { Program } from '../rig/program.ts';
+import type { Program } from '../rig/programs.ts';
 import { idleAboveBareLibp2p } from './idle.ts';
 import { startNginx, type Nginx } from './nginx.ts';
 import { parseThroughputOptions, THROUGHPUT_HELP, type ThroughputOptions } from './options.ts';

@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { sleep } from '../../proto/std/abort.ts';
 import { cpuSeconds } from '../rig/cpu.ts';
-import { freePort } from '../rig/program.ts';
+import { freePort } from '../rig/programs.ts';
 import { curl } from './peer-path.ts';
 
 const START_ATTEMPTS = 100;
@@ -22,7 +22,7 @@ export async function startNginx(folder: string): Promise<Nginx | undefined> {
   if (spawnSync('nginx', ['-v']).error !== undefined) return undefined;
   const home = path.join(folder, 'nginx');
   await mkdir(home, { recursive: true });
-  const port = await freePort(0);
+  const port = await freePort();
   const config = `
     daemon off; master_process off; pid ${home}/pid; error_log ${home}/error.log;
     events {}

@@ -8,8 +8,9 @@ import { generateImage } from '../demo/generated-image.ts';
 import { scrape } from '../demo/scrape.ts';
 import { cpuSeconds, residentBytes } from '../rig/cpu.ts';
 import { touchPages } from '../rig/page-cache.ts';
-import { freePort, joinToken, startProgram, stopProgram, type Program } from '../rig/program.ts';
+import { joinToken, Programs, type Program } from '../rig/programs.ts';
 
+const FIRST_PORT = 7400;
 const HUB_NAME = 'hub.bench';
 const PASSWORD = 'bench';
 const REPOSITORY = 'bench/throughput';
@@ -27,32 +28,40 @@ export type Layer = { digest: string; size: number };
 /** A hub, and for each variant one agent that holds the layers: who sends in the peer path. */
 export class PeerPath {
   readonly #folder: string;
+  readonly #programs: Programs;
   readonly #hub: Program;
   readonly #tokenFile: string;
   readonly #senders = new Map<string, Program>();
   readonly #held = new Set<string>();
   #count = 0;
 
-  private constructor(folder: string, hub: Program, tokenFile: string) {
+  private constructor(
+    folder: string,
+    parts: { programs: Programs; hub: Program; tokenFile: string },
+  ) {
     this.#folder = folder;
-    this.#hub = hub;
-    this.#tokenFile = tokenFile;
+    this.#programs = parts.programs;
+    this.#hub = parts.hub;
+    this.#tokenFile = parts.tokenFile;
   }
 
   static async start(folder: string): Promise<PeerPath> {
-    const [port, ops] = [await freePort(0), await freePort(0)];
-    const hub = await startProgram(
-      { folder, kind: 'hub', name: 'hub', port, ops, wrap: SENDER_CORE },
-      {
+    const programs = new Programs(folder);
+    const hub = await programs.start({
+      kind: 'hub',
+      name: 'hub',
+      from: FIRST_PORT,
+      wrap: SENDER_CORE,
+      configOf: ({ port, ops }) => ({
         http: { listen: [`127.0.0.1:${port}`] },
         ops: { listen: [`127.0.0.1:${ops}`] },
         hub: { dataDir: path.join(folder, 'hub', 'data'), names: [HUB_NAME] },
         access: { adminPassword: PASSWORD },
-      },
-    );
+      }),
+    });
     const tokenFile = path.join(folder, 'join-token');
     await writeFile(tokenFile, await joinToken(hub.url, PASSWORD, JOINS), { mode: 0o600 });
-    return new PeerPath(folder, hub, tokenFile);
+    return new PeerPath(folder, { programs, hub, tokenFile });
   }
 
   /** Pushes an image whose largest layer has `size` bytes; returns that layer. */
@@ -144,21 +153,22 @@ export class PeerPath {
 
   /** Stops an agent and removes what it stored. */
   async remove(agent: Program): Promise<void> {
-    await stopProgram(agent);
+    await this.#programs.stop(agent);
     await rm(path.join(this.#folder, agent.name), { recursive: true, force: true });
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#senders.values(), this.#hub].map(stopProgram));
+    await this.#programs.stopAll();
   }
 
-  async #agent(name: string, variant: Variant, wrap: readonly string[]): Promise<Program> {
-    const [port, ops, swarm] = [await freePort(0), await freePort(0), await freePort(0)];
-    const folder = this.#folder;
-    const { command } = variant;
-    return startProgram(
-      { folder, kind: 'agent', name, port, ops, wrap, ...(command && { command }) },
-      {
+  #agent(name: string, variant: Variant, wrap: readonly string[]): Promise<Program> {
+    return this.#programs.start({
+      kind: 'agent',
+      name,
+      from: FIRST_PORT,
+      wrap,
+      command: variant.command,
+      configOf: ({ port, ops, swarm }) => ({
         mirror: { listen: [`127.0.0.1:${port}`] },
         ops: { listen: [`127.0.0.1:${ops}`] },
         swarm: { listen: [`127.0.0.1:${swarm}`], lanePort: 0, ...variant.swarm },
@@ -168,9 +178,9 @@ export class PeerPath {
           joinTokenFile: this.#tokenFile,
           node: name,
         },
-        store: { dataDir: path.join(folder, name, 'data') },
-      },
-    );
+        store: { dataDir: path.join(this.#folder, name, 'data') },
+      }),
+    });
   }
 }
 

@@ -20,7 +20,7 @@ type AnnouncementModules = {
   table: MemberTable;
   statements: Pick<Statements, 'chunkedSizeOf'>;
   isPublic: (repository: string) => boolean | Promise<boolean>;
-  metrics: Pick<FleetMetrics, 'leases' | 'trackerSeconds'>;
+  metrics: Pick<FleetMetrics, 'leases' | 'bypasses' | 'trackerSeconds'>;
 };
 
 function bitmapOf(download: AnnouncedDownload, size: number): ChunkBitmap | undefined {
@@ -63,11 +63,12 @@ export class Announcements {
     const downloads = body.downloads.map(({ digest }): AnnounceAnswer => {
       const found = answers.get(digest);
       if (found === undefined) {
-        return { digest, peers: [], hubChunks: [], retryAfterMs: answer.intervalMs };
+        const nothing = { peers: [], hubChunks: [], bypassChunks: 0 };
+        return { digest, ...nothing, retryAfterMs: answer.intervalMs };
       }
       metrics.leases.inc(found.hubChunks.length);
-      const { hubChunks, retryAfterMs } = found;
-      return { digest, peers: this.#certificatesOf(found.peers), hubChunks, retryAfterMs };
+      metrics.bypasses.inc(found.bypassChunks);
+      return { ...found, peers: this.#certificatesOf(found.peers) };
     });
     stop();
     return { intervalMs: answer.intervalMs, downloads };
@@ -83,7 +84,9 @@ export class Announcements {
     if (hubSize !== undefined && hubSize !== size) return undefined;
     const leasable = ours && hubSize !== undefined;
     const hubChunksWanted = leasable ? download.hubChunksWanted : 0;
-    return { digest, size, have: bitmapOf(download, size), hubChunksWanted };
+    const { bypassWanted = 0 } = download;
+    const have = bitmapOf(download, size);
+    return { digest, size, have, hubChunksWanted, bypassWanted, leasable };
   }
 
   #certificatesOf(peerIds: readonly string[]): string[] {

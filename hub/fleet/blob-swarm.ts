@@ -1,17 +1,32 @@
 import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
-import { LEASE_BATCH_MAX, LEASE_BATCH_MIN, LEASE_MS } from './constants.ts';
+import {
+  BYPASS_PART,
+  BYPASS_WINDOW_MS,
+  FEEDERS_PER_ZONE,
+  LEASE_BATCH_MAX,
+  LEASE_BATCH_MIN,
+  LEASE_MS,
+  PEER_SAMPLE_MAX,
+} from './constants.ts';
 import { FreeChunks } from './free-chunks.ts';
+import type { LeasePace } from './lease-pace.ts';
+
+type Lease = { grantedMs: number; endMs: number };
 
 /** What one member does with one blob. */
 type Participant = {
+  readonly zone: Zone;
   have: ChunkBitmap;
   complete: boolean;
-  /** Leased chunk -> end of the lease in ms. */
-  leases: Map<number, number>;
-  /** Place in the list that random peers are drawn from. */
+  readonly leases: Map<number, Lease>;
+  /** Place in the list of its zone. */
   place: number;
+  /** How often others were told of it. */
+  named: number;
 };
+
+type Zone = { readonly members: string[]; readonly feeders: Set<string> };
 
 export type SwarmReport = {
   /** undefined: holds all. */
@@ -25,18 +40,23 @@ export type SwarmReport = {
  */
 export class BlobSwarm {
   readonly layout: ChunkLayout;
+  readonly #pace: LeasePace;
   readonly #participants = new Map<string, Participant>();
   readonly #holders: Uint32Array;
   readonly #lessees = new Map<number, string>();
   readonly #free: FreeChunks;
   /** What a member without or with all chunks counts as: it holds no single chunk. */
   readonly #none: ChunkBitmap;
-  readonly #order: string[] = [];
+  readonly #zones = new Map<string, Zone>();
   #completeCount = 0;
+  /** Chunks taken beside leases since the window began. */
+  #bypass = { sinceMs: Number.NEGATIVE_INFINITY, chunks: 0 };
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
-  constructor(layout: ChunkLayout) {
+  /** `pace` is common to all blobs of a tracker. */
+  constructor(layout: ChunkLayout, pace: LeasePace) {
     this.layout = layout;
+    this.#pace = pace;
     this.#holders = new Uint32Array(layout.chunkCount);
     this.#free = new FreeChunks(layout.chunkCount);
     this.#none = new ChunkBitmap(layout.chunkCount);
@@ -57,10 +77,6 @@ export class BlobSwarm {
     return this.#completeCount;
   }
 
-  get leaseCount(): number {
-    return this.#lessees.size;
-  }
-
   has(peerId: string): boolean {
     return this.#participants.has(peerId);
   }
@@ -69,24 +85,56 @@ export class BlobSwarm {
     return this.#participants.get(peerId)?.complete === true;
   }
 
-  /** Up to `count` members, each equally likely. `random` gives numbers in [0, 1). */
-  sample(count: number, random: () => number): string[] {
-    if (this.#order.length <= count) return [...this.#order];
-    const drawn = new Set<string>();
-    // Floyd's way of drawing: `count` steps, whatever the number of members.
-    for (let i = this.#order.length - count; i < this.#order.length; i++) {
-      const any = this.#order[Math.floor(random() * (i + 1))] ?? '';
-      drawn.add(drawn.has(any) ? (this.#order[i] ?? '') : any);
-    }
-    return [...drawn];
+  /** Leases that a member has. */
+  leasesOf(peerId: string): number {
+    return this.#participants.get(peerId)?.leases.size ?? 0;
+  }
+
+  /** Members of the zone of a member, at random; `random` gives numbers in [0, 1). */
+  sampleNear(peerId: string, random: () => number): string[] {
+    return draw(this.#participants.get(peerId)?.zone.members ?? [], PEER_SAMPLE_MAX, random);
+  }
+
+  /** Members of other zones, about as many of each. */
+  sampleFar(peerId: string, random: () => number): string[] {
+    const own = this.#participants.get(peerId)?.zone;
+    const others = [...this.#zones.values()].filter((zone) => zone !== own);
+    const share = Math.ceil(PEER_SAMPLE_MAX / Math.max(1, others.length));
+    return others.flatMap(({ members }) => draw(members, share, random));
+  }
+
+  /** Whether the member fetches from other zones for its own; room is taken by the first. */
+  isFeeder(peerId: string): boolean {
+    const feeders = this.#participants.get(peerId)?.zone.feeders;
+    if (feeders === undefined) return false;
+    if (feeders.size < FEEDERS_PER_ZONE) feeders.add(peerId);
+    return feeders.has(peerId);
+  }
+
+  timesNamed(peerId: string): number {
+    return this.#participants.get(peerId)?.named ?? 0;
+  }
+
+  /** Another member was told of it. */
+  named(peerId: string): void {
+    const participant = this.#participants.get(peerId);
+    if (participant !== undefined) participant.named++;
   }
 
   /** Lets a member in that holds nothing yet. */
-  join(peerId: string): void {
+  join(peerId: string, zoneName = ''): void {
     if (this.#participants.has(peerId)) return;
-    const place = this.#order.push(peerId) - 1;
-    const leases = new Map<number, number>();
-    this.#participants.set(peerId, { have: this.#none, complete: false, leases, place });
+    const zone = this.#zones.get(zoneName) ?? { members: [], feeders: new Set() };
+    this.#zones.set(zoneName, zone);
+    const place = zone.members.push(peerId) - 1;
+    this.#participants.set(peerId, {
+      zone,
+      have: this.#none,
+      complete: false,
+      leases: new Map(),
+      place,
+      named: 0,
+    });
   }
 
   /** Takes in what a member says it holds. Its leases live on when it made progress. */
@@ -96,19 +144,15 @@ export class BlobSwarm {
     if (known === undefined) return;
     // The empty bitmap of a blob without chunks says nothing.
     const complete = report.have === undefined || (report.have.size > 0 && report.have.complete);
-    const next: Participant = {
-      have: complete ? this.#none : (report.have ?? this.#none),
-      complete,
-      leases: known.leases,
-      place: known.place,
-    };
-    const progress = next.complete || next.have.count > known.have.count;
-    this.#completeCount += Number(next.complete) - Number(known.complete);
-    this.#recount(known.have, next.have);
-    this.#participants.set(peerId, next);
-    for (const index of next.leases.keys()) {
-      if (next.complete || next.have.has(index)) this.#endLease(next, index);
-      else if (progress) next.leases.set(index, report.nowMs + LEASE_MS);
+    const have = complete ? this.#none : (report.have ?? this.#none);
+    const progress = complete || have.count > known.have.count;
+    this.#completeCount += Number(complete) - Number(known.complete);
+    this.#recount(known.have, have);
+    known.have = have;
+    known.complete = complete;
+    for (const [index, lease] of known.leases) {
+      if (complete || have.has(index)) this.#redeem(known, index, report.nowMs - lease.grantedMs);
+      else if (progress) lease.endMs = report.nowMs + LEASE_MS;
     }
   }
 
@@ -125,18 +169,33 @@ export class BlobSwarm {
     const share = Math.ceil(this.#free.size / (2 * active));
     const batch = Math.min(Math.max(share, LEASE_BATCH_MIN), LEASE_BATCH_MAX);
     const room = LEASE_BATCH_MAX - participant.leases.size;
-    const count = Math.min(wanted, batch, room, this.#free.size);
+    const out = this.#pace.roomFor(this.#lessees.size);
+    const count = Math.min(wanted, batch, room, out, this.#free.size);
     const leased: number[] = [];
     while (leased.length < count) {
       const index = this.#free.take(clock.random());
       this.#lessees.set(index, peerId);
-      participant.leases.set(index, clock.nowMs + LEASE_MS);
+      this.#pace.granted(this.#lessees.size);
+      participant.leases.set(index, { grantedMs: clock.nowMs, endMs: clock.nowMs + LEASE_MS });
       leased.push(index);
     }
     if (leased.length > 0) {
       this.#nextExpiryMs = Math.min(this.#nextExpiryMs, clock.nowMs + LEASE_MS);
     }
     return leased;
+  }
+
+  /** How many chunks may be taken beside the leases now. */
+  bypassRoom(nowMs: number): number {
+    if (nowMs - this.#bypass.sinceMs >= BYPASS_WINDOW_MS) {
+      this.#bypass = { sinceMs: nowMs, chunks: 0 };
+    }
+    const most = Math.max(1, Math.floor(this.layout.chunkCount * BYPASS_PART));
+    return Math.max(0, most - this.#bypass.chunks);
+  }
+
+  bypassed(chunks: number): void {
+    this.#bypass.chunks += chunks;
   }
 
   /** Forgets a member: its leases and what only it held are free again. */
@@ -147,11 +206,13 @@ export class BlobSwarm {
     for (const index of participant.leases.keys()) this.#endLease(participant, index);
     this.#completeCount -= Number(participant.complete);
     this.#recount(participant.have, this.#none);
-    const last = this.#order.pop();
+    const { zone, place } = participant;
+    zone.feeders.delete(peerId);
+    const last = zone.members.pop();
     const moved = last === undefined ? undefined : this.#participants.get(last);
     if (last === undefined || moved === undefined) return;
-    this.#order[participant.place] = last;
-    moved.place = participant.place;
+    zone.members[place] = last;
+    moved.place = place;
   }
 
   /** Ends the leases whose time is over. */
@@ -160,9 +221,11 @@ export class BlobSwarm {
     this.#nextExpiryMs = Number.POSITIVE_INFINITY;
     for (const [index, peerId] of this.#lessees) {
       const participant = this.#participants.get(peerId);
-      const endMs = participant?.leases.get(index) ?? 0;
-      if (endMs <= nowMs && participant !== undefined) this.#endLease(participant, index);
-      else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, endMs);
+      const endMs = participant?.leases.get(index)?.endMs ?? 0;
+      if (endMs <= nowMs && participant !== undefined) {
+        this.#endLease(participant, index);
+        this.#pace.expired();
+      } else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, endMs);
     }
   }
 
@@ -175,9 +238,14 @@ export class BlobSwarm {
     return this.#completeCount > 0 ? 0 : this.#free.size;
   }
 
+  #redeem(participant: Participant, index: number, tookMs: number): void {
+    this.#endLease(participant, index);
+    this.#pace.redeemed(tookMs);
+  }
+
   #endLease(participant: Participant, index: number): void {
     participant.leases.delete(index);
-    this.#lessees.delete(index);
+    if (this.#lessees.delete(index)) this.#pace.ended(this.#lessees.size);
     this.#settle(index);
   }
 
@@ -194,4 +262,15 @@ export class BlobSwarm {
     if (taken) this.#free.remove(index);
     else this.#free.add(index);
   }
+}
+
+/** Up to `count` of the members, each equally likely; Floyd's way: `count` steps however many. */
+function draw(members: readonly string[], count: number, random: () => number): string[] {
+  if (members.length <= count) return [...members];
+  const drawn = new Set<string>();
+  for (let i = members.length - count; i < members.length; i++) {
+    const any = members[Math.floor(random() * (i + 1))] ?? '';
+    drawn.add(drawn.has(any) ? (members[i] ?? '') : any);
+  }
+  return [...drawn];
 }

@@ -15,8 +15,28 @@ export const TRACKER_BITMAP_MAX_BYTES = 128 * 1_048_576;
 export const TRACKER_DIGESTS_PER_MEMBER_MAX = 10_000;
 /** Bytes of bitmaps and chunk tables that one member may cause: an eighth of all. */
 export const TRACKER_BYTES_PER_MEMBER_MAX = TRACKER_BITMAP_MAX_BYTES / 8;
-/** Members looked at to choose the peers of one answer. */
-export const PEER_SAMPLE_MAX = 120;
+/** Leases that live at a time over all blobs: at first and at least, and at most. */
+export const LEASES_OUT_MIN = 64;
+export const LEASES_OUT_MAX = 2048;
+/** Leases every blob may have, however many blobs share the above. */
+export const LEASES_PER_BLOB_MIN = 4;
+/** A lease that ended in a chunk sooner than this makes room for one more at a time. */
+export const LEASE_QUICK_MS = 1000;
+/** One that took longer than this makes it one less: the hub is busy enough. */
+export const LEASE_SLOW_MS = 2500;
+/** What agents may take beside their leases unless configured otherwise. */
+export const SOURCE_BYTES_PER_SECOND = 64 * 1_048_576;
+/** How much of it agents may take in one go: what it comes to in this time. */
+export const SOURCE_BUDGET_BURST_MS = 2_000;
+/** Of a blob that is leased, the part that may be taken beside the leases within that time. */
+export const BYPASS_PART = 0.1;
+export const BYPASS_WINDOW_MS = 60_000;
+/** Members of the own zone looked at to choose the peers of one answer, and of other zones. */
+export const PEER_SAMPLE_MAX = 80;
+/** Members of a zone that fetch a blob from other zones for the rest of their zone. */
+export const FEEDERS_PER_ZONE = 16;
+/** With fewer peers of its own zone to name, a member that is no feeder is told of others too. */
+export const OWN_ZONE_PEERS_MIN = 8;
 /** Holders of the whole blob among the peers of one answer. */
 export const COMPLETE_PEERS_MAX = 8;
 /** Places among the peers of one answer kept for other zones. */

@@ -73,6 +73,7 @@ export class TestHub {
           zones: {},
           membershipLife: 7 * 86_400_000,
           grantLife: 15 * 60_000,
+          sourceRate: 64 * 1024 ** 2,
           joinTokenLife: 3_600_000,
           ...options.config,
         },

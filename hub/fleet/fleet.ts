@@ -90,7 +90,10 @@ async function assemble(parts: Parts) {
   const { options, modules, ring, fleetId } = parts;
   const { config, now } = options;
   const { store, catalog, isPublic, logger } = modules;
-  const tracker = new Tracker({ random: options.random });
+  const tracker = new Tracker({
+    random: options.random,
+    sourceBytesPerSecond: config.sourceRate,
+  });
   const tokens = new JoinTokens({ rootFingerprint: ring.fingerprint() }, { store });
   const metrics = createFleetMetrics(modules.metrics, {
     members: () => members.table.count(now()),

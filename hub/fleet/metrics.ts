@@ -35,6 +35,10 @@ export function createFleetMetrics(m: MetricsRegistry, live: FleetGauges) {
       TRACKER_BUCKETS,
     ),
     leases: m.counter('tracker_leases_total', 'Chunks leased to agents.'),
+    bypasses: m.counter(
+      'tracker_bypasses_total',
+      'Chunks that agents were allowed to take from their source without a lease.',
+    ),
     requests: m.counter('fleet_requests_total', 'Requests to the fleet API by call and outcome.', [
       'call',
       'code',

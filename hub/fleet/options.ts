@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { Duration } from '../../proto/ops/config.ts';
+import { ByteSize, Duration } from '../../proto/ops/config.ts';
 import { GRANT_MAX_MS } from '../../proto/trust/grant.ts';
 import { MEMBERSHIP_LIFE_MS } from './constants.ts';
 
@@ -33,6 +33,14 @@ export const FleetOptions = Type.Object(
       default: '15m',
       minimum: MINUTE_MS,
       maximum: GRANT_MAX_MS,
+    }),
+    sourceRate: ByteSize({
+      description:
+        'bytes per second that all agents together may take from the hub or upstreams ' +
+        'beside what the tracker leases them, when the swarm is slow or stands',
+      default: '64MiB',
+      minimum: 1_048_576,
+      maximum: 2 ** 40,
     }),
     joinTokenLife: Duration({
       description: 'how long a join token is valid when none is said',

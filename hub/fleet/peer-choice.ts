@@ -1,6 +1,6 @@
 import { ANNOUNCE_PEERS_MAX } from '../../proto/hubapi/constants.ts';
 import type { BlobSwarm } from './blob-swarm.ts';
-import { COMPLETE_PEERS_MAX, OTHER_ZONE_PEERS_MIN, PEER_SAMPLE_MAX } from './constants.ts';
+import { COMPLETE_PEERS_MAX, OTHER_ZONE_PEERS_MIN, OWN_ZONE_PEERS_MIN } from './constants.ts';
 
 /** The items in random order. */
 function shuffle(items: string[], random: () => number): string[] {
@@ -13,35 +13,31 @@ function shuffle(items: string[], random: () => number): string[] {
 }
 
 /**
- * The peers to tell a member about: random ones, mostly of its own zone, some that hold all, some
- * of other zones so that no zone becomes an island.
+ * The peers to tell a member about: mostly of its own zone, some that hold all, and those first
+ * that were named least, so that late-comers are asked as much as early birds. Other zones are for
+ * feeders, through whom each chunk enters a zone about once, and for members with few neighbours.
  */
-export function choosePeers(
-  swarm: BlobSwarm,
-  asker: { peerId: string; zone: string },
-  zoneOf: (peerId: string) => string,
-  random: () => number,
-): string[] {
-  const sampled = swarm.sample(PEER_SAMPLE_MAX, random);
-  const drawn = shuffle(
-    sampled.filter((peerId) => peerId !== asker.peerId),
-    random,
-  );
-  const sameZone = (peerId: string): boolean => zoneOf(peerId) === asker.zone;
-  const whole = drawn.filter((peerId) => swarm.isComplete(peerId));
-  const partial = drawn.filter((peerId) => !swarm.isComplete(peerId));
+export function choosePeers(swarm: BlobSwarm, peerId: string, random: () => number): string[] {
+  const byNames = (peers: string[]): string[] =>
+    shuffle(peers, random)
+      .filter((other) => other !== peerId)
+      .sort((a, b) => swarm.timesNamed(a) - swarm.timesNamed(b));
+  const near = byNames(swarm.sampleNear(peerId, random));
+  const crossing = swarm.isFeeder(peerId) || near.length < OWN_ZONE_PEERS_MIN;
+  const far = crossing ? byNames(swarm.sampleFar(peerId, random)) : [];
   const chosen = new Set<string>();
   const add = (candidates: string[], max: number): void => {
-    for (const peerId of candidates.slice(0, Math.max(0, max))) {
-      if (chosen.size < ANNOUNCE_PEERS_MAX) chosen.add(peerId);
+    for (const other of candidates.slice(0, Math.max(0, max))) {
+      if (chosen.size < ANNOUNCE_PEERS_MAX) chosen.add(other);
     }
   };
-  const wholeNear = whole.filter(sameZone);
-  const wholeFar = whole.filter((peerId) => !sameZone(peerId));
-  add([...wholeNear, ...wholeFar], COMPLETE_PEERS_MAX);
-  const far = partial.filter((peerId) => !sameZone(peerId));
-  add(far, OTHER_ZONE_PEERS_MIN);
-  add(partial.filter(sameZone), ANNOUNCE_PEERS_MAX);
-  add([...far, ...whole], ANNOUNCE_PEERS_MAX);
+  const isWhole = (other: string): boolean => swarm.isComplete(other);
+  const isPartial = (other: string): boolean => !swarm.isComplete(other);
+  add(near.filter(isWhole), COMPLETE_PEERS_MAX);
+  add(far.filter(isWhole), OTHER_ZONE_PEERS_MIN);
+  add(far.filter(isPartial), OTHER_ZONE_PEERS_MIN);
+  add(near.filter(isPartial), ANNOUNCE_PEERS_MAX);
+  add([...near.filter(isWhole), ...far], ANNOUNCE_PEERS_MAX);
+  for (const other of chosen) swarm.named(other);
   return shuffle([...chosen], random);
 }

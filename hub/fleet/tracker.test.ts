@@ -5,7 +5,7 @@ import { layoutOf } from '../../proto/chunks/layout.ts';
 import { ANNOUNCE_PEERS_MAX } from '../../proto/hubapi/constants.ts';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
-import { LEASE_BATCH_MAX, LEASE_MS, TRACKER_TTL_MS } from './constants.ts';
+import { BYPASS_WINDOW_MS, LEASE_BATCH_MAX, LEASE_MS, TRACKER_TTL_MS } from './constants.ts';
 import { Tracker, type BlobAnswer } from './tracker.ts';
 
 const MIB = 1024 ** 2;
@@ -24,19 +24,24 @@ function seededRandom(seed: number): () => number {
   };
 }
 
+const NINE = { hubChunksWanted: 9, bypassWanted: 9, leasable: true };
+
 type Ask = {
   peerId: string;
   have?: ChunkBitmap | undefined;
   wanted?: number;
+  bypassWanted?: number;
+  leasable?: boolean;
   digest?: Digest;
   zone?: string;
   full?: boolean;
 };
 
 function announce(tracker: Tracker, ask: Ask, nowMs: number): BlobAnswer {
-  const { peerId, wanted = 0, digest = blob, zone = '', full = false } = ask;
+  const { peerId, wanted = 0, bypassWanted = 0, digest = blob, zone = '', full = false } = ask;
   const have = 'have' in ask ? ask.have : new ChunkBitmap(chunkCount);
-  const blobs = [{ digest, size: SIZE, have, hubChunksWanted: wanted }];
+  const asked = { hubChunksWanted: wanted, bypassWanted, leasable: ask.leasable ?? true };
+  const blobs = [{ digest, size: SIZE, have, ...asked }];
   const [answer] = tracker.announce({ peerId, zone, full, blobs }, nowMs).blobs;
   assert.ok(answer);
   return answer;
@@ -212,7 +217,7 @@ test('every member is told about sooner or later', () => {
 test('a member that tells another size gets nothing and disturbs nobody', () => {
   const tracker = new Tracker();
   announce(tracker, { peerId: 'a', wanted: 4 }, 0);
-  const wrong = { digest: blob, size: SIZE + MIB, have: undefined, hubChunksWanted: 9 };
+  const wrong = { digest: blob, size: SIZE + MIB, have: undefined, ...NINE };
   const answer = tracker.announce({ peerId: 'b', zone: '', full: false, blobs: [wrong] }, 1);
   assert.deepEqual(answer.blobs[0]?.hubChunks, []);
   assert.deepEqual(answer.blobs[0]?.peers, []);
@@ -221,7 +226,7 @@ test('a member that tells another size gets nothing and disturbs nobody', () => 
 
 test('a member that lies about a size does not keep the others apart', () => {
   const tracker = new Tracker();
-  const announced = { digest: blob, size: SIZE + MIB, have: undefined, hubChunksWanted: 0 };
+  const announced = { digest: blob, size: SIZE + MIB, have: undefined, ...NINE };
   tracker.announce({ peerId: 'liar', zone: '', full: false, blobs: [announced] }, 0);
   announce(tracker, { peerId: 'a' }, 1);
   assert.deepEqual(announce(tracker, { peerId: 'b' }, 2).peers, ['a']);
@@ -260,11 +265,51 @@ test('tables stay within their limits, and empty when everybody has left', () =>
 
 test('blobs too small for chunks get peers and no leases', () => {
   const tracker = new Tracker();
-  const small = { digest: blob, size: 100, hubChunksWanted: 4 };
+  const small = { digest: blob, size: 100, ...NINE };
   const holder = { ...small, have: undefined };
   tracker.announce({ peerId: 'a', zone: '', full: false, blobs: [holder] }, 0);
   const asker = { ...small, have: new ChunkBitmap(0) };
   const { blobs } = tracker.announce({ peerId: 'b', zone: '', full: false, blobs: [asker] }, 1);
   assert.deepEqual(blobs[0]?.peers, ['a']);
   assert.deepEqual(blobs[0]?.hubChunks, []);
+});
+
+test('beside the leases a tenth of a blob may be taken at a time, by all together', () => {
+  const tracker = new Tracker({ sourceBytesPerSecond: 1000 * MIB });
+  const take = (peerId: string, nowMs: number): number =>
+    announce(tracker, { peerId, bypassWanted: 3 }, nowMs).bypassChunks;
+  const first = ['a', 'b', 'c', 'd'].map((peerId) => take(peerId, 0));
+  assert.deepEqual(first, [3, 1, 0, 0]);
+  assert.equal(take('d', BYPASS_WINDOW_MS - 1), 0);
+  assert.equal(take('d', BYPASS_WINDOW_MS), 3);
+});
+
+test('what is not leased is taken at the rate that all blobs share', () => {
+  const tracker = new Tracker({ sourceBytesPerSecond: 2 * MIB });
+  const take = (digest: Digest, nowMs: number): number => {
+    const ask = { peerId: 'a', digest, bypassWanted: 64, leasable: false };
+    return announce(tracker, ask, nowMs).bypassChunks;
+  };
+  const other = digestOf(Buffer.from('other'));
+  assert.equal(take(blob, 0), 4);
+  assert.equal(take(other, 0), 0);
+  assert.equal(take(other, 1000), 2);
+});
+
+test('a large blob leaves a small one its share of the leases', () => {
+  const tracker = new Tracker({ random: seededRandom(3) });
+  const size = 2000 * MIB;
+  const large = digestOf(Buffer.from('large'));
+  const lease = (peerId: string): number => {
+    const have = new ChunkBitmap(layoutOf(size).chunkCount);
+    const rest = { bypassWanted: 0, leasable: true, hubChunksWanted: LEASE_BATCH_MAX };
+    const blobs = [{ digest: large, size, have, ...rest }];
+    const [answer] = tracker.announce({ peerId, zone: '', full: false, blobs }, 0).blobs;
+    return answer?.hubChunks.length ?? Number.NaN;
+  };
+  const taken = Array.from({ length: 9 }, (_, at) => lease(`large-${at}`));
+  assert.equal(taken.at(-1), 0, 'the hub is busy with the large one');
+  const small = announce(tracker, { peerId: 'small', wanted: LEASE_BATCH_MAX }, 0).hubChunks;
+  assert.ok(small.length >= 16, `${small.length} leases for the small one`);
+  assert.equal(lease('large-late'), 0);
 });

@@ -7,6 +7,8 @@ import {
   ANNOUNCE_IDLE_MS,
   ANNOUNCES_PER_SECOND,
   LEASE_RETRY_MS,
+  OWN_ZONE_PEERS_MIN,
+  SOURCE_BYTES_PER_SECOND,
   TRACKER_BITMAP_MAX_BYTES,
   TRACKER_BYTES_PER_MEMBER_MAX,
   TRACKER_DIGESTS_MAX,
@@ -14,7 +16,9 @@ import {
   TRACKER_PAIRS_MAX,
   TRACKER_TTL_MS,
 } from './constants.ts';
+import { LeasePace } from './lease-pace.ts';
 import { choosePeers } from './peer-choice.ts';
+import { SourceBudget } from './source-budget.ts';
 
 /** One blob in an announcement, checked: `size` is what the catalog says if it knows the blob. */
 export type AnnouncedBlob = {
@@ -24,6 +28,10 @@ export type AnnouncedBlob = {
   have: ChunkBitmap | undefined;
   /** 0 also when the hub cannot give the blob. */
   hubChunksWanted: number;
+  /** Chunks the member would take from its source without a lease. */
+  bypassWanted: number;
+  /** Whether the hub leases chunks of it at all. */
+  leasable: boolean;
 };
 
 export type Announcement = {
@@ -40,6 +48,8 @@ export type BlobAnswer = {
   peers: string[];
   /** Chunks the member is to take from the hub. */
   hubChunks: number[];
+  /** How many chunks of its own choice the member may take from its source. */
+  bypassChunks: number;
   retryAfterMs: number;
 };
 
@@ -92,25 +102,34 @@ function bitmapBytes(layout: ChunkLayout): number {
 export class Tracker {
   readonly #random: () => number;
   readonly #limits: TrackerLimits;
+  readonly #pace = new LeasePace();
+  readonly #sourceBudget: SourceBudget;
   readonly #members = new Map<string, MemberState>();
   readonly #swarms = new Map<SwarmKey, BlobSwarm>();
   #pairs = 0;
   #bytes = 0;
 
-  constructor(options: { random?: () => number; limits?: Partial<TrackerLimits> } = {}) {
+  constructor(
+    options: {
+      random?: () => number;
+      limits?: Partial<TrackerLimits>;
+      /** What agents may take from hub and upstreams beside leases; default SOURCE_RATE. */
+      sourceBytesPerSecond?: number;
+    } = {},
+  ) {
     this.#random = options.random ?? Math.random;
+    const bytesPerSecond = options.sourceBytesPerSecond ?? SOURCE_BYTES_PER_SECOND;
+    this.#sourceBudget = new SourceBudget({ bytesPerSecond });
     this.#limits = { ...LIMITS, ...options.limits };
   }
 
   /** Numbers for metrics; `bytes` are those of bitmaps and chunk tables. */
   get stats(): { members: number; digests: number; pairs: number; leases: number; bytes: number } {
-    let leases = 0;
-    for (const swarm of this.#swarms.values()) leases += swarm.leaseCount;
     return {
       members: this.#members.size,
       digests: this.#swarms.size,
       pairs: this.#pairs,
-      leases,
+      leases: this.#pace.out,
       bytes: this.#bytes,
     };
   }
@@ -158,20 +177,50 @@ export class Tracker {
     // Who is not let in gets peers, but no lease: nobody would know when to end it.
     if (swarm?.has(peerId)) swarm.report(peerId, { have: blob.have, nowMs });
     const hubChunks = swarm?.lease(peerId, wanted, { nowMs, random: this.#random }) ?? [];
-    const asker = { peerId, zone: member.zone };
     const needsPeers = swarm !== undefined && !swarm.isComplete(peerId);
-    const peers = needsPeers ? choosePeers(swarm, asker, this.#zoneOf, this.#random) : [];
-    return { digest, peers, hubChunks, retryAfterMs: this.#retryMs(swarm, blob, nowMs) };
+    const peers = needsPeers ? choosePeers(swarm, peerId, this.#random) : [];
+    return {
+      digest,
+      peers,
+      hubChunks,
+      bypassChunks: swarm === undefined ? 0 : this.#bypass(swarm, blob, nowMs),
+      retryAfterMs: this.#retryMs(swarm, blob, {
+        nowMs,
+        leases: swarm?.leasesOf(peerId) ?? 0,
+        lonely: needsPeers && peers.length < OWN_ZONE_PEERS_MIN,
+        crowdedMs: this.#intervalMs(member),
+      }),
+    };
   }
 
-  readonly #zoneOf = (peerId: string): string => this.#members.get(peerId)?.zone ?? '';
+  /** Out of the budget of the fleet, and of a leased blob only a part of it. */
+  #bypass(swarm: BlobSwarm, blob: AnnouncedBlob, nowMs: number): number {
+    if (blob.bypassWanted === 0 || swarm.layout.chunkCount === 0) return 0;
+    const room = blob.leasable ? swarm.bypassRoom(nowMs) : blob.bypassWanted;
+    const wanted = Math.min(blob.bypassWanted, room);
+    const count = this.#sourceBudget.take(wanted, swarm.layout.chunkBytes, nowMs);
+    swarm.bypassed(count);
+    return count;
+  }
 
-  #retryMs(swarm: BlobSwarm | undefined, blob: AnnouncedBlob, nowMs: number): number {
+  /**
+   * Who holds leases tells soon how they went, who was told of few peers asks soon for more; the
+   * others ask as often as the hub can take it.
+   */
+  #retryMs(
+    swarm: BlobSwarm | undefined,
+    blob: AnnouncedBlob,
+    state: { nowMs: number; leases: number; lonely: boolean; crowdedMs: number },
+  ): number {
+    const { nowMs, leases, lonely, crowdedMs } = state;
     if (blob.have === undefined) return ANNOUNCE_IDLE_MS;
-    if (swarm === undefined || blob.hubChunksWanted === 0) return ANNOUNCE_ACTIVE_MS;
-    if (swarm.freeCount > 0) return LEASE_RETRY_MS;
-    const soonest = Math.max(swarm.expiresInMs(nowMs), LEASE_RETRY_MS);
-    return Math.min(soonest, ANNOUNCE_ACTIVE_MS);
+    const fewMs = Math.max(LEASE_RETRY_MS, crowdedMs / 4);
+    if (swarm === undefined) return crowdedMs;
+    if (leases > 0) return LEASE_RETRY_MS;
+    if (lonely) return fewMs;
+    if (blob.hubChunksWanted === 0) return crowdedMs;
+    if (swarm.freeCount > 0) return crowdedMs > ANNOUNCE_ACTIVE_MS ? crowdedMs : fewMs;
+    return Math.min(Math.max(swarm.expiresInMs(nowMs), fewMs), crowdedMs);
   }
 
   /** The swarm of the blob with the member in it; as it is when there is no room for one more. */
@@ -189,13 +238,13 @@ export class Tracker {
       this.#bytes + bytes > limits.bitmapMaxBytes ||
       (known === undefined && this.#swarms.size >= limits.digestsMax);
     if (full) return known;
-    const swarm = known ?? new BlobSwarm(layout);
+    const swarm = known ?? new BlobSwarm(layout, this.#pace);
     this.#swarms.set(key, swarm);
     member.swarms.set(key, bytes);
     member.bytes += bytes;
     this.#pairs++;
     this.#bytes += bytes;
-    swarm.join(peerId);
+    swarm.join(peerId, member.zone);
     return swarm;
   }
 

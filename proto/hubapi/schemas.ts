@@ -105,6 +105,8 @@ export const AnnouncedDownload = Type.Object({
   /** Bitmap of verified chunks; may be empty when complete or nothing is held. */
   have: base64(BITMAP_MAX_BYTES),
   hubChunksWanted: Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX }),
+  /** Chunks the agent would take from the hub or upstream without a lease; none if left out. */
+  bypassWanted: Type.Optional(Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX })),
 });
 export type AnnouncedDownload = Static<typeof AnnouncedDownload>;
 
@@ -121,6 +123,8 @@ export const AnnounceAnswer = Type.Object({
   hubChunks: Type.Array(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX - 1 }), {
     maxItems: HUB_CHUNKS_MAX,
   }),
+  /** How many chunks may be taken without a lease. A hub that leaves it out keeps no budget. */
+  bypassChunks: Type.Optional(Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX })),
   retryAfterMs: COUNTER,
 });
 export type AnnounceAnswer = Static<typeof AnnounceAnswer>;

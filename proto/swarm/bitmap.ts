@@ -112,6 +112,11 @@ export class ChunkBitmap {
     return Buffer.from(this.#bits);
   }
 
+  /** Writes the bits over `into`, which has room for Math.ceil(size / 8) bytes. */
+  copyBits(into: Uint8Array): void {
+    into.set(this.#bits);
+  }
+
   /** An independent copy. */
   clone(): ChunkBitmap {
     const copy = new ChunkBitmap(this.size);

@@ -1,0 +1,31 @@
+import { SOURCE_BUDGET_BURST_MS } from './constants.ts';
+
+/**
+ * What all agents together may take from the hub or upstreams beside their leases: a bucket of
+ * bytes that fills at a given rate. Without I/O or clock.
+ */
+export class SourceBudget {
+  readonly #bytesPerMs: number;
+  readonly #burstBytes: number;
+  #bytes: number;
+  #filledMs: number | undefined;
+
+  constructor(options: { bytesPerSecond: number }) {
+    this.#bytesPerMs = options.bytesPerSecond / 1000;
+    this.#burstBytes = this.#bytesPerMs * SOURCE_BUDGET_BURST_MS;
+    this.#bytes = this.#burstBytes;
+  }
+
+  /** Hands out up to `wanted` chunks, as far as there are bytes for them. */
+  take(wanted: number, chunkBytes: number, nowMs: number): number {
+    const passedMs = Math.max(0, nowMs - (this.#filledMs ?? nowMs));
+    this.#filledMs = nowMs;
+    this.#bytes = Math.min(
+      Math.max(this.#burstBytes, chunkBytes),
+      this.#bytes + passedMs * this.#bytesPerMs,
+    );
+    const count = Math.max(0, Math.min(wanted, Math.floor(this.#bytes / chunkBytes)));
+    this.#bytes -= count * chunkBytes;
+    return count;
+  }
+}

@@ -32,8 +32,8 @@ export type AnnouncerModules = {
 };
 
 /**
- * Tells the tracker what this node fetches, every 300 ms while it fetches, and every 10 s all it
- * holds. One request at a time for all downloads together.
+ * Tells the tracker what this node fetches, as often as the tracker wants to hear it but at most
+ * every 300 ms, and every 10 s all it holds. One request at a time for all downloads together.
  */
 export class Announcer {
   readonly #active = new Map<Digest, Announced>();
@@ -44,6 +44,8 @@ export class Announcer {
   #finished: AnnounceItem[] = [];
   #failures = 0;
   #fullDueMs = 0;
+  /** When the tracker wants to hear of what is fetched again. */
+  #paceMs = ANNOUNCE_ACTIVE_MS;
   #running: Promise<void> | undefined;
 
   constructor(modules: AnnouncerModules) {
@@ -94,7 +96,7 @@ export class Announcer {
 
   async #pause(signal: AbortSignal): Promise<void> {
     const untilFull = Math.max(0, this.#fullDueMs - performance.now());
-    let ms = this.#active.size > 0 ? Math.min(ANNOUNCE_ACTIVE_MS, untilFull) : untilFull;
+    let ms = this.#active.size > 0 ? Math.min(this.#paceMs, untilFull) : untilFull;
     if (this.#failures > 0) {
       const range = { baseMs: ANNOUNCE_RETRY_MIN_MS, maxMs: ANNOUNCE_RETRY_MAX_MS };
       ms = ANNOUNCE_RETRY_MIN_MS + backoffMs(this.#failures, range);
@@ -122,9 +124,11 @@ export class Announcer {
       const results = await this.#modules.fleet.announce(items, { signal: limit.signal, full });
       if (full) this.#fullDueMs = now + ANNOUNCE_FULL_MS;
       this.#failures = 0;
+      this.#paceMs = paceOf(results.filter(({ digest }) => this.#active.has(digest)));
       for (const result of results) this.#active.get(result.digest)?.answered(result);
     } catch (err) {
       signal.throwIfAborted();
+      this.#paceMs = ANNOUNCE_ACTIVE_MS;
       if (full) this.#fullDueMs = now + ANNOUNCE_FULL_MS;
       this.#failures += 1;
       const level = this.#failures === 1 ? 'info' : 'debug';
@@ -147,4 +151,13 @@ export class Announcer {
       items.push({ ...origin, digest, size, complete, have, hubChunksWanted: 0 });
     }
   }
+}
+
+/** The shortest time the tracker names, within our own bounds. */
+function paceOf(results: readonly AnnounceResult[]): number {
+  const wanted = Math.min(...results.map(({ retryAfterMs }) => retryAfterMs));
+  const isNamed = Number.isFinite(wanted);
+  return isNamed
+    ? Math.min(ANNOUNCE_FULL_MS, Math.max(ANNOUNCE_ACTIVE_MS, wanted))
+    : ANNOUNCE_ACTIVE_MS;
 }

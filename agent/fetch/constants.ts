@@ -1,5 +1,12 @@
-/** Chunk requests in flight to one peer for one blob. */
-export const PEER_INFLIGHT_MAX = 4;
+/** Chunk requests in flight to one peer for one blob, however far and fast it is. */
+export const PEER_INFLIGHT_MAX = 8;
+/** As long as its pace is not known, and at least. */
+export const PEER_INFLIGHT_START = 4;
+export const PEER_INFLIGHT_MIN = 2;
+/** Chunk requests in flight to all peers of other zones, when peers of our own could help. */
+export const FAR_INFLIGHT_MAX = 8;
+/** Peers of other zones are asked for what near ones hold too when fewer near ones are left. */
+export const NEAR_PEERS_MIN = 4;
 /** Chunk requests in flight to the hub for one blob. */
 export const HUB_INFLIGHT_MAX = 4;
 /** Chunk requests in flight for one blob over all sources. */
@@ -8,6 +15,8 @@ export const DOWNLOAD_INFLIGHT_MAX = 24;
 export const PLANNER_PEERS_MAX = 64;
 /** Requests in flight that repeat one in flight elsewhere, per blob. */
 export const DUPLICATES_MAX = 4;
+/** Part of a blob's chunks that may be asked for twice only to gain time. */
+export const GAIN_DUPLICATES_PART = 0.02;
 /** Peers asked for the same chunk at the same time; the hub may come on top. */
 export const ATTEMPTS_PER_CHUNK_MAX = 2;
 
@@ -31,6 +40,19 @@ export const REPLACE_MIN_MS = 8_000;
 
 /** Without a chunk from a peer for this long, the hub is asked without a lease. */
 export const STARVED_MS = 3_000;
+/**
+ * A download that starved, or a reader that stood, for this long takes a chunk at a time from the
+ * hub even without its budget.
+ */
+export const STARVED_LONG_MS = 12_000;
+/** Chunks the tracker lets us take without a lease that we keep at a time. */
+export const BYPASS_CREDITS_MAX = 4;
+/** Peers are given this long before their pace is compared with the hub's. */
+export const BYPASS_WARMUP_MS = 5_000;
+/** The time over which that pace is measured. */
+export const BYPASS_WINDOW_MS = 2_000;
+/** Peers that are this many times slower than the hub are helped out. */
+export const BYPASS_GAIN = 1.25;
 /** On slow lines this many times the usual duration of a request, if that is longer. */
 export const STARVED_CHUNK_TIMES = 4;
 /** Spread of the above, so that many agents do not turn to the hub in the same instant. */
@@ -103,8 +125,21 @@ export const ANNOUNCE_TIMEOUT_MS = 2_000;
 export const ANNOUNCE_RETRY_MIN_MS = 500;
 export const ANNOUNCE_RETRY_MAX_MS = 5_000;
 
-/** Peers one download is linked to. */
-export const LINKS_MAX = 20;
+/** How often the peer that brought least is replaced by another, and the spread of it. */
+export const REVIEW_MS = 2_000;
+export const REVIEW_SPREAD_MS = 1_000;
+/** Peers replaced at a time. */
+export const REVIEW_PARTINGS_MAX = 4;
+/** A peer linked for less than this is not judged. */
+export const REVIEW_GRACE_MS = 3_000;
+/** Peers one download is linked to, and how many of them of our own zone. */
+export const LINKS_MAX = 24;
+export const NEAR_LINKS_MAX = 20;
+/** Links to our own zone that are enough for hardly any to others, and how many those are. */
+export const NEAR_LINKS_MIN = 8;
+export const FAR_LINKS_MAX = 4;
+/** Peers the tracker named beyond those, kept for when one is let go. */
+export const SPARE_PEERS_MAX = 32;
 export const LINK_TIMEOUT_MS = 5_000;
 /** How long a peer may hold an availability question back. */
 export const HAVE_WAIT_MS = 1_000;

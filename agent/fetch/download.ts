@@ -64,6 +64,7 @@ export class Download implements Supply, Announced {
   readonly #startMs = performance.now();
   #progressMs = performance.now();
   #leasesWanted = 0;
+  #bypassWanted = 0;
   /** The tracker has leases to give, so a wish for more need not wait for the next round. */
   #leasesFlow = true;
   #failure: Error | undefined;
@@ -128,7 +129,9 @@ export class Download implements Supply, Announced {
     const { namespace, repository } = this.#request;
     const { digest, size, complete, have } = this.#blob;
     const hubChunksWanted = this.#over ? 0 : this.#leasesWanted;
-    return { namespace, repository, digest, size, complete, have, hubChunksWanted };
+    const bypassWanted = this.#over ? 0 : this.#bypassWanted;
+    const wishes = { hubChunksWanted, bypassWanted };
+    return { namespace, repository, digest, size, complete, have, ...wishes };
   }
 
   answered(result: AnnounceResult): void {
@@ -137,7 +140,9 @@ export class Download implements Supply, Announced {
     const peersKnown = result.peers.length;
     this.#leasesFlow = result.hubChunks.length > 0;
     this.#leasesWanted = 0;
-    this.#dispatch({ type: 'hubLease', indices: result.hubChunks, peersKnown });
+    this.#bypassWanted = 0;
+    const { hubChunks: indices, bypassChunks: bypass } = result;
+    this.#dispatch({ type: 'hubLease', indices, peersKnown, bypass });
   }
 
   unanswered(): void {
@@ -186,11 +191,15 @@ export class Download implements Supply, Announced {
       case 'askHubLease': {
         const wantedMore = command.wanted > this.#leasesWanted;
         this.#leasesWanted = command.wanted;
+        this.#bypassWanted = command.bypass;
         if (wantedMore && this.#leasesFlow) this.#modules.announcer.nudge();
         break;
       }
       case 'cancel':
         this.#requests.get(command.ticket)?.abort(new Error('no longer needed'));
+        break;
+      case 'letGo':
+        this.#peers.drop(command.peerId);
         break;
       case 'fetchFromHub':
         void this.#fetch(command.ticket, command.index, { kind: 'source' });

@@ -1,24 +1,38 @@
 import {
   ALONE_MS,
+  BYPASS_CREDITS_MAX,
   HUB_PAUSE_MAX_MS,
   LEASES_MAX,
   LEASE_TARGET_MAX,
   LEASE_TARGET_MIN,
   STARVED_CHUNK_TIMES,
+  STARVED_LONG_MS,
   STARVED_MS,
   STARVED_SPREAD_MS,
   UNLEASED_INFLIGHT_MAX,
 } from './constants.ts';
 import { pauseMs } from './planner-peers.ts';
+import { SwarmPace } from './swarm-pace.ts';
 
-/** How freely the hub may be asked for chunks we have no lease for. */
-export type Unleased = { max: number; inOrder: boolean };
+/**
+ * How freely the hub may be asked for chunks we have no lease for: how many at a time, and which:
+ * in order, those no peer in working order holds, or any.
+ */
+export type Unleased = { max: number; choice: 'in-order' | 'unavailable' | 'any' };
+
+/** Leases wished for, and chunks to take without one. */
+type Wishes = { wanted: number; bypass: number };
+
+const NOTHING: Wishes = { wanted: 0, bypass: 0 };
+const NONE: Unleased = { max: 0, choice: 'unavailable' };
 
 /** What the planner knows of the hub: leases, the tracker's word, failures, own patience. */
 export class HubDesk {
   readonly leases = new Set<number>();
   inflight = 0;
   unleasedInflight = 0;
+  /** A reader stands at a chunk that only the hub can bring. */
+  blocked = false;
   #failures = 0;
   #pausedUntilMs = 0;
   #trackerUp = true;
@@ -27,7 +41,11 @@ export class HubDesk {
   #aloneSinceMs: number | undefined;
   #progressMs: number;
   #target = LEASE_TARGET_MIN;
-  #asked = 0;
+  /** What the tracker was told since its last answer. */
+  #told: Wishes = NOTHING;
+  /** Chunks we may take without a lease. */
+  #credits = 0;
+  readonly #pace: SwarmPace;
   readonly #inflightMax: number;
   readonly #enabled: boolean;
   readonly #random: () => number;
@@ -43,6 +61,7 @@ export class HubDesk {
     this.#inflightMax = options.inflightMax;
     this.#progressMs = options.startMs;
     this.#random = options.random;
+    this.#pace = new SwarmPace({ startMs: options.startMs, hubInflightMax: options.inflightMax });
     this.#starvedMs = STARVED_MS + options.random() * STARVED_SPREAD_MS;
   }
 
@@ -59,22 +78,35 @@ export class HubDesk {
   }
 
   /** The tracker answered. Leases that ran out before the answer came show that we are fast. */
-  leased(indices: readonly number[], peersKnown: number): void {
+  leased(
+    indices: readonly number[],
+    answer: { peersKnown: number; bypass?: number | undefined },
+  ): void {
     this.#trackerUp = true;
-    this.#peersKnown = peersKnown;
-    if (this.#asked > 0 && this.leases.size === 0 && indices.length > 0) {
+    this.#peersKnown = answer.peersKnown;
+    if (this.#told.wanted > 0 && this.leases.size === 0 && indices.length > 0) {
       this.#target = Math.min(LEASE_TARGET_MAX, this.#target * 2);
     }
     for (const index of indices) {
       if (this.leases.size < LEASES_MAX) this.leases.add(index);
     }
-    this.#asked = 0;
+    const most = BYPASS_CREDITS_MAX - this.#credits;
+    this.#credits += Math.min(most, answer.bypass ?? BYPASS_CREDITS_MAX);
+    this.#told = NOTHING;
   }
 
   trackerDown(): void {
     this.#trackerUp = false;
     this.#peersKnown = 0;
-    this.#asked = 0;
+    this.#told = NOTHING;
+  }
+
+  /** The hub is being asked for a chunk. */
+  asked(leased: boolean): void {
+    this.inflight += 1;
+    if (leased) return;
+    this.unleasedInflight += 1;
+    this.#credits = Math.max(0, this.#credits - 1);
   }
 
   /**
@@ -83,10 +115,12 @@ export class HubDesk {
    */
   progress(nowMs: number): void {
     this.#progressMs = nowMs;
+    this.#pace.landed(nowMs);
   }
 
-  succeeded(): void {
+  succeeded(tookMs: number): void {
     this.#failures = 0;
+    this.#pace.landedFromHub(tookMs);
   }
 
   failed(nowMs: number): void {
@@ -94,15 +128,21 @@ export class HubDesk {
     this.#failures += 1;
   }
 
-  /** Leases worth asking for, or undefined when the tracker was told already. */
-  wanted(unavailable: boolean, nowMs: number): number | undefined {
+  /** Whether leases could be wished for at all. */
+  hasLeaseRoom(nowMs: number): boolean {
+    return this.#enabled && this.leases.size <= this.#target / 2 && !this.isAlone(nowMs);
+  }
+
+  /** What is worth asking the tracker for, or undefined when it was told already. */
+  wishes(unheard: boolean, nowMs: number, usualMs: number): Wishes | undefined {
     if (!this.#enabled) return undefined;
-    const room =
-      unavailable && !this.isAlone(nowMs) ? Math.max(0, this.#target - this.leases.size) : 0;
+    const room = unheard && !this.isAlone(nowMs) ? Math.max(0, this.#target - this.leases.size) : 0;
     const wanted = room > this.#target / 2 || this.leases.size === 0 ? room : 0;
-    if (wanted === this.#asked) return undefined;
-    this.#asked = wanted;
-    return wanted;
+    const needs = (this.blocked && this.#isBudgeted) || this.#needsBypass(nowMs, usualMs);
+    const bypass = needs ? BYPASS_CREDITS_MAX - this.#credits : 0;
+    if (wanted === this.#told.wanted && bypass === this.#told.bypass) return undefined;
+    this.#told = { wanted, bypass };
+    return this.#told;
   }
 
   /** Keeps track of whether there is anybody else at all. */
@@ -124,11 +164,34 @@ export class HubDesk {
     return nowMs - this.#progressMs >= patienceMs;
   }
 
-  /** What may be asked without a lease; a standing reader is not counted here. */
+  /**
+   * What may be asked without a lease; a standing reader is not counted here. While a tracker
+   * answers, its budget has to allow it; who has starved for long asks for one at a time all the
+   * same, so that no download depends on the budget.
+   */
   unleased(nowMs: number, usualMs: number): Unleased {
-    if (this.isAlone(nowMs)) return { max: this.#inflightMax, inOrder: true };
-    if (!this.isStarved(nowMs, usualMs)) return { max: 0, inOrder: false };
-    const others = this.#trackerUp && this.#linked > 0;
-    return { max: others ? UNLEASED_INFLIGHT_MAX : this.#inflightMax, inOrder: !others };
+    if (this.isAlone(nowMs)) return { max: this.#inflightMax, choice: 'in-order' };
+    const starved = this.isStarved(nowMs, usualMs);
+    if (starved && !this.#isBudgeted) return { max: this.#inflightMax, choice: 'in-order' };
+    if (!this.#needsBypass(nowMs, usualMs)) return NONE;
+    const within = Math.min(UNLEASED_INFLIGHT_MAX, this.unleasedInflight + this.#credits);
+    const last = nowMs - this.#progressMs >= STARVED_LONG_MS ? 1 : 0;
+    return { max: Math.max(within, last), choice: starved ? 'unavailable' : 'any' };
+  }
+
+  /** Whether one chunk more may be taken without a lease, as far as the budget goes. */
+  get maySpend(): boolean {
+    return !this.#isBudgeted || this.#credits > 0;
+  }
+
+  /** A tracker and peers are there, so the tracker's budget counts. */
+  get #isBudgeted(): boolean {
+    return this.#trackerUp && this.#linked > 0;
+  }
+
+  /** Peers bring nothing, or the hub alone would be faster than they are. */
+  #needsBypass(nowMs: number, usualMs: number): boolean {
+    if (!this.#isBudgeted || this.isAlone(nowMs)) return false;
+    return this.isStarved(nowMs, usualMs) || this.#pace.isPoor(nowMs);
   }
 }

@@ -21,6 +21,7 @@ export function loneFleet(): FleetClient {
 export function loneSwarm(): Swarm {
   return {
     peerId: '',
+    zone: '',
     members: () => [],
     link: () => Promise.reject(alone()),
     transport: { name: 'none', fetchChunk: () => Promise.reject(alone()) },

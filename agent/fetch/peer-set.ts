@@ -3,7 +3,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
-import { LINKS_MAX, LINK_RESTS_MAX, LINK_REST_MS } from './constants.ts';
+import { LINK_RESTS_MAX, LINK_REST_MS } from './constants.ts';
+import { chooseLinks } from './link-choice.ts';
 import { PeerSession } from './peer-session.ts';
 import type { PlannerEvent } from './planner-port.ts';
 import type { Swarm } from './ports.ts';
@@ -16,13 +17,15 @@ export type PeerSetModules = {
   logger: Logger;
 };
 
-type Member = { session: PeerSession; stop: AbortController; node: string };
+type Member = { session: PeerSession; stop: AbortController; node: string; near: boolean };
 
 /** The peers one download is linked to: at most LINKS_MAX. */
 export class PeerSet {
   readonly #members = new Map<string, Member>();
   /** Peers that were of no use, and until when they are left alone. */
   readonly #resting = new Map<string, number>();
+  /** Peers named last that found no place. */
+  #spares: readonly Membership[] = [];
   readonly #blob: { digest: Digest; size: number; chunkCount: number };
   readonly #modules: PeerSetModules;
   #closed = false;
@@ -41,15 +44,17 @@ export class PeerSet {
     return this.#members.get(peerId)?.node ?? 'unknown';
   }
 
-  /** Links to those of the candidates that are new, as far as there is room. */
+  /** Links to those of the candidates that are new, as far as there is room; near ones first. */
   add(candidates: readonly Membership[]): void {
+    if (this.#closed) return;
     const now = performance.now();
-    for (const member of candidates) {
-      const { peerId } = member;
-      if (this.#closed || this.#members.size >= LINKS_MAX) return;
-      if (this.#members.has(peerId) || peerId === this.#modules.swarm.peerId) continue;
-      if ((this.#resting.get(peerId) ?? 0) > now || this.#modules.swarm.isBanned(peerId)) continue;
-      this.#resting.delete(peerId);
+    const linked = { near: 0, far: 0 };
+    for (const { near } of this.#members.values()) linked[near ? 'near' : 'far'] += 1;
+    const fresh = candidates.filter(({ peerId }) => this.#isFresh(peerId, now));
+    const chosen = chooseLinks(fresh, linked, (member) => this.#isNear(member));
+    this.#spares = chosen.spare;
+    for (const member of chosen.now) {
+      this.#resting.delete(member.peerId);
       void this.#follow(member);
     }
   }
@@ -69,8 +74,21 @@ export class PeerSet {
     for (const { stop } of this.#members.values()) stop.abort(new Error('download has ended'));
   }
 
+  #isFresh(peerId: string, now: number): boolean {
+    const { swarm } = this.#modules;
+    if (this.#members.has(peerId) || peerId === swarm.peerId) return false;
+    return (this.#resting.get(peerId) ?? 0) <= now && !swarm.isBanned(peerId);
+  }
+
+  /** Of our own zone; when we are of none, everybody is. */
+  #isNear({ zone }: Membership): boolean {
+    const own = this.#modules.swarm.zone;
+    return own === '' || zone === own;
+  }
+
   async #follow(member: Membership): Promise<void> {
     const { peerId, node } = member;
+    const near = this.#isNear(member);
     const { swarm, grant, onEvent, logger } = this.#modules;
     const stop = new AbortController();
     let isUp = false;
@@ -79,11 +97,11 @@ export class PeerSet {
       grant,
       onUp: () => {
         isUp = true;
-        onEvent({ type: 'peerUp', peerId });
+        onEvent({ type: 'peerUp', peerId, near });
       },
       onHave: (have) => onEvent({ type: 'availability', peerId, have }),
     });
-    this.#members.set(peerId, { session, stop, node });
+    this.#members.set(peerId, { session, stop, node, near });
     try {
       await session.run(member, stop.signal);
     } catch (err) {
@@ -93,6 +111,7 @@ export class PeerSet {
     this.#members.delete(peerId);
     this.#rest(peerId);
     if (isUp && !this.#closed) onEvent({ type: 'peerDown', peerId });
+    this.add(this.#spares);
   }
 
   #rest(peerId: string): void {

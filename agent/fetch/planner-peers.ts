@@ -1,3 +1,4 @@
+import { hasBit, isFull, newBits, readBits } from './chunk-bits.ts';
 import type { ChunkTable } from './chunk-table.ts';
 import {
   BUSY_PAUSE_MAX_MS,
@@ -5,20 +6,29 @@ import {
   SOURCE_PAUSE_MAX_MS,
   SOURCE_PAUSE_MIN_MS,
 } from './constants.ts';
+import { PeerPace } from './peer-pace.ts';
 import type { ChunkSet } from './planner-port.ts';
 
 export type PeerState = {
-  id: string;
-  have: ChunkSet | undefined;
+  readonly id: string;
+  /** Of our own zone. */
+  readonly near: boolean;
+  readonly pace: PeerPace;
+  readonly upMs: number;
+  /** What it holds, as far as it told and was not found to lack. */
+  have: Uint32Array;
+  isKnown: boolean;
   complete: boolean;
-  /** Chunks it was found not to have although it said so. */
-  lacks: Set<number>;
   flights: number;
   overdue: number;
   failures: number;
   pausedUntilMs: number;
   /** Nothing to ask it for, until something changes. */
   idle: boolean;
+  /** Asked for nothing more: it is let go when its requests have ended. */
+  leaving: boolean;
+  /** What it had brought when peers were compared last. */
+  landedBefore: number;
 };
 
 /** Pause after the nth failure in a row, in milliseconds. */
@@ -27,72 +37,92 @@ export function pauseMs(failures: number, maxMs: number, random: () => number): 
   return whole / 2 + (random() * whole) / 2;
 }
 
-function holdsAll(have: ChunkSet): boolean {
-  for (let index = 0; index < have.size; index += 1) {
-    if (!have.has(index)) return false;
-  }
-  return true;
-}
-
 /** The peers of one download, as the planner sees them. */
 export class PlannerPeers {
   readonly #peers = new Map<string, PeerState>();
   readonly #table: ChunkTable;
   readonly #random: () => number;
+  /** The same peers in a row, for loops. */
+  #list: PeerState[] = [];
+  #scratch: Uint32Array;
+  #far = 0;
 
   constructor(table: ChunkTable, random: () => number) {
     this.#table = table;
     this.#random = random;
+    this.#scratch = newBits(table.count);
   }
 
   get size(): number {
     return this.#peers.size;
   }
 
+  /** How many are of other zones. */
+  get farCount(): number {
+    return this.#far;
+  }
+
   get(peerId: string): PeerState | undefined {
     return this.#peers.get(peerId);
   }
 
-  all(): IterableIterator<PeerState> {
-    return this.#peers.values();
+  /** All of them; do not keep it. */
+  get list(): readonly PeerState[] {
+    return this.#list;
   }
 
-  up(id: string): void {
+  up(id: string, near: boolean, nowMs: number): void {
     if (this.#peers.has(id) || this.#peers.size >= PLANNER_PEERS_MAX) return;
     this.#peers.set(id, {
       id,
-      have: undefined,
+      near,
+      pace: new PeerPace(),
+      upMs: nowMs,
+      have: newBits(this.#table.count),
+      isKnown: false,
       complete: false,
-      lacks: new Set(),
       flights: 0,
       overdue: 0,
       failures: 0,
       pausedUntilMs: 0,
       idle: false,
+      leaving: false,
+      landedBefore: 0,
     });
+    this.#recount();
   }
 
   down(id: string): void {
     const peer = this.#peers.get(id);
     if (peer === undefined) return;
-    this.#table.replaceHolder(peer.have, undefined);
+    this.#table.replaceHolder(peer.have, this.#table.nothing, peer.near);
     this.#peers.delete(id);
+    this.#recount();
     this.wake();
   }
 
   availability(id: string, have: ChunkSet): void {
     const peer = this.#peers.get(id);
     if (peer === undefined || have.size !== this.#table.count) return;
-    this.#table.replaceHolder(peer.have, have);
-    peer.have = have;
-    peer.complete = holdsAll(have);
-    peer.lacks.clear();
+    const next = this.#scratch;
+    readBits(have, next);
+    this.#table.replaceHolder(peer.have, next, peer.near);
+    this.#scratch = peer.have;
+    peer.have = next;
+    peer.isKnown = true;
+    peer.complete = isFull(next, this.#table.count);
     peer.idle = false;
+  }
+
+  /** It was found not to have a chunk although it said so. */
+  lacks(peer: PeerState, index: number): void {
+    this.#table.withdraw(peer.have, index, peer.near);
+    peer.complete = false;
   }
 
   /** Some chunk may be asked for again: nobody is known to be idle any more. */
   wake(): void {
-    for (const peer of this.#peers.values()) peer.idle = false;
+    for (const peer of this.#list) peer.idle = false;
   }
 
   /** Shorter pauses than for a failure, but they grow too. */
@@ -108,13 +138,9 @@ export class PlannerPeers {
     peer.pausedUntilMs = Math.max(peer.pausedUntilMs, nowMs + pause);
   }
 
-  holds(peer: PeerState, index: number): boolean {
-    return (peer.have?.has(index) ?? false) && !peer.lacks.has(index);
-  }
-
   /** In working order now, whether or not all its places are taken. */
   isUsable(peer: PeerState, nowMs: number): boolean {
-    return peer.have !== undefined && peer.overdue === 0 && nowMs >= peer.pausedUntilMs;
+    return peer.isKnown && peer.overdue === 0 && nowMs >= peer.pausedUntilMs;
   }
 
   /**
@@ -122,31 +148,30 @@ export class PlannerPeers {
    */
   isAvailable(index: number, nowMs: number, strict = false): boolean {
     if (this.#table.rarity(index) === 0) return false;
-    for (const peer of this.#peers.values()) {
+    for (const peer of this.#list) {
       if (strict && peer.failures > 0) continue;
-      if (this.isUsable(peer, nowMs) && this.holds(peer, index)) return true;
+      if (this.isUsable(peer, nowMs) && hasBit(peer.have, index)) return true;
     }
     return false;
   }
 
-  /** Whether there is exactly one peer and it holds every chunk. */
-  get soleComplete(): boolean {
-    if (this.#peers.size !== 1) return false;
-    const [only] = this.#peers.values();
-    return only?.complete ?? false;
+  /** What peers in working order hold; `strict` leaves out any that failed of late. */
+  available(nowMs: number, strict: boolean): Uint32Array {
+    const sum = newBits(this.#table.count);
+    for (const peer of this.#list) {
+      if ((strict && peer.failures > 0) || !this.isUsable(peer, nowMs)) continue;
+      for (let at = 0; at < sum.length; at += 1) sum[at] = (sum[at] ?? 0) | (peer.have[at] ?? 0);
+    }
+    return sum;
   }
 
-  /** Those that failed least first, otherwise in an order that favours nobody. */
-  shuffled(): PeerState[] {
-    const peers = [...this.#peers.values()];
-    for (let at = peers.length - 1; at > 0; at -= 1) {
-      const other = Math.floor(this.#random() * (at + 1));
-      const held = peers[at];
-      const swap = peers[other];
-      if (held === undefined || swap === undefined) continue;
-      peers[at] = swap;
-      peers[other] = held;
-    }
-    return peers.sort((a, b) => a.failures - b.failures);
+  /** Whether there is exactly one peer and it holds every chunk. */
+  get soleComplete(): boolean {
+    return this.#list.length === 1 && this.#list[0]?.complete === true;
+  }
+
+  #recount(): void {
+    this.#list = [...this.#peers.values()];
+    this.#far = this.#list.reduce((far, { near }) => far + Number(!near), 0);
   }
 }

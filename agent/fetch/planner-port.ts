@@ -1,5 +1,10 @@
-/** Chunks a peer holds; must not change after it was handed over. */
-export type ChunkSet = { readonly size: number; has(index: number): boolean };
+/** Chunks somebody holds, read before the call returns. */
+export type ChunkSet = {
+  readonly size: number;
+  has(index: number): boolean;
+  /** The same at once: chunk i is bit i % 8 of byte i / 8, least significant first. */
+  copyBits?(into: Uint8Array): void;
+};
 
 /** Where a reader of the blob stands. */
 export type ReaderState = {
@@ -16,7 +21,8 @@ export type ChunkFailure = 'busy' | 'not-found' | 'failed' | 'mismatch';
 
 /** What happened, told by the shell around the planner. */
 export type PlannerEvent =
-  | { type: 'peerUp'; peerId: string }
+  /** `near`: it is of our own zone, or zones mean nothing here. */
+  | { type: 'peerUp'; peerId: string; near?: boolean }
   | { type: 'peerDown'; peerId: string }
   | { type: 'availability'; peerId: string; have: ChunkSet }
   /** The request left the memory queue; from now on its time counts. */
@@ -26,8 +32,16 @@ export type PlannerEvent =
   | { type: 'chunkFailed'; ticket: number; reason: ChunkFailure }
   /** A chunk that was had, or held back (being checked on disk), turned out to be lost. */
   | { type: 'released'; index: number }
-  /** The tracker answered: our leases, and how many other agents it knows for this blob. */
-  | { type: 'hubLease'; indices: readonly number[]; peersKnown: number }
+  /**
+   * The tracker answered: our leases, how many other agents it knows for this blob, and how many
+   * chunks may be taken without a lease; undefined: it keeps no budget.
+   */
+  | {
+      type: 'hubLease';
+      indices: readonly number[];
+      peersKnown: number;
+      bypass?: number | undefined;
+    }
   | { type: 'hubDown' }
   | { type: 'readers'; readers: readonly ReaderState[] }
   | { type: 'tick' };
@@ -39,7 +53,10 @@ export type PlannerEvent =
 export type PlannerCommand =
   | { type: 'fetchFromPeer'; ticket: number; peerId: string; index: number }
   | { type: 'fetchFromHub'; ticket: number; index: number; leased: boolean }
-  | { type: 'askHubLease'; wanted: number }
+  /** How many leases, and chunks to take without one, we could use from now on. */
+  | { type: 'askHubLease'; wanted: number; bypass: number }
+  /** The peer is of least use: end the link, and take another one instead. */
+  | { type: 'letGo'; peerId: string }
   | { type: 'cancel'; ticket: number };
 
 /** Decides which chunk to ask of whom. No I/O, no clock, no hidden randomness. */

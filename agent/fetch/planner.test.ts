@@ -27,6 +27,8 @@ type World = {
   chunkCount: number;
   seed: number;
   hub: 'leases' | 'no-tracker' | 'none';
+  /** How many chunks the tracker lets us take without a lease, each time. */
+  bypass: number | undefined;
   peers: { behaviour: Behaviour; share: number; joinsMs: number; latencyMs: number }[];
 };
 
@@ -49,6 +51,8 @@ class Simulation {
   readonly #timeline: { atMs: number; event: PlannerEvent }[] = [];
   readonly #random: () => number;
   nowMs = 0;
+  #wished = 0;
+  #nextAnnounceMs: number;
 
   constructor(world: World) {
     this.#world = world;
@@ -69,6 +73,7 @@ class Simulation {
       this.#at(peer.joinsMs, { type: 'availability', peerId, have });
     }
     if (world.hub !== 'leases') this.#at(0, { type: 'hubDown' });
+    this.#nextAnnounceMs = world.hub === 'leases' ? 0 : Number.POSITIVE_INFINITY;
   }
 
   get missing(): number {
@@ -83,6 +88,7 @@ class Simulation {
       if (next === undefined || next.atMs >= tickMs) {
         this.nowMs = tickMs;
         this.#feed({ type: 'tick' });
+        if (this.nowMs >= this.#nextAnnounceMs) this.#lease(this.#wished);
       } else {
         this.#timeline.shift();
         this.nowMs = Math.max(this.nowMs, next.atMs);
@@ -108,7 +114,10 @@ class Simulation {
     if (command.type === 'cancel') {
       assert.ok(this.#flights.delete(command.ticket), 'cancels only what is in flight');
     } else if (command.type === 'askHubLease') {
-      if (this.#world.hub === 'leases') this.#lease(command.wanted);
+      this.#wished = command.wanted;
+    } else if (command.type === 'letGo') {
+      const event = { type: 'peerDown', peerId: command.peerId } as const;
+      this.#at(this.nowMs, event);
     } else {
       assert.ok(!this.have.has(command.index), 'never asks for what it has');
       const source = command.type === 'fetchFromHub' ? 'hub' : command.peerId;
@@ -123,7 +132,9 @@ class Simulation {
     const free = [...Array(this.#world.chunkCount).keys()].filter((index) => !this.have.has(index));
     const indices = free.slice(0, Math.min(wanted, 4));
     const peersKnown = this.#world.peers.length;
-    this.#at(this.nowMs + 50, { type: 'hubLease', indices, peersKnown });
+    const { bypass } = this.#world;
+    this.#nextAnnounceMs = this.nowMs + 300;
+    this.#at(this.nowMs + 50, { type: 'hubLease', indices, peersKnown, bypass });
   }
 
   #answer(ticket: number, index: number, source: string): void {
@@ -161,6 +172,7 @@ const worlds: fc.Arbitrary<World> = fc.record({
   chunkCount: fc.integer({ min: 1, max: 120 }),
   seed: fc.integer(),
   hub: fc.constantFrom('leases', 'no-tracker', 'none'),
+  bypass: fc.constantFrom(0, 1, undefined),
   peers: fc.array(
     fc.record({
       behaviour: fc.constantFrom<Behaviour[]>('honest', 'stalls', 'fails', 'lies', 'lacks', 'busy'),
@@ -189,7 +201,13 @@ describe('the planner', () => {
 
   it('takes from the hub only what is leased while peers can give the rest', () => {
     const peer = { behaviour: 'honest' as const, share: 1, joinsMs: 0, latencyMs: 50 };
-    const world: World = { chunkCount: 200, seed: 7, hub: 'leases', peers: [peer, peer, peer] };
+    const world: World = {
+      chunkCount: 200,
+      seed: 7,
+      hub: 'leases',
+      bypass: 0,
+      peers: [peer, peer, peer],
+    };
     const simulation = new Simulation(world);
     simulation.run(60_000);
     assert.equal(simulation.missing, 0);
@@ -198,7 +216,8 @@ describe('the planner', () => {
 
   it('finishes from a peer so slow that every request looks stalled', () => {
     const peer = { behaviour: 'honest' as const, share: 1, joinsMs: 0, latencyMs: 25_000 };
-    const simulation = new Simulation({ chunkCount: 20, seed: 3, hub: 'none', peers: [peer] });
+    const world: World = { chunkCount: 20, seed: 3, hub: 'none', bypass: 0, peers: [peer] };
+    const simulation = new Simulation(world);
     simulation.run(3_600_000);
     assert.equal(simulation.missing, 0);
   });
@@ -245,6 +264,7 @@ describe('the choice of chunks', () => {
     const subject = planner(1000);
     subject.handle({ type: 'peerUp', peerId: 'a' }, 0);
     subject.handle({ type: 'peerUp', peerId: 'b' }, 0);
+    subject.handle({ type: 'hubLease', indices: [], peersKnown: 2, bypass: 1 }, 0);
     const readers = [{ chunk: 500, waitingSinceMs: 0, chunksPerSecond: 0 }];
     subject.handle({ type: 'readers', readers }, 10_000);
     const commands = [

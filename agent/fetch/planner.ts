@@ -1,18 +1,22 @@
+import { hasBit, lowestBit } from './chunk-bits.ts';
 import { ChunkTable } from './chunk-table.ts';
 import {
   DOWNLOAD_INFLIGHT_MAX,
+  FAR_INFLIGHT_MAX,
   GIVE_UP_MAX_MS,
   GIVE_UP_STALLS,
   HUB_INFLIGHT_MAX,
+  NEAR_PEERS_MIN,
   PEER_INFLIGHT_MAX,
   REPLACE_MIN_MS,
   STALL_MAX_MS,
   STALL_MIN_MS,
-  UNLEASED_INFLIGHT_MAX,
 } from './constants.ts';
 import { Flights, HUB } from './flights.ts';
 import type { Flight } from './flights.ts';
+import { HubAsking, lowestCursor } from './hub-asking.ts';
 import { HubDesk } from './hub-desk.ts';
+import { PeerReview } from './peer-review.ts';
 import { PlannerPeers } from './planner-peers.ts';
 import type { PeerState } from './planner-peers.ts';
 import type {
@@ -23,7 +27,8 @@ import type {
   PlannerOptions,
   ReaderState,
 } from './planner-port.ts';
-import { hasStood, urgentChunks } from './urgency.ts';
+import { SecondTries } from './second-tries.ts';
+import { urgentChunks } from './urgency.ts';
 
 const SMOOTHING = 0.2;
 const STALL_FACTOR = 4;
@@ -36,20 +41,29 @@ const PATIENCE_DOUBLINGS_MAX = 5;
  */
 export class SwarmPlanner implements Planner {
   readonly #table: ChunkTable;
-  readonly #flights = new Flights();
+  readonly #flights: Flights;
   readonly #peers: PlannerPeers;
   readonly #hub: HubDesk;
+  readonly #hubAsking: HubAsking;
   readonly #random: () => number;
   readonly #peerInflightMax: number;
   readonly #inflightMax: number;
+  readonly #review: PeerReview;
+  readonly #seconds: SecondTries;
   #readers: readonly ReaderState[] = [];
+  /** Wanted chunks that come first. */
+  #urgent: readonly number[] = [];
+  #farInflight = 0;
   #usualMs = STALL_MIN_MS / STALL_FACTOR;
   #out: PlannerCommand[] = [];
 
   constructor(options: PlannerOptions) {
     this.#random = options.random;
     this.#table = new ChunkTable(options.chunkCount, options.have, options.held);
+    this.#flights = new Flights(options.chunkCount);
     this.#peers = new PlannerPeers(this.#table, options.random);
+    this.#review = new PeerReview(options);
+    this.#seconds = new SecondTries({ chunkCount: options.chunkCount, startMs: this.#usualMs });
     this.#peerInflightMax = options.peerInflightMax ?? PEER_INFLIGHT_MAX;
     this.#inflightMax = options.inflightMax ?? DOWNLOAD_INFLIGHT_MAX;
     this.#hub = new HubDesk({
@@ -58,6 +72,11 @@ export class SwarmPlanner implements Planner {
       startMs: options.startMs,
       random: options.random,
     });
+    const shared = { table: this.#table, flights: this.#flights, peers: this.#peers };
+    this.#hubAsking = new HubAsking(
+      { random: options.random, inflightMax: this.#inflightMax },
+      { ...shared, desk: this.#hub, ask: (index, leased) => this.#askHub(index, leased) },
+    );
   }
 
   get missing(): number {
@@ -74,7 +93,7 @@ export class SwarmPlanner implements Planner {
   #apply(event: PlannerEvent, nowMs: number): void {
     switch (event.type) {
       case 'peerUp':
-        return this.#peers.up(event.peerId);
+        return this.#peers.up(event.peerId, event.near ?? true, nowMs);
       case 'peerDown':
         return this.#peerDown(event.peerId);
       case 'availability':
@@ -94,12 +113,13 @@ export class SwarmPlanner implements Planner {
       case 'hubLease':
         return this.#hub.leased(
           event.indices.filter((index) => this.#table.isWanted(index)),
-          event.peersKnown,
+          event,
         );
       case 'hubDown':
         return this.#hub.trackerDown();
       case 'readers':
         this.#readers = event.readers;
+        this.#urgent = urgentChunks(this.#table, event.readers, nowMs);
         return undefined;
       case 'tick':
         return this.#tick(nowMs);
@@ -120,11 +140,8 @@ export class SwarmPlanner implements Planner {
       if (flight.startedMs !== undefined) {
         const took = nowMs - flight.startedMs;
         this.#usualMs += (took - this.#usualMs) * SMOOTHING;
-      }
-      if (flight.source === HUB) this.#hub.succeeded();
-      else {
-        const peer = this.#peers.get(flight.source);
-        if (peer !== undefined) peer.failures = 0;
+        this.#seconds.landed(took);
+        this.#credit(flight, took, nowMs);
       }
     }
     const isNews = this.#table.markHave(index);
@@ -134,6 +151,15 @@ export class SwarmPlanner implements Planner {
       if (other.overdue) this.#blame(other, nowMs);
       this.#cancel(other);
     }
+  }
+
+  #credit(flight: Flight, tookMs: number, nowMs: number): void {
+    if (flight.source === HUB) return this.#hub.succeeded(tookMs);
+    const peer = this.#peers.get(flight.source);
+    if (peer === undefined) return undefined;
+    peer.failures = 0;
+    peer.pace.chunk(nowMs, tookMs, this.#peerInflightMax);
+    return undefined;
   }
 
   #chunkFailed(ticket: number, reason: ChunkFailure, nowMs: number): void {
@@ -146,7 +172,7 @@ export class SwarmPlanner implements Planner {
     const peer = this.#peers.get(flight.source);
     if (peer === undefined) return undefined;
     if (reason === 'mismatch') return this.#peerDown(flight.source);
-    if (reason === 'not-found') peer.lacks.add(flight.index);
+    if (reason === 'not-found') this.#peers.lacks(peer, flight.index);
     else if (reason === 'busy') this.#peers.busy(peer, nowMs);
     else this.#peers.failed(peer, nowMs);
     return undefined;
@@ -163,7 +189,26 @@ export class SwarmPlanner implements Planner {
         this.#keepLease(flight);
       } else if (age >= stallMs && !flight.overdue) this.#markOverdue(flight);
     }
+    const blocked = { readers: this.#readers, urgent: this.#urgent };
+    this.#seconds.hedge(this.#flights, blocked, nowMs);
+    if (this.#isAllAsked()) this.#seconds.endgame(this.#flights, nowMs);
+    for (const peer of this.#review.worst(this.#peers.list, nowMs)) this.#part(peer);
+    const surplus = this.#review.surplus(this.#peers.list);
+    if (surplus !== undefined) this.#part(surplus);
     this.#peers.wake();
+  }
+
+  /** Every chunk that is wanted is on its way. */
+  #isAllAsked(): boolean {
+    const { wanted } = this.#table;
+    const { busy } = this.#flights;
+    return wanted.every((word, at) => (word & ~(busy[at] ?? 0)) === 0);
+  }
+
+  /** Asks the peer for nothing more, and lets it go when its requests have ended. */
+  #part(peer: PeerState): void {
+    peer.leaving = true;
+    if (peer.flights === 0) this.#out.push({ type: 'letGo', peerId: peer.id });
   }
 
   /** A slow line must not be cut for ever at the same point: each failure buys more time. */
@@ -186,7 +231,7 @@ export class SwarmPlanner implements Planner {
   }
 
   #markOverdue(flight: Flight): void {
-    flight.overdue = true;
+    this.#flights.reopen(flight, 'overdue');
     if (flight.source === HUB) return;
     const peer = this.#peers.get(flight.source);
     if (peer !== undefined) peer.overdue += 1;
@@ -221,100 +266,108 @@ export class SwarmPlanner implements Planner {
     const peer = this.#peers.get(flight.source);
     if (peer === undefined) return;
     peer.flights -= 1;
+    if (!peer.near) this.#farInflight -= 1;
     if (flight.overdue) peer.overdue -= 1;
+    if (peer.leaving && peer.flights === 0) this.#part(peer);
   }
 
   #schedule(nowMs: number): void {
     this.#hub.noteCompany(this.#peers.size, nowMs);
     if (this.#hub.isAlone(nowMs)) this.#hub.leases.clear();
-    const urgent = urgentChunks(this.#table, this.#readers, nowMs);
-    this.#fromHubLeased(nowMs);
-    if (this.#hub.isStarved(nowMs, this.#usualMs)) this.#fromHubUnleased(nowMs);
-    this.#fromPeers(urgent, nowMs);
-    this.#fromHubUnleased(nowMs);
-    const wanted = this.#hub.wanted(
-      this.#table.some((index) => this.#isUnheard(index)),
-      nowMs,
-    );
-    if (wanted !== undefined) this.#out.push({ type: 'askHubLease', wanted });
+    const view = { nowMs, usualMs: this.#usualMs, readers: this.#readers };
+    this.#hubAsking.leased(nowMs);
+    if (this.#hub.isStarved(nowMs, this.#usualMs)) this.#hubAsking.unleased(view);
+    this.#fromPeers(nowMs);
+    this.#hubAsking.unleased(view);
+    const unheard = this.#hub.hasLeaseRoom(nowMs) && this.#someUnheard();
+    const wishes = this.#hub.wishes(unheard, nowMs, this.#usualMs);
+    if (wishes !== undefined) this.#out.push({ type: 'askHubLease', ...wishes });
   }
 
-  /** Nobody we are linked to holds it, nobody was asked, and it is not leased to us. */
-  #isUnheard(index: number): boolean {
-    return (
-      this.#table.rarity(index) === 0 &&
-      this.#flights.of(index).length === 0 &&
-      !this.#hub.leases.has(index)
-    );
+  /** Whether nobody we are linked to holds some chunk, nobody was asked, and it is not leased. */
+  #someUnheard(): boolean {
+    const { wanted, heard } = this.#table;
+    const { busy } = this.#flights;
+    for (let at = 0; at < wanted.length; at += 1) {
+      let bits = (wanted[at] ?? 0) & ~(heard[at] ?? 0) & ~(busy[at] ?? 0);
+      for (; bits !== 0; bits &= bits - 1) {
+        if (!this.#hub.leases.has(at * 32 + lowestBit(bits))) return true;
+      }
+    }
+    return false;
   }
 
-  #fromHubLeased(nowMs: number): void {
-    for (const index of this.#hub.leases) {
-      if (!this.#isRoom() || !this.#hub.isOpen(nowMs)) return;
-      if (!this.#table.isWanted(index) || this.#peers.isAvailable(index, nowMs)) {
-        this.#hub.leases.delete(index);
-      } else if (this.#flights.admits(index, HUB)) {
-        this.#hub.leases.delete(index);
-        this.#askHub(index, true);
+  /**
+   * Far peers first, but only for what no near one holds; then near ones; far ones for anything
+   * when there are hardly any near ones.
+   */
+  #fromPeers(nowMs: number): void {
+    if (!this.#isRoom()) return;
+    const hasFar = this.#peers.farCount > 0;
+    if (hasFar) this.#round({ near: false, except: this.#table.heardNear }, nowMs);
+    this.#round({ near: true, except: this.#table.nothing }, nowMs);
+    if (!hasFar || !this.#isRoom()) return;
+    let near = 0;
+    for (const peer of this.#peers.list) {
+      if (peer.near && !peer.idle && !peer.leaving && this.#peers.isUsable(peer, nowMs)) near += 1;
+    }
+    if (near < NEAR_PEERS_MIN) this.#round({ near: false, except: this.#table.nothing }, nowMs);
+  }
+
+  /** Fills the pipelines evenly, those of peers that failed of late at the end. */
+  #round(kind: { near: boolean; except: Uint32Array }, nowMs: number): void {
+    for (const failed of [false, true]) {
+      for (let level = 0; level < PEER_INFLIGHT_MAX; level += 1) {
+        if (!this.#level(level, { ...kind, failed }, nowMs)) break;
       }
     }
   }
 
-  #fromPeers(urgent: readonly number[], nowMs: number): void {
-    const peers = this.#peers.shuffled();
-    let moved = true;
-    while (moved) {
-      moved = false;
-      for (const peer of peers) {
-        if (!this.#isRoom()) return;
-        if (peer.idle || peer.flights >= this.#peerInflightMax) continue;
-        if (!this.#peers.isUsable(peer, nowMs)) continue;
-        const index = this.#pickFor(peer, urgent);
-        if (index < 0) peer.idle = true;
-        else {
-          this.#askPeer(peer, index);
-          moved = true;
-        }
-      }
+  /** Gives each peer with at most `level` requests one more; false when no peer can take more. */
+  #level(
+    level: number,
+    kind: { near: boolean; except: Uint32Array; failed: boolean },
+    nowMs: number,
+  ): boolean {
+    const peers = this.#peers.list;
+    const start = Math.floor(this.#random() * peers.length);
+    let more = false;
+    for (let step = 0; step < peers.length; step += 1) {
+      const peer = peers[(start + step) % peers.length];
+      if (peer === undefined || peer.near !== kind.near || peer.idle || peer.leaving) continue;
+      if (peer.failures > 0 !== kind.failed) continue;
+      if (peer.flights >= Math.min(peer.pace.depth, this.#peerInflightMax)) continue;
+      more = true;
+      if (peer.flights > level || !this.#peers.isUsable(peer, nowMs)) continue;
+      if (!this.#isRoom() || (!peer.near && this.#farInflight >= FAR_INFLIGHT_MAX)) return false;
+      const index = this.#pickFor(peer, kind.except);
+      if (index >= 0) this.#askPeer(peer, index);
+      else if (kind.except === this.#table.nothing) peer.idle = true;
     }
+    return more;
   }
 
-  #pickFor(peer: PeerState, urgent: readonly number[]): number {
-    const eligible = (index: number): boolean =>
-      this.#peers.holds(peer, index) && this.#flights.admits(index, peer.id);
-    const first = urgent.find((index) => this.#table.isWanted(index) && eligible(index));
-    if (first !== undefined) return first;
+  #pickFor(peer: PeerState, except: Uint32Array): number {
+    for (const index of this.#urgent) {
+      if (this.#isEligible(peer, index) && !hasBit(except, index)) return index;
+    }
+    for (const index of this.#flights.reopened) {
+      if (this.#isEligible(peer, index)) return index;
+    }
+    const search = { offered: peer.have, busy: this.#flights.busy, except };
     if (this.#peers.soleComplete && this.#hub.peersKnown <= 1) {
-      return this.#table.pickInOrder(eligible, this.#lowestCursor());
+      return this.#table.pickInOrder(search, lowestCursor(this.#readers));
     }
     const isFirst = this.#table.haveCount === 0 && this.#flights.size === 0;
-    return this.#table.pickRarest(eligible, this.#random, isFirst);
+    return this.#table.pickRarest(search, this.#random, isFirst);
   }
 
-  #fromHubUnleased(nowMs: number): void {
-    const { max, inOrder } = this.#hub.unleased(nowMs, this.#usualMs);
-    const starved = this.#hub.isStarved(nowMs, this.#usualMs);
-    const eligible = (index: number): boolean =>
-      this.#flights.admits(index, HUB) && !this.#peers.isAvailable(index, nowMs, starved);
-    for (const reader of this.#readers) {
-      if (!this.#isRoom() || !this.#hub.isOpen(nowMs)) return;
-      if (this.#hub.unleasedInflight >= UNLEASED_INFLIGHT_MAX) break;
-      if (!hasStood(reader, nowMs) || !this.#table.isWanted(reader.chunk)) continue;
-      if (eligible(reader.chunk)) this.#askHub(reader.chunk, false);
-    }
-    while (this.#hub.unleasedInflight < max && this.#isRoom() && this.#hub.isOpen(nowMs)) {
-      const index = inOrder
-        ? this.#table.pickInOrder(eligible, this.#lowestCursor())
-        : this.#table.pickRarest(eligible, this.#random, true);
-      if (index < 0) break;
-      this.#askHub(index, false);
-    }
-  }
-
-  #lowestCursor(): number {
-    let lowest = this.#table.count;
-    for (const reader of this.#readers) lowest = Math.min(lowest, reader.chunk);
-    return lowest === this.#table.count ? 0 : lowest;
+  #isEligible(peer: PeerState, index: number): boolean {
+    return (
+      this.#table.isWanted(index) &&
+      hasBit(peer.have, index) &&
+      this.#flights.admits(index, peer.id)
+    );
   }
 
   #isRoom(): boolean {
@@ -323,14 +376,14 @@ export class SwarmPlanner implements Planner {
 
   #askHub(index: number, leased: boolean): void {
     const { ticket } = this.#flights.add(index, HUB, leased);
-    this.#hub.inflight += 1;
-    if (!leased) this.#hub.unleasedInflight += 1;
+    this.#hub.asked(leased);
     this.#out.push({ type: 'fetchFromHub', ticket, index, leased });
   }
 
   #askPeer(peer: PeerState, index: number): void {
     const { ticket } = this.#flights.add(index, peer.id, false);
     peer.flights += 1;
+    if (!peer.near) this.#farInflight += 1;
     this.#out.push({ type: 'fetchFromPeer', ticket, peerId: peer.id, index });
   }
 }

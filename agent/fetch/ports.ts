@@ -70,6 +70,8 @@ export type BanReason =
 export interface Swarm {
   /** Our own peer id. */
   readonly peerId: string;
+  /** Our own zone; empty when the hub knows none. */
+  readonly zone: string;
   /** Verified memberships of the others, banned and revoked ones left out. */
   members(): readonly Membership[];
   /** Connects or returns the open link. */
@@ -88,6 +90,8 @@ export type AnnounceItem = {
   have: ChunkBitmap;
   /** How many chunk leases from the hub we could use now. */
   hubChunksWanted: number;
+  /** How many chunks we would take from the source without a lease; 0 if left out. */
+  bypassWanted?: number;
 };
 
 export type AnnounceResult = {
@@ -96,6 +100,8 @@ export type AnnounceResult = {
   peers: Membership[];
   /** Chunk indices leased to us. */
   hubChunks: number[];
+  /** How many chunks we may take without a lease; undefined: the hub keeps no budget. */
+  bypassChunks?: number | undefined;
   retryAfterMs: number;
 };
 

@@ -118,6 +118,7 @@ export class TestAgent {
     };
     return {
       peerId: this.peerId,
+      zone: '',
       members: () => [...fleet.hub.members.values()].filter((m) => m.peerId !== this.peerId),
       link: async (member) => {
         await sleep(1);

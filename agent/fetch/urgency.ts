@@ -3,8 +3,8 @@ import { URGENT_AHEAD_MS, URGENT_STOOD_MS, URGENT_WINDOW_CHUNKS } from './consta
 import type { ReaderState } from './planner-port.ts';
 
 /** A reader that has stood for too long at a chunk we do not hold. */
-export function hasStood(reader: ReaderState, nowMs: number): boolean {
-  return reader.waitingSinceMs !== undefined && nowMs - reader.waitingSinceMs >= URGENT_STOOD_MS;
+export function hasStood(reader: ReaderState, nowMs: number, ms = URGENT_STOOD_MS): boolean {
+  return reader.waitingSinceMs !== undefined && nowMs - reader.waitingSinceMs >= ms;
 }
 
 function isUrgent(reader: ReaderState, gap: number, nowMs: number): boolean {

@@ -183,11 +183,12 @@ export class Fleet implements FleetClient {
         },
         o,
       );
-      for (const { digest, peers, hubChunks, retryAfterMs } of answer.downloads) {
+      for (const { digest, peers, hubChunks, bypassChunks, retryAfterMs } of answer.downloads) {
         results.push({
           digest: parseDigest(digest),
           peers: this.#verified(peers),
           hubChunks,
+          bypassChunks,
           retryAfterMs,
         });
       }

@@ -178,6 +178,10 @@ export class SwarmNode implements Swarm {
     return this.#lanes?.port ?? 0;
   }
 
+  get zone(): string {
+    return this.#modules.members.own?.membership.zone ?? '';
+  }
+
   members(): readonly Membership[] {
     return this.#modules.members.list().filter((member) => !this.#bans.isBanned(member.peerId));
   }

@@ -7,6 +7,7 @@ import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import type { OpsServer } from '../proto/ops/ops-server.ts';
+import { budgetsOf } from './bandwidth.ts';
 import { checkAgentOptions } from './checked-options.ts';
 import { Downloads } from './fetch/downloads.ts';
 import { GrantBook } from './fetch/grants.ts';
@@ -68,7 +69,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: GrantRelay = { publicGrant: () => undefined };
   const content = (modules.wrapContent ?? ((own) => own))(readerOf(store));
-  const parts = { content, relay, metrics, logger, build };
+  const budgets = await budgetsOf(config.bandwidth);
+  const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
   if (node !== undefined) starting.defer(() => node.close());
   const swarm = node ?? loneSwarm();
@@ -82,7 +84,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const sources = { store, swarm, fleet: client, grants, hub, upstream };
   const downloads = new Downloads(
     { chunkMemoryBytes },
-    { ...sources, metrics: fetchMetrics, logger },
+    { ...sources, budgets, metrics: fetchMetrics, logger },
   );
   starting.defer(() => downloads.close());
 

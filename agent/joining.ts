@@ -4,6 +4,7 @@ import type { BuildInfo } from '../proto/ops/build-info.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { hasCode } from '../proto/std/errors.ts';
+import type { RateBudget } from '../proto/std/rate-budget.ts';
 import { Fleet } from './fleet/fleet.ts';
 import { libp2pKeyOf } from './fleet/identity.ts';
 import { createFleetMetrics } from './fleet/metrics.ts';
@@ -76,9 +77,10 @@ export async function startSwarm(
     metrics: MetricsRegistry;
     logger: Logger;
     build: BuildInfo;
+    uploadRate: RateBudget | undefined;
   },
 ): Promise<SwarmNode | undefined> {
-  const { fleet, content, relay, metrics, logger, build } = modules;
+  const { fleet, content, relay, metrics, logger, build, uploadRate } = modules;
   const { listen, lane, lanePort, connectionsMax, uploads } = config.swarm;
   try {
     const privateKey = await libp2pKeyOf(fleet.identity);
@@ -89,6 +91,7 @@ export async function startSwarm(
         lanePort: lane ? lanePort : undefined,
         connectionsMax,
         uploads,
+        uploadRate,
         build: build.version,
       },
       {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { LogOptions, opsOptions } from '../proto/ops/options.ts';
+import { BandwidthOptions } from './bandwidth.ts';
 import { FetchSection } from './fetch/options.ts';
 import { HubOptions } from './fleet/options.ts';
 import { MirrorOptions, UpstreamsOptions } from './mirror/options.ts';
@@ -26,6 +27,7 @@ export const AgentOptions = Type.Object({
   mirror: MirrorOptions,
   hub: HubOptions,
   swarm: SwarmOptions,
+  bandwidth: BandwidthOptions,
   store: StoreOptions,
   fetch: FetchSection,
   upstreams: UpstreamsOptions,

@@ -5,6 +5,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { CodedError, hasCode } from '../../proto/std/errors.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { HUB_CHUNK_TIMEOUT_MS } from './constants.ts';
 import type { FetchMetrics } from './metrics.ts';
@@ -31,10 +32,14 @@ export function failureOf(err: unknown): ChunkFailure {
   return hasCode(err, 'BUSY', 'NO_GRANT', 'QUEUE_FULL') ? 'busy' : 'failed';
 }
 
+/** What chunks may take of the link of this node; undefined: as fast as it goes. */
+export type ChunkBudgets = { peersDown: RateBudget | undefined; source: RateBudget | undefined };
+
 export type FetcherModules = {
   transport: ChunkTransport;
   source: HubSource | undefined;
   memory: ChunkMemory;
+  budgets?: ChunkBudgets | undefined;
   metrics: FetchMetrics;
 };
 
@@ -53,8 +58,8 @@ export class ChunkFetcher {
   }
 
   /**
-   * Waits for memory, calls `started`, fetches, checks, and hands the bytes to `keep`; the memory
-   * is free again when that ends.
+   * Waits for the link and for memory, calls `started`, fetches, checks, and hands the bytes to
+   * `keep`; the memory is free again when that ends.
    * @throws ChunkMismatch, what the source or `keep` throws, the reason of the signal
    */
   async fetch(
@@ -63,8 +68,10 @@ export class ChunkFetcher {
     calls: { started: () => void; keep: (bytes: Buffer) => Promise<void> },
     signal: AbortSignal,
   ): Promise<void> {
-    const { memory, metrics } = this.#modules;
+    const { memory, metrics, budgets } = this.#modules;
     const { start, end } = chunkRange(this.#proof.layout, index);
+    const budget = from.kind === 'peer' ? budgets?.peersDown : budgets?.source;
+    await budget?.pass(end - start, { signal });
     const room = await memory.acquire(end - start, signal);
     metrics.chunksInFlight.inc();
     try {

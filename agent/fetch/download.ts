@@ -6,7 +6,7 @@ import type { StoredBlob } from '../store/port.ts';
 import type { Announced, Announcer } from './announcer.ts';
 import { sampleMembers } from './ask-peers.ts';
 import { ChunkFetcher, failureOf } from './chunk-fetcher.ts';
-import type { ChunkFrom } from './chunk-fetcher.ts';
+import type { ChunkBudgets, ChunkFrom } from './chunk-fetcher.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { DOWNLOAD_GIVE_UP_MS, TICK_MS } from './constants.ts';
 import { Cursors } from './cursors.ts';
@@ -28,6 +28,7 @@ export type DownloadModules = {
   source: HubSource | undefined;
   announcer: Announcer;
   memory: ChunkMemory;
+  budgets?: ChunkBudgets | undefined;
   grants: Pick<GrantBook, 'ensure'>;
   metrics: FetchMetrics;
   logger: Logger;
@@ -99,6 +100,7 @@ export class Download implements Supply, Announced {
       transport: modules.swarm.transport,
       source: modules.source,
       memory: modules.memory,
+      budgets: modules.budgets,
       metrics: modules.metrics,
     });
   }

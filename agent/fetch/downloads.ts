@@ -6,6 +6,7 @@ import { Semaphore } from '../../proto/std/semaphore.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 import type { ContentStore, StoredBlob } from '../store/port.ts';
 import { Announcer } from './announcer.ts';
+import type { ChunkBudgets } from './chunk-fetcher.ts';
 import { ChunkMemory } from './chunk-memory.ts';
 import { DIRECT_READERS_MAX, DOWNLOADS_MAX, NO_ROOM_MS, OPEN_TIMEOUT_MS } from './constants.ts';
 import { Download } from './download.ts';
@@ -47,6 +48,8 @@ export type DownloadsModules = {
   hub: HubSource | undefined;
   /** Source of any other namespace, if one is configured. */
   upstream: (namespace: string) => HubSource | undefined;
+  /** What chunks may take of the link. */
+  budgets?: ChunkBudgets | undefined;
   metrics: FetchMetrics;
   logger: Logger;
 };
@@ -258,6 +261,7 @@ export class Downloads {
       source: this.#sourceOf(request.namespace),
       announcer: this.#announcer,
       memory: this.#memory,
+      budgets: this.#modules.budgets,
       ...(random === undefined ? {} : { random }),
     };
     return this.#run(request, new Download(request, blob, modules));
@@ -287,7 +291,9 @@ export class Downloads {
   #directly(request: OpenRequest, proof: { digest: Digest; size: number; hashes: Buffer }): Opened {
     const { swarm, metrics, logger } = this.#modules;
     const source = this.#sourceOf(request.namespace);
-    const modules = { transport: swarm.transport, source, memory: this.#memory, metrics, logger };
+    const { budgets } = this.#modules;
+    const shared = { source, memory: this.#memory, budgets, metrics, logger };
+    const modules = { transport: swarm.transport, ...shared };
     return () => directHandle(request, proof, modules, this.#direct);
   }
 

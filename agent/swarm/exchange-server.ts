@@ -154,7 +154,7 @@ class ServerStream {
       await this.#writer.exclusive((send) => sendSlices(Buffer.concat([frame, body.bytes]), send));
       return 'ok';
     }
-    using slot = await this.#modules.uploads.acquire(this.#asker.peerId);
+    using slot = await this.#modules.uploads.acquire(this.#asker.peerId, bodyBytes);
     if (!slot) return this.#sendHead(id, { status: 'busy' });
     const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
     if (body.kind === 'chunk') return await this.#sendChunk(id, frame, body, slot, sent);

@@ -3,6 +3,7 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { parseListen } from '../../proto/ops/listen.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import {
   EXCHANGE_PROTOCOL,
   HELLO_PROTOCOL,
@@ -46,6 +47,8 @@ export type SwarmNodeOptions = {
   lanePort: number | undefined;
   connectionsMax: number;
   uploads: number;
+  /** What all uploads together may take of the link; undefined: all of it. */
+  uploadRate?: RateBudget | undefined;
   build: string;
   /** Longest silence while a chunk body is awaited; default BODY_STALL_TIMEOUT_MS. */
   bodyStallMs?: number;
@@ -110,7 +113,7 @@ export class SwarmNode implements Swarm {
     this.#modules = modules;
     this.#bodyStallMs = options.bodyStallMs ?? BODY_STALL_TIMEOUT_MS;
     this.peerId = node.peerId.toString();
-    this.#uploads = new UploadSlots({ uploads: options.uploads });
+    this.#uploads = new UploadSlots({ uploads: options.uploads, rate: options.uploadRate });
     const now = options.now ?? Date.now;
     this.#now = now;
     this.#configuredPort = options.listen.map(parseListen).find(({ port }) => port > 0)?.port ?? 0;

@@ -1,5 +1,6 @@
 import { hasCode } from '../../proto/std/errors.ts';
-import { deadline } from '../../proto/std/abort.ts';
+import { deadline, sleep } from '../../proto/std/abort.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import {
   UPLOADS_PER_PEER_MAX,
@@ -19,7 +20,11 @@ export class UploadSlots {
   readonly #perPeer = new Map<string, { slots: Semaphore; users: number }>();
   readonly #spare: (readonly [Buffer, Buffer])[] = [];
 
-  constructor(options: { uploads: number }) {
+  readonly #rate: RateBudget | undefined;
+
+  /** `rate`: what all bodies together may take of the link. */
+  constructor(options: { uploads: number; rate?: RateBudget | undefined }) {
+    this.#rate = options.rate;
     this.#slots = new Semaphore({ permits: options.uploads, queueMax: UPLOAD_QUEUE_MAX });
   }
 
@@ -27,8 +32,8 @@ export class UploadSlots {
     return this.#slots.inUse;
   }
 
-  /** Waits for a turn; undefined when there are too many or it takes too long. */
-  async acquire(peerId: string): Promise<UploadSlot | undefined> {
+  /** Waits for a turn to send so many; undefined when there are too many or it takes too long. */
+  async acquire(peerId: string, bytes: number): Promise<UploadSlot | undefined> {
     const own = this.#perPeer.get(peerId) ?? {
       slots: new Semaphore({ permits: UPLOADS_PER_PEER_MAX, queueMax: UPLOAD_QUEUE_MAX }),
       users: 0,
@@ -40,12 +45,18 @@ export class UploadSlots {
     };
     using limit = deadline(UPLOAD_QUEUE_TIMEOUT_MS);
     const held: Disposable[] = [];
+    const giveUp = (): undefined => {
+      for (const part of held) part[Symbol.dispose]();
+      leave();
+    };
     try {
       held.push(await own.slots.acquire({ signal: limit.signal }));
       held.push(await this.#slots.acquire({ signal: limit.signal }));
+      const waitMs = this.#rate === undefined ? 0 : this.#rate.take(bytes, UPLOAD_QUEUE_TIMEOUT_MS);
+      if (waitMs === undefined) return giveUp();
+      if (waitMs > 0) await sleep(waitMs);
     } catch (err) {
-      for (const part of held) part[Symbol.dispose]();
-      leave();
+      giveUp();
       if (hasCode(err, 'TIMEOUT', 'QUEUE_FULL')) return undefined;
       throw err;
     }

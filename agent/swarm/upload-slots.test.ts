@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { RateBudget } from '../../proto/std/rate-budget.ts';
+import { UploadSlots } from './upload-slots.ts';
+
+it('refuses a body for which the link has no room soon, and keeps nothing of it', async () => {
+  const rate = new RateBudget({ bytesPerSecond: 1_000_000, now: () => 0 });
+  const slots = new UploadSlots({ uploads: 2, rate });
+  const first = await slots.acquire('a', 200_000);
+  assert.ok(first);
+  assert.equal(await slots.acquire('b', 3_000_000), undefined);
+  assert.equal(slots.inUse, 1);
+  const small = await slots.acquire('b', 50_000);
+  assert.ok(small, 'what was refused has used nothing up');
+  small[Symbol.dispose]();
+  first[Symbol.dispose]();
+  assert.equal(slots.inUse, 0);
+});

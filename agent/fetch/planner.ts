@@ -86,7 +86,8 @@ export class SwarmPlanner implements Planner {
   handle(event: PlannerEvent, nowMs: number): PlannerCommand[] {
     this.#out = [];
     this.#apply(event, nowMs);
-    if (this.#table.missing > 0) this.#schedule(nowMs);
+    // That a request has left changes nothing in what else may be asked for.
+    if (this.#table.missing > 0 && event.type !== 'started') this.#schedule(nowMs);
     return this.#out;
   }
 

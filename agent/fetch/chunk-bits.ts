@@ -34,14 +34,29 @@ export function isFull(bits: Uint32Array, count: number): boolean {
 
 const LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
-/** Writes a set of chunks over `bits`. */
-export function readBits(have: ChunkSet, bits: Uint32Array): void {
-  if (have.copyBits !== undefined && LITTLE_ENDIAN) {
-    have.copyBits(new Uint8Array(bits.buffer, bits.byteOffset, Math.ceil(have.size / 8)));
-    return;
+/** Reads sets of one size into words, over what was read before. */
+export class BitsReader {
+  readonly bits: Uint32Array;
+  readonly #bytes: Uint8Array;
+
+  constructor(count: number) {
+    this.bits = newBits(count);
+    this.#bytes = new Uint8Array(this.bits.buffer, 0, Math.ceil(count / 8));
   }
-  bits.fill(0);
-  for (let index = 0; index < have.size; index += 1) {
-    if (have.has(index)) setBit(bits, index);
+
+  read(have: ChunkSet): void {
+    if (have.copyBits !== undefined && LITTLE_ENDIAN) return have.copyBits(this.#bytes);
+    this.bits.fill(0);
+    for (let index = 0; index < have.size; index += 1) {
+      if (have.has(index)) setBit(this.bits, index);
+    }
+    return undefined;
   }
+}
+
+/** The chunks of a set as words. */
+export function bitsOf(have: ChunkSet): Uint32Array {
+  const reader = new BitsReader(have.size);
+  reader.read(have);
+  return reader.bits;
 }

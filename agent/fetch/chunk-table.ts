@@ -1,4 +1,4 @@
-import { clearBit, hasBit, lowestBit, newBits, readBits, setBit } from './chunk-bits.ts';
+import { bitsOf, clearBit, hasBit, lowestBit, newBits, setBit } from './chunk-bits.ts';
 import type { ChunkSet } from './planner-port.ts';
 
 /** Where to look for a chunk to ask for. */
@@ -29,7 +29,7 @@ export class ChunkTable {
 
   constructor(count: number, have: ChunkSet, held: ChunkSet) {
     this.count = count;
-    this.#have = newBits(count);
+    this.#have = bitsOf(have);
     this.wanted = newBits(count);
     this.heard = newBits(count);
     this.heardNear = newBits(count);
@@ -37,13 +37,10 @@ export class ChunkTable {
     this.everything = newBits(count).fill(0xffff_ffff);
     this.#rarity = new Uint8Array(count);
     this.#near = new Uint8Array(count);
-    readBits(have, this.#have);
-    readBits(held, this.wanted);
+    const heldBits = bitsOf(held);
     for (let index = 0; index < count; index += 1) {
-      const isHeld = hasBit(this.wanted, index);
       if (hasBit(this.#have, index)) this.#haveCount += 1;
-      if (hasBit(this.#have, index) || isHeld) clearBit(this.wanted, index);
-      else setBit(this.wanted, index);
+      else if (!hasBit(heldBits, index)) setBit(this.wanted, index);
     }
   }
 
@@ -83,11 +80,13 @@ export class ChunkTable {
     setBit(this.wanted, index);
   }
 
-  /** Replaces what one peer holds. At most 255 peers can be counted. */
-  replaceHolder(before: Uint32Array, after: Uint32Array, near: boolean): void {
-    for (let at = 0; at < before.length; at += 1) {
-      const is = after[at] ?? 0;
-      let changed = (before[at] ?? 0) ^ is;
+  /** Brings what one peer holds to what it holds now. At most 255 peers can be counted. */
+  updateHolder(holder: Uint32Array, now: Uint32Array, near: boolean): void {
+    for (let at = 0; at < holder.length; at += 1) {
+      const is = now[at] ?? 0;
+      let changed = (holder[at] ?? 0) ^ is;
+      if (changed === 0) continue;
+      holder[at] = is;
       while (changed !== 0) {
         const bit = lowestBit(changed);
         changed &= changed - 1;

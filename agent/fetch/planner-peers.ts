@@ -1,4 +1,4 @@
-import { hasBit, isFull, newBits, readBits } from './chunk-bits.ts';
+import { BitsReader, hasBit, isFull, newBits } from './chunk-bits.ts';
 import type { ChunkTable } from './chunk-table.ts';
 import {
   BUSY_PAUSE_MAX_MS,
@@ -16,7 +16,7 @@ export type PeerState = {
   readonly pace: PeerPace;
   readonly upMs: number;
   /** What it holds, as far as it told and was not found to lack. */
-  have: Uint32Array;
+  readonly have: Uint32Array;
   isKnown: boolean;
   complete: boolean;
   flights: number;
@@ -44,13 +44,14 @@ export class PlannerPeers {
   readonly #random: () => number;
   /** The same peers in a row, for loops. */
   #list: PeerState[] = [];
-  #scratch: Uint32Array;
+  /** Where news of a peer are read to. */
+  readonly #reader: BitsReader;
   #far = 0;
 
   constructor(table: ChunkTable, random: () => number) {
     this.#table = table;
     this.#random = random;
-    this.#scratch = newBits(table.count);
+    this.#reader = new BitsReader(table.count);
   }
 
   get size(): number {
@@ -95,7 +96,7 @@ export class PlannerPeers {
   down(id: string): void {
     const peer = this.#peers.get(id);
     if (peer === undefined) return;
-    this.#table.replaceHolder(peer.have, this.#table.nothing, peer.near);
+    this.#table.updateHolder(peer.have, this.#table.nothing, peer.near);
     this.#peers.delete(id);
     this.#recount();
     this.wake();
@@ -104,13 +105,10 @@ export class PlannerPeers {
   availability(id: string, have: ChunkSet): void {
     const peer = this.#peers.get(id);
     if (peer === undefined || have.size !== this.#table.count) return;
-    const next = this.#scratch;
-    readBits(have, next);
-    this.#table.replaceHolder(peer.have, next, peer.near);
-    this.#scratch = peer.have;
-    peer.have = next;
+    this.#reader.read(have);
+    this.#table.updateHolder(peer.have, this.#reader.bits, peer.near);
     peer.isKnown = true;
-    peer.complete = isFull(next, this.#table.count);
+    peer.complete = isFull(peer.have, this.#table.count);
     peer.idle = false;
   }
 

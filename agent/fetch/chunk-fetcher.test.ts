@@ -36,7 +36,10 @@ test('a chunk takes its part of the link that is meant for its kind of source', 
   const budget = (): RateBudget => new RateBudget({ bytesPerSecond: 1000 * leaf, now: () => 0 });
   const budgets = { peersDown: budget(), source: budget() };
   const first = Buffer.from(bytes.subarray(0, leaf));
-  const transport = { name: 'test', fetchChunk: () => Promise.resolve(first) };
+  const transport = {
+    name: 'test',
+    fetchChunk: () => Promise.resolve({ bytes: first, [Symbol.dispose]: () => {} }),
+  };
   const metrics = createFetchMetrics(new MetricsRegistry({ prefix: 'flotilla_agent_' }));
   const modules = { transport, source: undefined, memory: new ChunkMemory(), budgets, metrics };
   const fetcher = new ChunkFetcher({ digest, hashes, layout: layoutOf(SIZE) }, REPOSITORY, modules);

@@ -28,7 +28,9 @@ async function join(node: string): Promise<void> {
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   const modules = { logger, metrics, build: readBuildInfo() };
   const fleet = await openFleet(config, modules);
-  const swarm = fleet && (await startSwarm(config, { ...modules, fleet, content, relay }));
+  const swarm =
+    fleet &&
+    (await startSwarm(config, { ...modules, fleet, content, relay, uploadRate: undefined }));
   if (swarm === undefined) throw new Error(`${node} is in no swarm`);
   fleet?.start(swarm.presence);
   const signal = AbortSignal.timeout(LINK_TIMEOUT_MS);

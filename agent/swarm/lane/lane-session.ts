@@ -106,7 +106,8 @@ export class LaneSession {
   }
 
   async #sendChunk(id: number, chunk: ChunkBody): Promise<SwarmStatus> {
-    using slot = await this.#modules.uploads.acquire(this.#modules.member.peerId);
+    const length = chunk.end - chunk.start;
+    using slot = await this.#modules.uploads.acquire(this.#modules.member.peerId, length);
     if (slot === undefined) {
       await this.#refuse(id, 'busy');
       return 'busy';
@@ -114,7 +115,6 @@ export class LaneSession {
     using held = new DisposableStack();
     held.use(chunk.blob.retain());
     const [first] = slot.buffers;
-    const length = chunk.end - chunk.start;
     const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, length);
     try {
       await chunk.blob.read(

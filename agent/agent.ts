@@ -24,7 +24,7 @@ import { FsContentStore } from './store/content-store.ts';
 import { createStoreMetrics } from './store/metrics.ts';
 import { readerOf } from './swarm/content-reader.ts';
 import type { ContentReader } from './swarm/content-reader.ts';
-import type { GrantRelay } from './swarm/exchange-handlers.ts';
+import type { Relay } from './swarm/exchange-handlers.ts';
 
 export type AgentModules = {
   logger: Logger;
@@ -67,7 +67,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
 
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
-  const relay: GrantRelay = { publicGrant: () => undefined };
+  const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
   const content = (modules.wrapContent ?? ((own) => own))(readerOf(store));
   const budgets = await budgetsOf(config.bandwidth);
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };

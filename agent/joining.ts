@@ -11,7 +11,7 @@ import { createFleetMetrics } from './fleet/metrics.ts';
 import type { AgentConfig } from './options.ts';
 import { readCertificates, readConfigured } from './registries.ts';
 import type { ContentReader } from './swarm/content-reader.ts';
-import type { GrantRelay } from './swarm/exchange-handlers.ts';
+import type { Relay } from './swarm/exchange-handlers.ts';
 import { createSwarmMetrics } from './swarm/metrics.ts';
 import { SwarmNode } from './swarm/swarm.ts';
 
@@ -73,7 +73,7 @@ export async function startSwarm(
   modules: {
     fleet: Fleet;
     content: ContentReader;
-    relay: GrantRelay;
+    relay: Relay;
     metrics: MetricsRegistry;
     logger: Logger;
     build: BuildInfo;

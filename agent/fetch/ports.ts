@@ -3,6 +3,7 @@ import type { Repository } from '../../proto/oci/name.ts';
 import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
+import type { TagName } from '../../proto/trust/tag-statement.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 
 /** Last argument of every call that waits. */
@@ -41,6 +42,8 @@ export interface PeerLink {
     digest: Digest,
     o: CallOptions,
   ): Promise<GrantBundle | undefined>;
+  /** Unverified tag statement; undefined too when the peer is too old to have any. */
+  tag(name: TagName, o: CallOptions): Promise<Buffer | undefined>;
 }
 
 /** Bytes in a buffer that is used again after it was disposed of. */
@@ -65,6 +68,7 @@ export type BanReason =
   | 'hashes-mismatch'
   | 'statement-invalid'
   | 'grant-invalid'
+  | 'tag-invalid'
   | 'protocol-violation';
 
 export interface Swarm {

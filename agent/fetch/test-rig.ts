@@ -180,6 +180,7 @@ function linkTo(agent: TestAgent, alive: () => TestAgent): PeerLink {
     },
     grant: async (namespace, repository, digest) =>
       alive().grants.publicGrant(namespace, repository, digest),
+    tag: async () => undefined,
   };
 }
 

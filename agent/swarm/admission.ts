@@ -21,6 +21,8 @@ type Entry = {
   readonly timer: NodeJS.Timeout;
   admitted: boolean;
   helloTaken: boolean;
+  /** Of the exchange messages, as agreed in the hello; 0 before it. */
+  version: number;
 };
 
 /**
@@ -76,6 +78,7 @@ export class Admission {
       timer,
       admitted: false,
       helloTaken: false,
+      version: 0,
     });
     this.#unadmitted++;
   }
@@ -100,10 +103,11 @@ export class Admission {
   }
 
   /**
-   * Admits the connection on the peer's certificate. Throws TrustError when it does not verify,
-   * PeerError BANNED, and PROTOCOL when it belongs to another peer.
+   * Admits the connection on the peer's certificate, to speak that version of the exchange. Throws
+   * TrustError when it does not verify, PeerError BANNED, and PROTOCOL when it belongs to another
+   * peer.
    */
-  admit(connection: Connection, certificate: Uint8Array): Membership {
+  admit(connection: Connection, certificate: Uint8Array, version: number): Membership {
     const peerId = connection.remotePeer.toString();
     const membership = this.#modules.members.learn(certificate);
     if (membership.peerId !== peerId) {
@@ -119,6 +123,7 @@ export class Admission {
     if (!entry) throw new PeerError('The connection is closed.', { code: 'CLOSED', peerId });
     if (!entry.admitted) {
       entry.admitted = true;
+      entry.version = version;
       this.#unadmitted--;
       clearTimeout(entry.timer);
       this.#modules.guard.admit(connection.streams);
@@ -132,6 +137,11 @@ export class Admission {
     const entry = this.#entries.get(connection.id);
     if (!entry?.admitted || this.#modules.bans.isBanned(entry.peerId)) return undefined;
     return this.#modules.members.get(entry.peerId)?.membership;
+  }
+
+  /** The version of the exchange that both sides of an admitted connection speak, else 0. */
+  versionOf(connection: Connection): number {
+    return this.#entries.get(connection.id)?.version ?? 0;
   }
 
   /** Whether the connection is admitted, after a hello that is under way has ended. */

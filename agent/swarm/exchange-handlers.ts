@@ -1,3 +1,4 @@
+import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { HAVE_WAIT_MAX_MS } from '../../proto/swarm/constants.ts';
@@ -5,6 +6,7 @@ import type { SwarmRequest } from '../../proto/swarm/request.ts';
 import type { SwarmResponse } from '../../proto/swarm/response.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
+import type { TagName } from '../../proto/trust/tag-statement.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import type { BanReason } from '../fetch/ports.ts';
 import type { MemberDirectory } from '../fleet/member-book.ts';
@@ -22,19 +24,17 @@ export type Body =
 
 export type Reply = { answer: Omit<SwarmResponse, 'id' | 'bodyBytes'>; body?: Body };
 
-/** Public grants of this node that others may learn from it. */
-export interface GrantRelay {
-  publicGrant(
-    namespace: string,
-    repository: string,
-    digest: GrantBundle['digests'][number],
-  ): GrantBundle | undefined;
+/** What the hub signed for everybody, and others may learn from this node. */
+export interface Relay {
+  publicGrant(namespace: string, repository: string, digest: Digest): GrantBundle | undefined;
+  /** The newest tag statement held, and what it names. */
+  tagStatement(name: TagName): { bytes: Buffer; digest: Digest } | undefined;
 }
 
 export type HandlerModules = {
   content: ContentReader;
   grants: GrantTable;
-  relay: GrantRelay;
+  relay: Relay;
   members: Pick<MemberDirectory, 'list' | 'get'>;
   trust: TrustStore;
   fleetId: () => string;
@@ -65,6 +65,10 @@ export async function replyTo(
       return relayGrant(request, modules);
     case 'getPeers':
       return peers(request.limit, asker, modules);
+    case 'getTag':
+      return relayTag(request, modules);
+    case 'unknown':
+      return BAD_REQUEST;
     default:
       break;
   }
@@ -130,8 +134,25 @@ function relayGrant(
   modules: HandlerModules,
 ): Reply {
   const { namespace, repository, digest } = request;
-  const bundle = modules.relay.publicGrant(namespace, repository, digest);
+  const bundle = publicGrant({ namespace, repository }, digest, modules);
   if (!bundle) return NOT_FOUND;
+  return { answer: { status: 'ok', result: { kind: 'grant', bundle } } };
+}
+
+/** Only for a name whose manifest is public now: a name alone may tell what is private. */
+function relayTag(name: TagName, modules: HandlerModules): Reply {
+  const statement = modules.relay.tagStatement(name);
+  if (!statement || !publicGrant(name, statement.digest, modules)) return NOT_FOUND;
+  return ok({ kind: 'bytes', bytes: statement.bytes, upload: false });
+}
+
+function publicGrant(
+  place: { namespace: string; repository: string },
+  digest: Digest,
+  modules: HandlerModules,
+): GrantBundle | undefined {
+  const bundle = modules.relay.publicGrant(place.namespace, place.repository, digest);
+  if (!bundle) return undefined;
   try {
     // With no peer id only a public grant passes, whatever the relay handed out.
     verifyGrant(bundle.grant, bundle.digests, modules.trust, {
@@ -140,10 +161,10 @@ function relayGrant(
       fleetId: modules.fleetId(),
       peerId: '',
     });
+    return bundle;
   } catch {
-    return NOT_FOUND;
+    return undefined;
   }
-  return { answer: { status: 'ok', result: { kind: 'grant', bundle } } };
 }
 
 function peers(limit: number, asker: Asker, modules: HandlerModules): Reply {

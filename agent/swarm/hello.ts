@@ -22,6 +22,7 @@ import { StreamWriter } from './stream-writer.ts';
 /** The only thing a stranger may say: its certificate, against ours. */
 export class HelloProtocol {
   readonly #build: string;
+  readonly #versionMax: number;
   readonly #modules: {
     admission: Admission;
     members: Pick<MemberDirectory, 'own'>;
@@ -30,7 +31,7 @@ export class HelloProtocol {
   };
 
   constructor(
-    options: { build: string },
+    options: { build: string; versionMax?: number },
     modules: {
       admission: Admission;
       members: Pick<MemberDirectory, 'own'>;
@@ -39,6 +40,7 @@ export class HelloProtocol {
     },
   ) {
     this.#build = options.build;
+    this.#versionMax = options.versionMax ?? SWARM_VERSION_MAX;
     this.#modules = modules;
   }
 
@@ -106,7 +108,7 @@ export class HelloProtocol {
       encodeHello({
         membership: own.bytes,
         versionMin: SWARM_VERSION_MIN,
-        versionMax: SWARM_VERSION_MAX,
+        versionMax: this.#versionMax,
         build: this.#build,
       }),
     );
@@ -114,13 +116,14 @@ export class HelloProtocol {
 
   #accept(connection: Connection, frame: Uint8Array): Membership {
     const hello = decodeHello(frame);
-    if (commonVersion(hello) === undefined) {
+    const version = commonVersion(hello);
+    if (version === undefined) {
       throw new PeerError(
         `The peer speaks versions ${hello.versionMin} to ${hello.versionMax}, ` +
           `this node ${SWARM_VERSION_MIN} to ${SWARM_VERSION_MAX}.`,
         { code: 'PROTOCOL' },
       );
     }
-    return this.#modules.admission.admit(connection, hello.membership);
+    return this.#modules.admission.admit(connection, hello.membership, version);
   }
 }

@@ -18,6 +18,7 @@ const BAN_REASONS: readonly BanReason[] = [
   'hashes-mismatch',
   'statement-invalid',
   'grant-invalid',
+  'tag-invalid',
   'protocol-violation',
 ];
 

@@ -2,10 +2,11 @@ import type { Connection } from '@libp2p/interface';
 import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { deadline } from '../../proto/std/abort.ts';
-import { SMALL_BODY_MAX_BYTES } from '../../proto/swarm/constants.ts';
+import { SMALL_BODY_MAX_BYTES, TAG_VERSION_MIN } from '../../proto/swarm/constants.ts';
 import type { SwarmResponse } from '../../proto/swarm/response.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
+import { TAG_STATEMENT_MAX_BYTES, type TagName } from '../../proto/trust/tag-statement.ts';
 import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
 import { bulkStreamsOf, type BulkStreams } from './bulk-streams.ts';
 import { HAVE_GRACE_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
@@ -13,12 +14,16 @@ import { PeerError, statusError } from './errors.ts';
 import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
 import type { SwarmMetrics } from './metrics.ts';
 
-/** `bodyStallMs`: longest silence while a chunk body is awaited. */
+/**
+ * `bodyStallMs`: longest silence while a chunk body is awaited. `version`: of the exchange, as
+ * agreed in the hello.
+ */
 export type LinkModules = {
   metrics: SwarmMetrics;
   onViolation: (err: Error) => void;
   bodyStallMs: number;
   now: () => number;
+  version: number;
 };
 
 /** One admitted peer over one connection: a stream for questions, others for chunk bodies. */
@@ -112,6 +117,16 @@ export class Libp2pPeerLink implements PeerLink {
     if (!this.#found(response)) return undefined;
     if (response.result?.kind !== 'grant') throw this.#violation('no grant');
     return response.result.bundle;
+  }
+
+  async tag(name: TagName, o: CallOptions): Promise<Buffer | undefined> {
+    if (this.#modules.version < TAG_VERSION_MIN) return undefined;
+    const { namespace, repository, tag } = name;
+    return await this.#bytes(
+      { kind: 'getTag', namespace, repository, tag },
+      TAG_STATEMENT_MAX_BYTES,
+      o,
+    );
   }
 
   /** Membership certificates the peer knows, not verified yet. */

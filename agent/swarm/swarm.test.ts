@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { LINK_IDLE_MS } from './constants.ts';
-import { code, TestFleet } from './test-fleet.ts';
+import { code, NO_RELAY, TestFleet } from './test-fleet.ts';
 
 const MIB = 1024 * 1024;
 const TIMEOUT_MS = 20_000;
@@ -125,6 +125,7 @@ test('a public grant is relayed, a personal one is not', async () => {
   const someone = await fleet.identity();
   const personal = fleet.grant([digest], { peerId: someone.peerId });
   const relay = {
+    ...NO_RELAY,
     publicGrant: (namespace: string) => (namespace === 'hub' ? open : personal),
   };
   const { server, client } = await fleet.pair({ relay });

@@ -27,7 +27,7 @@ import {
 } from './constants.ts';
 import type { ContentReader } from './content-reader.ts';
 import { PeerError } from './errors.ts';
-import type { GrantRelay } from './exchange-handlers.ts';
+import type { Relay } from './exchange-handlers.ts';
 import { serveExchange, type ServerModules } from './exchange-server.ts';
 import { createGater, dialAddresses } from './gater.ts';
 import { GrantTable } from './grant-table.ts';
@@ -50,6 +50,8 @@ export type SwarmNodeOptions = {
   /** What all uploads together may take of the link; undefined: all of it. */
   uploadRate?: RateBudget | undefined;
   build: string;
+  /** Newest version of the exchange to speak; default SWARM_VERSION_MAX. */
+  versionMax?: number;
   /** Longest silence while a chunk body is awaited; default BODY_STALL_TIMEOUT_MS. */
   bodyStallMs?: number;
   now?: () => number;
@@ -62,7 +64,7 @@ export type SwarmNodeModules = {
   /** How long grants and memberships outlive their end now: 0 while the hub answers. */
   graceMs: () => number;
   content: ContentReader;
-  relay: GrantRelay;
+  relay: Relay;
   /** Makes the metrics over the live numbers of this swarm. */
   metrics: (live: LiveCounts) => SwarmMetrics;
   logger: Logger;
@@ -332,6 +334,7 @@ export class SwarmNode implements Swarm {
         onViolation,
         bodyStallMs: this.#bodyStallMs,
         now: this.#now,
+        version: this.#admission.versionOf(connection),
       };
       const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
       if (this.#bans.isBanned(peerId)) {

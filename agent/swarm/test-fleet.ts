@@ -25,12 +25,15 @@ import { TrustStore } from '../../proto/trust/trust-store.ts';
 import { libp2pKeyOf, loadIdentity, type NodeIdentity } from '../fleet/identity.ts';
 import { MemberBook } from '../fleet/member-book.ts';
 import type { ContentReader, ServableBlob } from './content-reader.ts';
-import type { GrantRelay } from './exchange-handlers.ts';
+import type { Relay } from './exchange-handlers.ts';
 import { createSwarmMetrics } from './metrics.ts';
 import { SwarmNode } from './swarm.ts';
 
 const FLEET_ID = 'test-fleet';
 const HOUR_MS = 3_600_000;
+
+/** Of a node that has nothing to pass on. */
+export const NO_RELAY: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
 
 /** Content in memory; `change` tells those who wait for news. */
 export class MemoryContent implements ContentReader {
@@ -126,13 +129,15 @@ export class TestFleet implements AsyncDisposable {
       /** Where it listens; default: any free port of the host. */
       listen?: string[];
       wrap?: (content: ContentReader) => ContentReader;
-      relay?: GrantRelay;
+      relay?: Relay;
       enrolled?: boolean;
       clock?: { nowMs: number };
       bodyStallMs?: number;
       graceMs?: number;
       /** Whether others may open lanes to it. */
       lane?: boolean;
+      /** Newest version of the exchange it speaks, for a node of an earlier version. */
+      versionMax?: number;
     } = {},
   ): Promise<TestNode> {
     const { host = '127.0.0.1', wrap = (content) => content, enrolled = true } = options;
@@ -153,6 +158,7 @@ export class TestFleet implements AsyncDisposable {
         uploads: 8,
         build: 'test',
         ...(options.bodyStallMs === undefined ? {} : { bodyStallMs: options.bodyStallMs }),
+        ...(options.versionMax === undefined ? {} : { versionMax: options.versionMax }),
         now,
       },
       {
@@ -161,7 +167,7 @@ export class TestFleet implements AsyncDisposable {
         fleetId,
         graceMs: () => options.graceMs ?? 0,
         content: wrap(content),
-        relay: options.relay ?? { publicGrant: () => undefined },
+        relay: options.relay ?? NO_RELAY,
         metrics: (live) => createSwarmMetrics(metrics, live),
         logger: createLogger({ level: 'silent', name: name }),
       },

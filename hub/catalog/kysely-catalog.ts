@@ -119,6 +119,16 @@ export class KyselyCatalog implements Catalog {
     return row && { digest: row.digest, mediaType: row.media_type, bytes: bufferOf(row.bytes) };
   }
 
+  async tagged(repository: string, tag: string): Promise<Digest | undefined> {
+    const row = await this.#db
+      .selectFrom('tag')
+      .select('digest')
+      .where('repository', '=', repository)
+      .where('name', '=', tag)
+      .executeTakeFirst();
+    return row?.digest;
+  }
+
   async deleteTag(repository: string, tag: string): Promise<boolean> {
     const result = await this.#db
       .deleteFrom('tag')

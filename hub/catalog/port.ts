@@ -51,6 +51,8 @@ export interface Catalog {
     repository: string,
     reference: { tag: string } | { digest: Digest },
   ): Promise<StoredManifest | undefined>;
+  /** The manifest that a tag names now. */
+  tagged(repository: string, tag: string): Promise<Digest | undefined>;
   /** False when there was no such tag. */
   deleteTag(repository: string, tag: string): Promise<boolean>;
   /** Deletes a manifest and its tags; false when there was none. */

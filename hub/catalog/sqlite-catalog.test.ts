@@ -101,6 +101,9 @@ test('a manifest comes back byte for byte, by digest and by a tag that may move'
     bytes: Buffer.from('one'),
   });
   assert.equal(await catalog.manifest('other', { digest: digest('one') }), undefined);
+  assert.equal(await catalog.tagged(REPOSITORY, 'latest'), digest('two'));
+  assert.equal(await catalog.tagged(REPOSITORY, 'v1'), digest('one'));
+  assert.equal(await catalog.tagged('other', 'v1'), undefined);
   assert.equal(await catalog.manifest(REPOSITORY, { tag: 'v2' }), undefined);
 });
 

@@ -75,6 +75,10 @@ export const JOIN_TOKENS_MAX = 1000;
 export const GRANT_CACHE_DIGESTS_MAX = 200_000;
 /** How long a grant is reused before the right is looked up again. */
 export const GRANT_CACHE_MS = 10_000;
+/** Tag statements kept for reuse. */
+export const TAG_STATEMENT_CACHE_MAX = 10_000;
+/** How long one is reused while the tag does not move. */
+export const TAG_STATEMENT_CACHE_MS = 10_000;
 /** Statements kept, and blob facts kept for the tracker. */
 export const STATEMENT_CACHE_MAX = 10_000;
 /** How long the tracker believes that a blob is not in the catalog. */

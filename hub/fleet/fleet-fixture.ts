@@ -42,16 +42,20 @@ export class TestHub {
   readonly logs: Record<string, unknown>[] = [];
   readonly trust: TrustStore;
   readonly fleet: Fleet;
+  /** What tags name, as `repository:tag`. */
+  readonly tags: Map<string, Digest>;
   readonly #clock: { nowMs: number };
 
   private constructor(parts: {
     fleet: Fleet;
     clock: { nowMs: number };
+    tags: Map<string, Digest>;
     logs: Record<string, unknown>[];
     metrics: MetricsRegistry;
   }) {
     this.fleet = parts.fleet;
     this.#clock = parts.clock;
+    this.tags = parts.tags;
     this.logs = parts.logs;
     this.metrics = parts.metrics;
     this.trust = new TrustStore({ rootFingerprint: parts.fleet.rootFingerprint });
@@ -65,6 +69,7 @@ export class TestHub {
     const folder = await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
     const logs: Record<string, unknown>[] = [];
     const clock = { nowMs: START_MS };
+    const tags = new Map<string, Digest>();
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
     const fleet = await createFleet(
       {
@@ -91,13 +96,14 @@ export class TestHub {
             repository.endsWith('/app') && (digest === BLOB || digest === MANIFEST)
               ? { manifestDigest: MANIFEST, digests: [BLOB] }
               : undefined,
+          tagged: async (repository, tag) => tags.get(`${repository}:${tag}`),
         },
         isPublic: (repository) => !repository.startsWith('private/'),
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },
     );
-    const hub = new TestHub({ fleet, clock, logs, metrics });
+    const hub = new TestHub({ fleet, clock, tags, logs, metrics });
     t.after(async () => {
       await fleet.close();
       await hub.app.close();

@@ -19,6 +19,7 @@ import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
+import { TagStatements } from './tag-statements.ts';
 import { Tracker } from './tracker.ts';
 
 const FLEET_ID_BYTES = 8;
@@ -41,6 +42,7 @@ export type CreateFleetModules = {
   catalog: {
     blobChunks(digest: Digest): Promise<{ size: number; root: Buffer } | undefined>;
     reachable(repository: string, digest: Digest): Promise<Reach | undefined>;
+    tagged(repository: string, tag: string): Promise<Digest | undefined>;
   };
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
@@ -120,6 +122,10 @@ async function assemble(parts: Parts) {
     { fleetId, lifeMs: config.grantLife, now },
     { catalog, isPublic, signingKey: () => ring.signingKey('grant'), metrics },
   );
+  const tags = new TagStatements(
+    { fleetId, now },
+    { catalog, isPublic, signingKey: () => ring.signingKey('tag'), metrics },
+  );
   const statements = new Statements(
     { now },
     { catalog, signingKey: () => ring.signingKey('statement'), metrics },
@@ -138,7 +144,7 @@ async function assemble(parts: Parts) {
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
-    { members, callers, grants, announcements, keyBundle: () => bundle, metrics, logger },
+    { members, callers, grants, tags, announcements, keyBundle: () => bundle, metrics, logger },
   );
   return { tracker, tokens, members, statements, callers, routes };
 }

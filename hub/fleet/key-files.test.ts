@@ -55,3 +55,18 @@ test('a changed ring takes the place of the old one', async (t) => {
   assert.deepEqual((await loadKeyRing(dir, 3000)).bundle(), ring.bundle());
   assert.deepEqual(await readdir(dir), [KEY_RING_FILE]);
 });
+
+test('a ring of a version without tag statements gets a key for them, and keeps it', async (t) => {
+  const dir = await folder(t);
+  const first = await loadKeyRing(dir, 1000);
+  const path = join(dir, KEY_RING_FILE);
+  const text = await readFile(path, 'utf8');
+  const earlier = text.replace(/# tag active\n-----BEGIN[^#]*/, '');
+  assert.notEqual(earlier, text);
+  await writeFile(path, earlier);
+  const upgraded = await loadKeyRing(dir, 2000);
+  assert.equal(upgraded.fingerprint(), first.fingerprint());
+  assert.deepEqual(upgraded.signingKey('grant').keyId, first.signingKey('grant').keyId);
+  assert.equal(upgraded.serial, first.serial + 1, 'agents take the bundle as a newer one');
+  assert.deepEqual((await loadKeyRing(dir, 3000)).bundle(), upgraded.bundle());
+});

@@ -36,14 +36,18 @@ async function readRing(path: string): Promise<KeyRing | undefined> {
 
 /**
  * The fleet's keys out of `folder`, made at the first start. Two processes that start at the same
- * time get the same ring. The file has mode 0600, whatever it had before.
+ * time get the same ring. A ring of an earlier version gets the keys it lacks. The file has mode
+ * 0600, whatever it had before.
  * @throws TrustError MALFORMED for a damaged file (it is never replaced), and errors of node:fs
  */
 export async function loadKeyRing(folder: string, nowMs: number): Promise<KeyRing> {
   const path = join(folder, KEY_RING_FILE);
   if (await makeDurableFolder(folder)) await chmod(folder, FOLDER_MODE);
   const known = await readRing(path);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    if (known.complete(nowMs)) await saveKeyRing(folder, known);
+    return known;
+  }
   const fresh = KeyRing.create(nowMs);
   const temporary = await writeBeside(path, fresh.toPem());
   try {

@@ -51,6 +51,9 @@ export function createFleetMetrics(m: MetricsRegistry, live: FleetGauges) {
     certificates: m.counter('fleet_certificates_total', 'Membership certificates signed.'),
     revocations: m.counter('fleet_revocations_total', 'Membership certificates revoked.'),
     grants: m.counter('fleet_grants_total', 'Questions for grants by result.', ['result']),
+    tags: m.counter('fleet_tag_statements_total', 'Questions for tag statements by result.', [
+      'result',
+    ]),
     statements: m.counter('fleet_statements_total', 'Questions for chunk statements by result.', [
       'result',
     ]),

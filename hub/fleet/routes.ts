@@ -12,12 +12,14 @@ import {
   EnrolRequest,
   GrantRequest,
   RenewRequest,
+  TagRequest,
   type AnnounceResponse,
   type EnrolResponse,
   type FleetErrorBody,
   type GrantResponse,
   type KeysResponse,
   type RenewResponse,
+  type TagResponse,
 } from '../../proto/hubapi/schemas.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -31,6 +33,7 @@ import { FleetError } from './errors.ts';
 import type { Grants } from './grants.ts';
 import type { Members } from './members.ts';
 import type { FleetMetrics } from './metrics.ts';
+import type { TagStatements } from './tag-statements.ts';
 
 export type RouteOptions = {
   fleetId: string;
@@ -43,6 +46,7 @@ export type RouteModules = {
   members: Members;
   callers: Callers;
   grants: Grants;
+  tags: TagStatements;
   announcements: Announcements;
   /** The key bundle in force. */
   keyBundle: () => Buffer;
@@ -92,6 +96,7 @@ export class FleetRoutes {
       this.#add(scope, 'POST', 'enrol', (request) => this.#enrol(request));
       this.#add(scope, 'POST', 'renew', (request) => this.#renew(request));
       this.#add(scope, 'POST', 'grants', (request) => this.#grant(request));
+      this.#add(scope, 'POST', 'tags', (request) => this.#tag(request));
       this.#add(scope, 'POST', 'announce', (request) => this.#announce(request));
     });
   }
@@ -206,6 +211,17 @@ export class FleetRoutes {
       );
     }
     return { grant: bundle.grant.toString('base64'), digests: bundle.digests };
+  }
+
+  async #tag(request: FastifyRequest): Promise<TagResponse> {
+    this.#modules.callers.member(signedPartOf(request));
+    const name = bodyOf(TagRequest, request);
+    const statement = await this.#modules.tags.statementFor(name);
+    if (statement === undefined) {
+      const { namespace, repository, tag } = name;
+      throw new FleetError('NOT_FOUND', `nothing to state of ${namespace}/${repository}:${tag}`);
+    }
+    return { statement: statement.toString('base64') };
   }
 
   async #announce(request: FastifyRequest): Promise<AnnounceResponse> {

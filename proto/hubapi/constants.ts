@@ -8,6 +8,7 @@ export const FLEET_PATHS = {
   renew: `${FLEET_API_BASE}/renew`,
   members: `${FLEET_API_BASE}/members`,
   grants: `${FLEET_API_BASE}/grants`,
+  tags: `${FLEET_API_BASE}/tags`,
   announce: `${FLEET_API_BASE}/announce`,
 } as const;
 

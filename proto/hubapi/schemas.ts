@@ -5,6 +5,7 @@ import { GRANT_DIGESTS_MAX, GRANT_MAX_BYTES } from '../trust/grant.ts';
 import { JOIN_TOKEN_MAX_CHARS } from '../trust/join-token.ts';
 import { BUNDLE_MAX_BYTES } from '../trust/key-bundle.ts';
 import { MEMBERSHIP_ADDRESSES_MAX, MEMBERSHIP_MAX_BYTES } from '../trust/membership.ts';
+import { TAG_STATEMENT_MAX_BYTES } from '../trust/tag-statement.ts';
 import {
   ANNOUNCE_DOWNLOADS_MAX,
   ANNOUNCE_PEERS_MAX,
@@ -18,6 +19,7 @@ const NAME_MAX_CHARS = 255;
 const ADDRESS_MAX_CHARS = 45;
 const HUB_NAMES_MAX = 64;
 const VERSION_MAX_CHARS = 64;
+const TAG_MAX_CHARS = 128;
 
 /** Standard base64 of up to `maxBytes` bytes. */
 function base64(maxBytes: number): Type.TString {
@@ -95,6 +97,16 @@ export const GrantResponse = Type.Object({
   digests: Type.Array(DIGEST, { maxItems: GRANT_DIGESTS_MAX }),
 });
 export type GrantResponse = Static<typeof GrantResponse>;
+
+export const TagRequest = Type.Object({
+  namespace: NAME,
+  repository: NAME,
+  tag: Type.String({ minLength: 1, maxLength: TAG_MAX_CHARS }),
+});
+export type TagRequest = Static<typeof TagRequest>;
+
+export const TagResponse = Type.Object({ statement: base64(TAG_STATEMENT_MAX_BYTES) });
+export type TagResponse = Static<typeof TagResponse>;
 
 export const AnnouncedDownload = Type.Object({
   namespace: NAME,

@@ -7,7 +7,9 @@ export const HELLO_PROTOCOL = '/flotilla/hello/1';
 export const EXCHANGE_PROTOCOL = '/flotilla/exchange/1';
 /** Versions of the exchange messages that this build speaks. */
 export const SWARM_VERSION_MIN = 1;
-export const SWARM_VERSION_MAX = 1;
+export const SWARM_VERSION_MAX = 2;
+/** The first version whose peers may be asked for tag statements; an earlier one bans for it. */
+export const TAG_VERSION_MIN = 2;
 
 /** Largest hello message in bytes. */
 export const HELLO_MAX_BYTES = 8192;

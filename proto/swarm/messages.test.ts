@@ -25,6 +25,8 @@ const REQUESTS: SwarmRequest[] = [
   { id: 6, kind: 'getBlob', digest },
   { id: 7, kind: 'getGrant', namespace: 'hub', repository: 'library/a', digest },
   { id: 8, kind: 'getPeers', limit: 32 },
+  { id: 9, kind: 'getTag', namespace: 'hub', repository: 'library/a', tag: 't'.repeat(128) },
+  { id: 10, kind: 'unknown' },
 ];
 
 function availability(size: number, complete: boolean): SwarmResponse {
@@ -66,7 +68,6 @@ function rawRequest(op: MessageInitShape<typeof RequestSchema>['op']): Uint8Arra
 test('a request with a field out of range is refused', () => {
   const d = encodeDigest(digest);
   const wrong = [
-    rawRequest(undefined),
     rawRequest({ case: 'getChunk', value: { digest: d, index: 16_384 } }),
     rawRequest({ case: 'getChunk', value: { digest: d, index: 2 ** 32 - 1 } }),
     rawRequest({ case: 'getChunk', value: { digest: d.subarray(1), index: 0 } }),
@@ -77,6 +78,11 @@ test('a request with a field out of range is refused', () => {
     rawRequest({ case: 'have', value: { digest: d, knownCount: 0, waitMs: 1001 } }),
     rawRequest({ case: 'getPeers', value: { limit: 33 } }),
     rawRequest({ case: 'getGrant', value: { namespace: '', repository: 'a', digest: d } }),
+    rawRequest({ case: 'getTag', value: { namespace: 'hub', repository: 'a', tag: '' } }),
+    rawRequest({
+      case: 'getTag',
+      value: { namespace: 'hub', repository: 'a', tag: 't'.repeat(129) },
+    }),
     rawRequest({
       case: 'openGrant',
       value: { grant: Buffer.of(1), digests: Array(10_001).fill(d) },
@@ -91,6 +97,13 @@ test('a request with a field out of range is refused', () => {
   for (const [i, bytes] of wrong.entries()) {
     assert.throws(() => decodeRequest(bytes), { name: 'SwarmError' }, `case ${i}`);
   }
+});
+
+test('a request of a kind that only a later version knows is read as such', () => {
+  assert.deepEqual(decodeRequest(rawRequest(undefined)), { id: 1, kind: 'unknown' });
+  // Field 4000, a message of three bytes.
+  const later = Buffer.concat([rawRequest(undefined), Buffer.of(0x82, 0xfa, 0x01, 3, 1, 2, 3)]);
+  assert.deepEqual(decodeRequest(later), { id: 1, kind: 'unknown' });
 });
 
 test('a response that claims more than was asked for is refused', () => {
@@ -118,8 +131,9 @@ test('availability must fit the size it names', () => {
 });
 
 test('two builds agree on the newest version both speak', () => {
-  assert.equal(commonVersion({ versionMin: 1, versionMax: 9 }), 1);
-  assert.equal(commonVersion({ versionMin: 2, versionMax: 9 }), undefined);
+  assert.equal(commonVersion({ versionMin: 1, versionMax: 9 }), 2);
+  assert.equal(commonVersion({ versionMin: 1, versionMax: 1 }), 1, 'with the version before');
+  assert.equal(commonVersion({ versionMin: 3, versionMax: 9 }), undefined);
   assert.equal(commonVersion({ versionMin: 0, versionMax: 0 }), undefined);
 });
 

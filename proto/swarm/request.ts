@@ -4,11 +4,13 @@ import type { Digest } from '../oci/digest.ts';
 import { encodeDigest } from '../trust/digest-bytes.ts';
 import { GRANT_MAX_BYTES, type GrantBundle } from '../trust/grant.ts';
 import { FRAME_DIGESTS_MAX, HAVE_WAIT_MAX_MS, PEERS_MAX } from './constants.ts';
-import { badMessage, decodeWire, inRange, wireDigest, wireDigests } from './decode.ts';
+import { decodeWire, inRange, wireDigest, wireDigests } from './decode.ts';
 import { RequestSchema, type Request } from './messages_pb.ts';
 
 /** Longest namespace or repository name on the wire, in characters. */
 const NAME_MAX_CHARS = 255;
+/** Longest tag on the wire, in characters. */
+const TAG_MAX_CHARS = 128;
 const UINT32_MAX = 2 ** 32 - 1;
 
 /** A request with every field in range. */
@@ -21,11 +23,14 @@ export type SwarmRequest = { id: number } & (
   | { kind: 'getBlob'; digest: Digest }
   | { kind: 'getGrant'; namespace: string; repository: string; digest: Digest }
   | { kind: 'getPeers'; limit: number }
+  | { kind: 'getTag'; namespace: string; repository: string; tag: string }
+  /** Of a later version: it is answered with badRequest. */
+  | { kind: 'unknown' }
 );
 
 type RequestOp = NonNullable<MessageInitShape<typeof RequestSchema>['op']>;
 
-function opOf(request: SwarmRequest): RequestOp {
+function opOf(request: SwarmRequest): RequestOp | undefined {
   switch (request.kind) {
     case 'openGrant': {
       const { grant, digests } = request.bundle;
@@ -49,6 +54,12 @@ function opOf(request: SwarmRequest): RequestOp {
     }
     case 'getPeers':
       return { case: 'getPeers', value: { limit: request.limit } };
+    case 'getTag': {
+      const { namespace, repository, tag } = request;
+      return { case: 'getTag', value: { namespace, repository, tag } };
+    }
+    case 'unknown':
+      return undefined;
     default:
       return { case: request.kind, value: { digest: encodeDigest(request.digest) } };
   }
@@ -56,11 +67,13 @@ function opOf(request: SwarmRequest): RequestOp {
 
 /** Payload of a request frame. Throws RangeError (protobuf) when a number is no uint32. */
 export function encodeRequest(request: SwarmRequest): Uint8Array {
-  return toBinary(RequestSchema, create(RequestSchema, { id: request.id, op: opOf(request) }));
+  const op = opOf(request);
+  const message = create(RequestSchema, { id: request.id, ...(op === undefined ? {} : { op }) });
+  return toBinary(RequestSchema, message);
 }
 
-function name(text: string): string {
-  inRange(text.length, 1, NAME_MAX_CHARS, 'name length');
+function name(text: string, max = NAME_MAX_CHARS): string {
+  inRange(text.length, 1, max, 'name length');
   return text;
 }
 
@@ -98,15 +111,25 @@ function requestOf(id: number, op: Request['op']): SwarmRequest {
     }
     case 'getPeers':
       return { id, kind: 'getPeers', limit: inRange(op.value.limit, 0, PEERS_MAX, 'limit') };
+    case 'getTag': {
+      const { namespace, repository, tag } = op.value;
+      return {
+        id,
+        kind: 'getTag',
+        namespace: name(namespace),
+        repository: name(repository),
+        tag: name(tag, TAG_MAX_CHARS),
+      };
+    }
     default:
-      throw badMessage('request of an unknown kind');
+      return { id, kind: 'unknown' };
   }
 }
 
 /**
  * Reads the payload of a request frame.
- * @throws SwarmError BAD_MESSAGE when it does not decode, is of an unknown kind, or has a digest,
- *   index, count or length out of range
+ * @throws SwarmError BAD_MESSAGE when it does not decode, or has a digest, index, count or length
+ *   out of range
  */
 export function decodeRequest(bytes: Uint8Array): SwarmRequest {
   const message = decodeWire(RequestSchema, bytes);

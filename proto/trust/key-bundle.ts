@@ -40,6 +40,7 @@ const PURPOSE_CODES: Record<KeyPurpose, Purpose> = {
   statement: Purpose.STATEMENT,
   membership: Purpose.MEMBERSHIP,
   grant: Purpose.GRANT,
+  tag: Purpose.TAG,
   token: Purpose.TOKEN,
   bundle: Purpose.BUNDLE,
 };

@@ -13,6 +13,9 @@ import {
   type SigningKey,
 } from './keys.ts';
 
+/** Purposes that came later: a ring written before has no key for them yet. */
+const LATER_PURPOSES: readonly KeyPurpose[] = ['tag'];
+
 const RING_TITLE = 'flotilla key ring 1';
 const PEM =
   '-----BEGIN (?:PRIVATE|PUBLIC) KEY-----\\n' +
@@ -78,7 +81,10 @@ export class KeyRing {
     });
   }
 
-  /** Reads what `toPem` wrote. Throws TrustError MALFORMED. */
+  /**
+   * Reads what `toPem` wrote, of an earlier version too: see `complete`. Throws TrustError
+   * MALFORMED.
+   */
   static fromPem(text: string): KeyRing {
     if (!text.startsWith(`# ${RING_TITLE}\n`)) throw malformed('unknown kind or version');
     // A past key that is damaged must not be forgotten in silence: the bundle would lack it.
@@ -101,12 +107,25 @@ export class KeyRing {
         past.push({ purpose: named, publicKey: rawPublicKey(key), state: pastState });
       }
     }
-    const missing = KEY_PURPOSES.filter((purpose) => !active.has(purpose));
+    const missing = KEY_PURPOSES.filter(
+      (purpose) => !active.has(purpose) && !LATER_PURPOSES.includes(purpose),
+    );
     if (root === undefined || missing.length > 0) {
       throw malformed(`missing keys: ${root === undefined ? 'root' : missing.join(', ')}`);
     }
     const serial = header(text, 'serial');
     return new KeyRing({ root, active, past, serial, issuedAtMs: header(text, 'issued') });
+  }
+
+  /**
+   * Makes the keys that a ring of an earlier version lacks. True when there were any: the ring has
+   * changed and is to be stored.
+   */
+  complete(nowMs: number): boolean {
+    const missing = KEY_PURPOSES.filter((purpose) => !this.#active.has(purpose));
+    for (const purpose of missing) this.#active.set(purpose, generateSigningKey(purpose));
+    if (missing.length > 0) this.#changed(nowMs);
+    return missing.length > 0;
   }
 
   /** The whole ring with its private keys, as one text; past keys without private part. */

@@ -2,12 +2,13 @@ import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from
 import { TrustError } from './errors.ts';
 
 /** Each kind of signed object has keys of its own. */
-export type KeyPurpose = 'statement' | 'membership' | 'grant' | 'token' | 'bundle';
+export type KeyPurpose = 'statement' | 'membership' | 'grant' | 'tag' | 'token' | 'bundle';
 
 export const KEY_PURPOSES: readonly KeyPurpose[] = [
   'statement',
   'membership',
   'grant',
+  'tag',
   'token',
   'bundle',
 ];

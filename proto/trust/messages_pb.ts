@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file trust/messages.proto.
  */
 export const file_trust_messages: GenFile = /*@__PURE__*/
-  fileDesc("ChR0cnVzdC9tZXNzYWdlcy5wcm90bxIRZmxvdGlsbGEudHJ1c3QudjEiPAoGU2lnbmVkEg8KB3BheWxvYWQYASABKAwSDgoGa2V5X2lkGAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJ7CgxDZXJ0aWZpZWRLZXkSKwoHcHVycG9zZRgBIAEoDjIaLmZsb3RpbGxhLnRydXN0LnYxLlB1cnBvc2USEgoKcHVibGljX2tleRgCIAEoDBIqCgVzdGF0ZRgDIAEoDjIbLmZsb3RpbGxhLnRydXN0LnYxLktleVN0YXRlInkKCUtleUJ1bmRsZRIOCgZzZXJpYWwYASABKAQSFwoPcm9vdF9wdWJsaWNfa2V5GAIgASgMEi0KBGtleXMYAyADKAsyHy5mbG90aWxsYS50cnVzdC52MS5DZXJ0aWZpZWRLZXkSFAoMaXNzdWVkX2F0X21zGAQgASgEIsoBChFNZW1iZXJzaGlwUGF5bG9hZBIQCghmbGVldF9pZBgBIAEoCRIPCgdwZWVyX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSDAoEem9uZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSEwoLbGlicDJwX3BvcnQYBiABKA0SEQoJbGFuZV9wb3J0GAcgASgNEg4KBnNlcmlhbBgIIAEoBBIVCg1ub3RfYmVmb3JlX21zGAkgASgEEhQKDG5vdF9hZnRlcl9tcxgKIAEoBCKzAQoMR3JhbnRQYXlsb2FkEhAKCGZsZWV0X2lkGAEgASgJEg8KB3BlZXJfaWQYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEhIKCnJlcG9zaXRvcnkYBCABKAkSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhQKDGNvbnRlbnRfaGFzaBgGIAEoDBIUCgxpc3N1ZWRfYXRfbXMYByABKAQSFAoMbm90X2FmdGVyX21zGAggASgEKosBCgdQdXJwb3NlEhcKE1BVUlBPU0VfVU5TUEVDSUZJRUQQABIVChFQVVJQT1NFX1NUQVRFTUVOVBABEhYKElBVUlBPU0VfTUVNQkVSU0hJUBACEhEKDVBVUlBPU0VfR1JBTlQQAxIRCg1QVVJQT1NFX1RPS0VOEAQSEgoOUFVSUE9TRV9CVU5ETEUQBSppCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIUChBLRVlfU1RBVEVfQUNUSVZFEAESFQoRS0VZX1NUQVRFX1JFVElSRUQQAhIVChFLRVlfU1RBVEVfUkVWT0tFRBADYgZwcm90bzM");
+  fileDesc("ChR0cnVzdC9tZXNzYWdlcy5wcm90bxIRZmxvdGlsbGEudHJ1c3QudjEiPAoGU2lnbmVkEg8KB3BheWxvYWQYASABKAwSDgoGa2V5X2lkGAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJ7CgxDZXJ0aWZpZWRLZXkSKwoHcHVycG9zZRgBIAEoDjIaLmZsb3RpbGxhLnRydXN0LnYxLlB1cnBvc2USEgoKcHVibGljX2tleRgCIAEoDBIqCgVzdGF0ZRgDIAEoDjIbLmZsb3RpbGxhLnRydXN0LnYxLktleVN0YXRlInkKCUtleUJ1bmRsZRIOCgZzZXJpYWwYASABKAQSFwoPcm9vdF9wdWJsaWNfa2V5GAIgASgMEi0KBGtleXMYAyADKAsyHy5mbG90aWxsYS50cnVzdC52MS5DZXJ0aWZpZWRLZXkSFAoMaXNzdWVkX2F0X21zGAQgASgEIsoBChFNZW1iZXJzaGlwUGF5bG9hZBIQCghmbGVldF9pZBgBIAEoCRIPCgdwZWVyX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSDAoEem9uZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSEwoLbGlicDJwX3BvcnQYBiABKA0SEQoJbGFuZV9wb3J0GAcgASgNEg4KBnNlcmlhbBgIIAEoBBIVCg1ub3RfYmVmb3JlX21zGAkgASgEEhQKDG5vdF9hZnRlcl9tcxgKIAEoBCKzAQoMR3JhbnRQYXlsb2FkEhAKCGZsZWV0X2lkGAEgASgJEg8KB3BlZXJfaWQYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEhIKCnJlcG9zaXRvcnkYBCABKAkSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhQKDGNvbnRlbnRfaGFzaBgGIAEoDBIUCgxpc3N1ZWRfYXRfbXMYByABKAQSFAoMbm90X2FmdGVyX21zGAggASgEInMKClRhZ1BheWxvYWQSEAoIZmxlZXRfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEhIKCnJlcG9zaXRvcnkYAyABKAkSCwoDdGFnGAQgASgJEg4KBmRpZ2VzdBgFIAEoDBIPCgd0aW1lX21zGAYgASgEKpwBCgdQdXJwb3NlEhcKE1BVUlBPU0VfVU5TUEVDSUZJRUQQABIVChFQVVJQT1NFX1NUQVRFTUVOVBABEhYKElBVUlBPU0VfTUVNQkVSU0hJUBACEhEKDVBVUlBPU0VfR1JBTlQQAxIRCg1QVVJQT1NFX1RPS0VOEAQSEgoOUFVSUE9TRV9CVU5ETEUQBRIPCgtQVVJQT1NFX1RBRxAGKmkKCEtleVN0YXRlEhkKFUtFWV9TVEFURV9VTlNQRUNJRklFRBAAEhQKEEtFWV9TVEFURV9BQ1RJVkUQARIVChFLRVlfU1RBVEVfUkVUSVJFRBACEhUKEUtFWV9TVEFURV9SRVZPS0VEEANiBnByb3RvMw");
 
 /**
  * @generated from message flotilla.trust.v1.Signed
@@ -228,6 +228,52 @@ export const GrantPayloadSchema: GenMessage<GrantPayload> = /*@__PURE__*/
   messageDesc(file_trust_messages, 4);
 
 /**
+ * @generated from message flotilla.trust.v1.TagPayload
+ */
+export type TagPayload = Message<"flotilla.trust.v1.TagPayload"> & {
+  /**
+   * @generated from field: string fleet_id = 1;
+   */
+  fleetId: string;
+
+  /**
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string repository = 3;
+   */
+  repository: string;
+
+  /**
+   * @generated from field: string tag = 4;
+   */
+  tag: string;
+
+  /**
+   * of the manifest: algorithm byte, hash
+   *
+   * @generated from field: bytes digest = 5;
+   */
+  digest: Uint8Array;
+
+  /**
+   * when the hub looked
+   *
+   * @generated from field: uint64 time_ms = 6;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message flotilla.trust.v1.TagPayload.
+ * Use `create(TagPayloadSchema)` to create a new message.
+ */
+export const TagPayloadSchema: GenMessage<TagPayload> = /*@__PURE__*/
+  messageDesc(file_trust_messages, 5);
+
+/**
  * @generated from enum flotilla.trust.v1.Purpose
  */
 export const Purpose = {
@@ -260,6 +306,11 @@ export const Purpose = {
    * @generated from enum value: PURPOSE_BUNDLE = 5;
    */
   BUNDLE: 5,
+
+  /**
+   * @generated from enum value: PURPOSE_TAG = 6;
+   */
+  TAG: 6,
 } as const;
 
 /**

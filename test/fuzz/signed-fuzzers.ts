@@ -11,6 +11,7 @@ import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { signMembership, verifyMembership } from '../../proto/trust/membership.ts';
 import { isPeerId, peerIdFromPublicKey, publicKeyFromPeerId } from '../../proto/trust/peer-id.ts';
 import { signRequest, verifyRequest } from '../../proto/trust/request-signature.ts';
+import { signTagStatement, verifyTagStatement } from '../../proto/trust/tag-statement.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
 import type { Fuzzer } from './campaign.ts';
 
@@ -59,6 +60,18 @@ const grant = signGrant(
   ring.signingKey('grant'),
 );
 
+const tagStatement = signTagStatement(
+  {
+    fleetId: FLEET,
+    namespace: 'hub',
+    repository: 'team/app',
+    tag: 'v1',
+    digest,
+    timeMs: NOW_MS,
+  },
+  ring.signingKey('tag'),
+);
+
 function forged(name: string): never {
   throw new Error(`${name}: bytes were believed that the hub never signed`);
 }
@@ -85,6 +98,7 @@ export const SIGNED_FUZZERS: Fuzzer[] = [
   ),
   signed('membership', membership, (input) => verifyMembership(input, trust, clock)),
   signed('grant', grant, (input) => verifyGrant(input, digests, trust, { ...clock, peerId })),
+  signed('tag statement', tagStatement, (input) => verifyTagStatement(input, trust, clock)),
   signed('key bundle', ring.bundle(), (input) => verifyBundle(input, ring.fingerprint())),
   signed('chunk hashes', row, (input) => verifyChunkHashes(input, fact)),
   signed(

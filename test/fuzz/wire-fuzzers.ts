@@ -11,6 +11,8 @@ import {
   MembersResponse,
   RenewRequest,
   RenewResponse,
+  TagRequest,
+  TagResponse,
 } from '../../proto/hubapi/schemas.ts';
 import { digestFromBytes, digestOf } from '../../proto/oci/digest.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
@@ -36,6 +38,8 @@ const REQUESTS: SwarmRequest[] = [
   { id: 6, kind: 'getBlob', digest },
   { id: 7, kind: 'getGrant', namespace: 'hub', repository: 'library/a', digest },
   { id: 8, kind: 'getPeers', limit: 32 },
+  { id: 9, kind: 'getTag', namespace: 'hub', repository: 'library/a', tag: 'v1' },
+  { id: 10, kind: 'unknown' },
 ];
 
 const size = 70 * MIB + 1;
@@ -131,6 +135,8 @@ const BODIES = [
   [MembersResponse, { version: 3, memberships: ['AA=='], revokedSerials: [1, 2] }],
   [GrantRequest, { namespace: 'hub', repository: 'a', digest: text }],
   [GrantResponse, { grant: '', digests: [text] }],
+  [TagRequest, { namespace: 'hub', repository: 'a', tag: 'v1' }],
+  [TagResponse, { statement: 'AA==' }],
   [
     AnnounceRequest,
     {

@@ -13,7 +13,7 @@ import { Downloads } from './fetch/downloads.ts';
 import { GrantBook } from './fetch/grants.ts';
 import { loneFleet, loneSwarm } from './fetch/lone.ts';
 import { createFetchMetrics } from './fetch/metrics.ts';
-import { openFleet, startSwarm } from './joining.ts';
+import { openFleet, openTags, startSwarm } from './joining.ts';
 import { startMirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
@@ -79,6 +79,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const { chunkMemory: chunkMemoryBytes, grantOutageGrace: outageGraceMs } = config.fetch;
   const grants = new GrantBook({ outageGraceMs }, { fleet: client, swarm, logger });
   relay.publicGrant = (...place) => grants.publicGrant(...place);
+  const tags = await openTags(config, starting, { node, fleet, relay, metrics, logger });
   const hub = registries.hubSource;
   const upstream = (namespace: string) => registries.upstreamSource(namespace);
   const sources = { store, swarm, fleet: client, grants, hub, upstream };
@@ -92,7 +93,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const originOf = (target: Target) => registries.originOf(target);
   const mirror = await startMirror(
     { ...config.mirror, rules },
-    { local: store, content: downloads, grants, originOf, metrics, logger },
+    { local: store, content: downloads, grants, originOf, tags, metrics, logger },
   );
   starting.defer(() => mirror.close());
   const ops = await startOps(config, { metrics, logger }, () => ({

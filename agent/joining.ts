@@ -7,6 +7,7 @@ import { hasCode } from '../proto/std/errors.ts';
 import type { RateBudget } from '../proto/std/rate-budget.ts';
 import { Fleet } from './fleet/fleet.ts';
 import { libp2pKeyOf } from './fleet/identity.ts';
+import { KeptList } from './fleet/kept-list.ts';
 import { createFleetMetrics } from './fleet/metrics.ts';
 import type { AgentConfig } from './options.ts';
 import { readCertificates, readConfigured } from './registries.ts';
@@ -14,6 +15,10 @@ import type { ContentReader } from './swarm/content-reader.ts';
 import type { Relay } from './swarm/exchange-handlers.ts';
 import { createSwarmMetrics } from './swarm/metrics.ts';
 import { SwarmNode } from './swarm/swarm.ts';
+import { TAGS_MAX, TAG_FILE_MAX_BYTES, TAG_SAVE_DELAY_MS } from './tags/constants.ts';
+import { createTagMetrics } from './tags/metrics.ts';
+import { TagBook } from './tags/tag-book.ts';
+import { Tags } from './tags/tags.ts';
 
 /** Faults of the operator's making, which stop the start instead of being lived with. */
 const CONFIG_FAULTS = ['CONFIG_INVALID', 'HUB_URL_INVALID', 'PLAIN_HTTP_REFUSED'];
@@ -110,4 +115,43 @@ export async function startSwarm(
     logger.error({ err, listen, remedy }, 'no swarm: this agent reads from the hub alone');
     return undefined;
   }
+}
+
+/**
+ * The tag statements of this node, with those of its last run; peers get them through the relay.
+ * undefined: in no fleet or swarm. Closed with `starting`.
+ */
+export async function openTags(
+  config: AgentConfig,
+  starting: AsyncDisposableStack,
+  modules: {
+    fleet: Fleet | undefined;
+    node: SwarmNode | undefined;
+    relay: Relay;
+    metrics: MetricsRegistry;
+    logger: Logger;
+  },
+): Promise<Tags | undefined> {
+  const { fleet, node: swarm, relay, metrics, logger } = modules;
+  if (fleet === undefined || swarm === undefined) return undefined;
+  const book: TagBook = new TagBook(
+    {},
+    { trust: fleet.trust, fleetId: () => fleet.fleetId, onChange: () => kept.changed() },
+  );
+  const kept = new KeptList(
+    {
+      path: path.join(config.store.dataDir, 'node', 'tags.json'),
+      itemsMax: TAGS_MAX,
+      fileMaxBytes: TAG_FILE_MAX_BYTES,
+      delayMs: TAG_SAVE_DELAY_MS,
+    },
+    { items: () => book.statements(), logger },
+  );
+  starting.defer(() => kept.close());
+  const tagMetrics = createTagMetrics(metrics, () => book.size);
+  const tags = new Tags({}, { book, hub: fleet, swarm, metrics: tagMetrics, logger });
+  starting.defer(() => tags.close());
+  tags.restore(await kept.load());
+  relay.tagStatement = (name) => tags.tagStatement(name);
+  return tags;
 }

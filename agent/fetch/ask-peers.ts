@@ -1,67 +1,168 @@
-import { deadline } from '../../proto/std/abort.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
-import { MEMBER_SAMPLE, PEER_ANSWER_TIMEOUT_MS, PEER_QUESTIONS_PARALLEL } from './constants.ts';
+import {
+  HELPFUL_PEERS_KEPT,
+  MEMBER_SAMPLE,
+  MEMBER_SEARCH_MAX,
+  PEER_ANSWER_TIMEOUT_MS,
+  PEER_QUESTIONS_MAX,
+  PEER_QUESTIONS_PARALLEL,
+  PEER_SEARCH_MS,
+  PEER_WIDEN_MS,
+} from './constants.ts';
 import type { CallOptions, PeerLink, Swarm } from './ports.ts';
 
-/** Up to MEMBER_SAMPLE members at random; for when no tracker tells who holds what. */
-export function sampleMembers(swarm: Swarm, random: () => number = Math.random): Membership[] {
+type Question<T> = (link: PeerLink, o: { signal: AbortSignal }) => Promise<T | undefined>;
+
+/** Peers that had an answer of late, the latest first: what one thing came from, others may too. */
+const HELPFUL = new WeakMap<Swarm, readonly string[]>();
+
+/**
+ * Up to `max` members, for when no tracker tells who holds what: first those that had an answer of
+ * late, then others at random.
+ */
+export function sampleMembers(
+  swarm: Swarm,
+  random: () => number = Math.random,
+  max = MEMBER_SAMPLE,
+): Membership[] {
   const members = swarm.members().filter((member) => !swarm.isBanned(member.peerId));
-  for (let at = 0; at < Math.min(MEMBER_SAMPLE, members.length); at += 1) {
-    const other = at + Math.floor(random() * (members.length - at));
-    const held = members[at];
-    const swap = members[other];
+  const helpful = HELPFUL.get(swarm) ?? [];
+  const known: Membership[] = [];
+  const others: Membership[] = [];
+  for (const member of members) (helpful.includes(member.peerId) ? known : others).push(member);
+  known.sort((a, b) => helpful.indexOf(a.peerId) - helpful.indexOf(b.peerId));
+  const wanted = Math.min(max - known.length, others.length);
+  for (let at = 0; at < wanted; at += 1) {
+    const other = at + Math.floor(random() * (others.length - at));
+    const held = others[at];
+    const swap = others[other];
     if (held === undefined || swap === undefined) continue;
-    members[at] = swap;
-    members[other] = held;
+    others[at] = swap;
+    others[other] = held;
   }
-  return members.slice(0, MEMBER_SAMPLE);
+  return [...known, ...others.slice(0, Math.max(0, wanted))];
 }
 
 /**
- * Asks some members the same question, PEER_QUESTIONS_PARALLEL at a time, and returns the first
- * answer that is not undefined; undefined when nobody has one. What a peer throws counts as no
- * answer. The other questions are aborted.
+ * Asks members the same question and returns the first answer that is not undefined; undefined when
+ * nobody has one. The search begins with a few and widens the longer nothing is found, up to
+ * MEMBER_SEARCH_MAX members and PEER_SEARCH_MS. What a peer throws counts as no answer. The other
+ * questions are aborted.
+ * @throws the reason of the signal
  */
 export async function askPeers<T>(
   swarm: Swarm,
-  question: (link: PeerLink, o: { signal: AbortSignal }) => Promise<T | undefined>,
+  question: Question<T>,
   o: CallOptions,
 ): Promise<T | undefined> {
+  let answer: T | undefined;
+  await visit(
+    swarm,
+    question,
+    {
+      signal: o.signal,
+      membersMax: MEMBER_SEARCH_MAX,
+      timeMs: PEER_SEARCH_MS,
+    },
+    (found) => {
+      answer ??= found;
+      return 0;
+    },
+  );
+  return answer;
+}
+
+/**
+ * Asks up to `membersMax` members the same question and returns all answers of the first `timeMs`,
+ * but of no more than `settleMs` after the first one.
+ * @throws the reason of the signal
+ */
+export async function collectFromPeers<T>(
+  swarm: Swarm,
+  question: Question<T>,
+  o: CallOptions & { membersMax: number; timeMs: number; settleMs: number },
+): Promise<T[]> {
+  const answers: T[] = [];
+  using limit = deadline(o.timeMs, o.signal);
+  try {
+    await visit(swarm, question, { ...o, signal: limit.signal }, (found) => {
+      answers.push(found);
+      return o.settleMs;
+    });
+  } catch (err) {
+    o.signal?.throwIfAborted();
+    if (!limit.signal.aborted) throw err;
+  }
+  return answers;
+}
+
+/** `take` says for how many more ms the search goes on; the shortest word counts. */
+async function visit<T>(
+  swarm: Swarm,
+  question: Question<T>,
+  o: CallOptions & { membersMax: number; timeMs: number },
+  take: (answer: T) => number,
+): Promise<void> {
   o.signal?.throwIfAborted();
-  const members = sampleMembers(swarm);
+  const members = sampleMembers(swarm, Math.random, o.membersMax);
+  const endMs = performance.now() + o.timeMs;
   const stop = new AbortController();
   const onAbort = (): void => stop.abort(o.signal?.reason);
   o.signal?.addEventListener('abort', onAbort, { once: true });
-  let answer: T | undefined;
+  const done = Promise.withResolvers<void>();
+  let asking = 0;
+  let ending: NodeJS.Timeout | undefined;
+  const end = (): void => stop.abort(new Error('answered by another peer'));
   const lane = async (): Promise<void> => {
-    for (let member = members.pop(); member !== undefined; member = members.pop()) {
-      const found = await askOne(swarm, member, question, stop.signal);
-      if (stop.signal.aborted) return;
-      if (found === undefined) continue;
-      answer = found;
-      stop.abort(new Error('answered by another peer'));
+    asking += 1;
+    for (let next = members.shift(); next !== undefined; next = members.shift()) {
+      if (stop.signal.aborted || performance.now() > endMs) break;
+      // oxlint-disable-next-line no-await-in-loop -- one question after the other
+      const found = await askOne(swarm, next, question, stop.signal);
+      if (found === undefined || stop.signal.aborted) continue;
+      remember(swarm, next.peerId);
+      const moreMs = take(found);
+      if (moreMs === 0) end();
+      else ending ??= setTimeout(end, moreMs);
     }
+    asking -= 1;
+    if (asking === 0) done.resolve();
   };
+  const widen = (): void => {
+    const more = Math.min(PEER_QUESTIONS_PARALLEL, PEER_QUESTIONS_MAX - asking);
+    for (let i = 0; i < more; i += 1) void lane();
+  };
+  stop.signal.addEventListener('abort', () => done.resolve(), { once: true });
+  widen();
+  const timer = setInterval(widen, PEER_WIDEN_MS);
   try {
-    await Promise.all(Array.from({ length: PEER_QUESTIONS_PARALLEL }, lane));
+    await done.promise;
   } finally {
+    clearInterval(timer);
+    clearTimeout(ending);
     o.signal?.removeEventListener('abort', onAbort);
+    end();
   }
   o.signal?.throwIfAborted();
-  return answer;
+}
+
+function remember(swarm: Swarm, peerId: string): void {
+  const others = (HELPFUL.get(swarm) ?? []).filter((id) => id !== peerId);
+  HELPFUL.set(swarm, [peerId, ...others].slice(0, HELPFUL_PEERS_KEPT));
 }
 
 async function askOne<T>(
   swarm: Swarm,
   member: Membership,
-  question: (link: PeerLink, o: { signal: AbortSignal }) => Promise<T | undefined>,
+  question: Question<T>,
   signal: AbortSignal,
 ): Promise<T | undefined> {
   if (signal.aborted) return undefined;
   using limit = deadline(PEER_ANSWER_TIMEOUT_MS, signal);
   try {
     const link = await swarm.link(member, { signal: limit.signal });
-    return await question(link, { signal: limit.signal });
+    return await abortable(question(link, { signal: limit.signal }), limit.signal);
   } catch {
     return undefined;
   }

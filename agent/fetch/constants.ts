@@ -97,7 +97,17 @@ export const PEER_HEDGE_MS = 700;
 export const PEER_ANSWER_TIMEOUT_MS = 2_500;
 /** Peers asked at the same time for a statement or a small blob. */
 export const PEER_QUESTIONS_PARALLEL = 5;
-/** Members tried when no tracker names any. */
+/** And when the search has widened. */
+export const PEER_QUESTIONS_MAX = 20;
+/** While nothing is found, a search asks more peers at the same time after each such pause. */
+export const PEER_WIDEN_MS = 400;
+/** After this, a search asks nobody new: a reader waits for it. */
+export const PEER_SEARCH_MS = 2_500;
+/** Members one search asks at most. */
+export const MEMBER_SEARCH_MAX = 100;
+/** Peers remembered for having had an answer; they are asked first. */
+export const HELPFUL_PEERS_KEPT = 16;
+/** Members a download tries at a time when no tracker names any. */
 export const MEMBER_SAMPLE = 20;
 /** Whole time for a blob of at most 4 MiB. */
 export const SMALL_TIMEOUT_MS = 20_000;

@@ -27,6 +27,10 @@ export const RENEW_AFTER_PART = 1 / 3;
 export const MEMBERS_MAX = 20_000;
 /** Members learned from peers and announcements before a snapshot showed them. */
 export const LEARNED_MEMBERS_MAX = 1_024;
+/** From a change among them to their file, for the next run. */
+export const LEARNED_SAVE_DELAY_MS = 5_000;
+/** That file; a larger one is not read. */
+export const LEARNED_FILE_MAX_BYTES = 8 * 1024 * 1024;
 /** Revoked serials kept. */
 export const REVOKED_SERIALS_MAX = 65_536;
 /** The persisted state with its last list of members. */

@@ -1,20 +1,28 @@
+import { join } from 'node:path';
 import { ANNOUNCE_DOWNLOADS_MAX, FLEET_PATHS } from '../../proto/hubapi/constants.ts';
-import { AnnounceResponse, GrantResponse } from '../../proto/hubapi/schemas.ts';
+import { AnnounceResponse, GrantResponse, TagResponse } from '../../proto/hubapi/schemas.ts';
 import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
 import { parseJoinToken } from '../../proto/trust/join-token.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
+import { verifyTagStatement, type TagName } from '../../proto/trust/tag-statement.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
 import type { AnnounceItem, AnnounceResult, CallOptions, FleetClient } from '../fetch/ports.ts';
+import type { TagAuthority } from '../tags/ports.ts';
 import { FleetError } from './errors.ts';
+import { LEARNED_FILE_MAX_BYTES, LEARNED_MEMBERS_MAX, LEARNED_SAVE_DELAY_MS } from './constants.ts';
 import { HubApi } from './hub-api.ts';
 import { loadIdentity, type NodeIdentity } from './identity.ts';
+import { KeptList } from './kept-list.ts';
 import { MemberBook } from './member-book.ts';
 import type { FleetMetrics } from './metrics.ts';
 import { Registration, type SwarmPorts } from './registration.ts';
 import { loadFleetState, type FleetState } from './state.ts';
+
+/** Members learned from others, in the data folder. */
+const LEARNED_FILE = 'peers.json';
 
 export type FleetOptions = {
   dataDir: string;
@@ -53,12 +61,14 @@ export type FleetModules = {
 };
 
 /** The membership of this node in a fleet, and its calls to the hub. */
-export class Fleet implements FleetClient {
+export class Fleet implements FleetClient, TagAuthority {
   readonly identity: NodeIdentity;
   readonly trust: TrustStore;
   readonly members: MemberBook;
   readonly #api: HubApi;
   readonly #registration: Registration;
+  readonly #learned: KeptList;
+  readonly #watch: Disposable;
   readonly #options: FleetOptions;
   readonly #now: () => number;
   readonly #logger: Logger;
@@ -83,6 +93,17 @@ export class Fleet implements FleetClient {
       { peerId: identity.peerId, now, graceMs: () => this.graceMs() },
       { trust: this.trust, fleetId: () => this.fleetId },
     );
+    const { dataDir } = options;
+    this.#learned = new KeptList(
+      {
+        path: join(dataDir, LEARNED_FILE),
+        itemsMax: LEARNED_MEMBERS_MAX,
+        fileMaxBytes: LEARNED_FILE_MAX_BYTES,
+        delayMs: LEARNED_SAVE_DELAY_MS,
+      },
+      { items: () => this.members.learned(), logger: modules.logger },
+    );
+    this.#watch = this.members.onChange(() => this.#learned.changed());
     this.#registration = new Registration(
       { ...options, now, rootFingerprint },
       {
@@ -109,8 +130,12 @@ export class Fleet implements FleetClient {
     if (rootFingerprint === undefined) return undefined;
     const settings = { ...options, joinToken: invited?.joinToken };
     const fleet = new Fleet({ options: settings, modules, identity, rootFingerprint });
-    if (state && known === rootFingerprint) fleet.#registration.restore(state);
-    else if (state) modules.logger.warn('the join token is of another fleet; leaving the old one');
+    if (state && known === rootFingerprint) {
+      fleet.#registration.restore(state);
+      await fleet.#restoreLearned();
+    } else if (state) {
+      modules.logger.warn('the join token is of another fleet; leaving the old one');
+    }
     return fleet;
   }
 
@@ -221,25 +246,63 @@ export class Fleet implements FleetClient {
       verifyGrant(grant, digests, trust, { nowMs: this.#now(), fleetId, peerId });
       return { grant, digests };
     } catch (err) {
-      if (err instanceof FleetError) {
-        // A 404 of something in front of the hub says nothing about the content.
-        const absent = err.data.code === 'HUB_STATUS' && err.data.hubCode === 'NOT_FOUND';
-        if (absent) return 'not-found';
-        throw err;
-      }
-      o.signal?.throwIfAborted();
-      throw new FleetError(
-        'The hub gave a grant that does not verify.',
-        { code: 'HUB_ANSWER_INVALID' },
-        { cause: err },
+      if (isAbsent(err)) return 'not-found';
+      throw this.#answerFault(err, 'grant', o);
+    }
+  }
+
+  /** See TagAuthority. Throws FleetError, HUB_ANSWER_INVALID for what does not verify. */
+  async requestTag(name: TagName, o: CallOptions): Promise<Buffer | 'not-found'> {
+    this.#checkEnrolled();
+    const { namespace, repository, tag } = name;
+    try {
+      const answer = await this.#api.call(
+        {
+          name: 'tag',
+          method: 'POST',
+          path: FLEET_PATHS.tags,
+          body: { namespace, repository, tag },
+          schema: TagResponse,
+        },
+        o,
       );
+      const bytes = Buffer.from(answer.statement, 'base64');
+      const { trust, fleetId } = this;
+      verifyTagStatement(bytes, trust, { nowMs: this.#now(), fleetId });
+      return bytes;
+    } catch (err) {
+      if (isAbsent(err)) return 'not-found';
+      throw this.#answerFault(err, 'tag statement', o);
     }
   }
 
   /** Stops the background work and closes the connections to the hub. */
   async close(): Promise<void> {
+    this.#watch[Symbol.dispose]();
     await this.#registration.close();
+    await this.#learned.close();
     await this.#api.close();
+  }
+
+  /** Whom this node knew at the end of its last run besides the list of the hub. */
+  async #restoreLearned(): Promise<void> {
+    for (const certificate of await this.#learned.load()) {
+      try {
+        this.members.learn(certificate);
+      } catch (err) {
+        this.#logger.debug({ reason: messageOf(err) }, 'remembered membership is of no use now');
+      }
+    }
+  }
+
+  #answerFault(err: unknown, what: string, o: CallOptions): Error {
+    if (err instanceof FleetError) return err;
+    o.signal?.throwIfAborted();
+    return new FleetError(
+      `The hub gave a ${what} that does not verify.`,
+      { code: 'HUB_ANSWER_INVALID' },
+      { cause: err },
+    );
   }
 
   #checkEnrolled(): void {
@@ -261,6 +324,12 @@ export class Fleet implements FleetClient {
     }
     return peers;
   }
+}
+
+/** A 404 of something in front of the hub says nothing about the content. */
+function isAbsent(err: unknown): boolean {
+  if (!(err instanceof FleetError)) return false;
+  return err.data.code === 'HUB_STATUS' && err.data.hubCode === 'NOT_FOUND';
 }
 
 function announcedOf(item: AnnounceItem): object {

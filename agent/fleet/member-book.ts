@@ -130,6 +130,11 @@ export class MemberBook implements MemberDirectory {
     };
   }
 
+  /** The certificates that no snapshot has shown yet, the one learned last at the end. */
+  learned(): Buffer[] {
+    return [...this.#learned.values()].map((record) => record.bytes);
+  }
+
   get(peerId: string): MemberRecord | undefined {
     const listed = this.#snapshot.get(peerId);
     const learned = this.#learned.get(peerId);

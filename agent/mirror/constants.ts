@@ -2,6 +2,12 @@
 export const HEADERS_TIMEOUT_MS = 5_000;
 /** Of that time, kept for writing the answer: a first byte later than this follows the headers. */
 export const HEADERS_MARGIN_MS = 500;
+/** Time for the hub to tell what a tag means before its last statement is looked for. */
+export const HUB_PATIENCE_MS = 2_500;
+/** The same while its last answer to this agent is missing. */
+export const HUB_SILENT_PATIENCE_MS = 1_000;
+/** How old a tag statement may be that answers in place of the hub, unless configured. */
+export const STALE_TAG_MAX_AGE_MS = 24 * 60 * 60_000;
 /** Silence of the source in the middle of a body; then the connection is cut. */
 export const BODY_STALL_TIMEOUT_MS = 20_000;
 /** Time a client may leave its socket unread; then the connection is cut. */

@@ -20,7 +20,14 @@ export type MirrorErrorData =
   | { code: 'SHORT_BODY'; expected: number; sent: number }
   | { code: 'LONG_BODY'; expected: number };
 
-export type UnavailableReason = 'draining' | 'overloaded' | 'timeout' | 'source' | 'content';
+/** `unreachable`: the registry did not answer at all; `source`: with something of no use. */
+export type UnavailableReason =
+  | 'draining'
+  | 'overloaded'
+  | 'timeout'
+  | 'unreachable'
+  | 'source'
+  | 'content';
 
 export class MirrorError extends CodedError<MirrorErrorData> {
   override readonly name = 'MirrorError';

@@ -4,13 +4,22 @@ import type { Repository } from '../../proto/oci/name.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { TagName } from '../../proto/trust/tag-statement.ts';
 import type { BlobHandle, CallOptions, OpenRequest } from '../fetch/ports.ts';
 import { MirrorError, unavailable } from './errors.ts';
 import { startMirror } from './mirror.ts';
 import type { Mirror } from './mirror.ts';
 import type { NamespaceRules, Target } from './namespace.ts';
 import type { MirrorConfig } from './options.ts';
-import type { AskOptions, LocalBlob, LocalContent, ManifestBytes, Origin } from './ports.ts';
+import type {
+  AskOptions,
+  LocalBlob,
+  LocalContent,
+  ManifestBytes,
+  Origin,
+  StaleTag,
+  TagSource,
+} from './ports.ts';
 
 /** Reads bytes for a handle; a test may replace it to stall, fail or lie. */
 export type ReadBlob = (
@@ -28,6 +37,9 @@ export class FakeRegistry implements Origin {
   challenge: string | undefined;
   accepts: string | undefined;
   down = false;
+  downReason: 'unreachable' | 'source' = 'unreachable';
+  /** True: calls are never answered. */
+  hangs = false;
 
   putManifest(repository: string, tag: string, manifest: object, mediaType: string): Digest {
     const bytes = Buffer.from(JSON.stringify(manifest));
@@ -43,7 +55,7 @@ export class FakeRegistry implements Origin {
     reference: Parameters<Origin['headManifest']>[1],
     o: AskOptions,
   ) {
-    const found = this.#find('head', repository, reference, o);
+    const found = await this.#find('head', repository, reference, o);
     return found && { ...found, size: found.bytes.length };
   }
 
@@ -56,25 +68,26 @@ export class FakeRegistry implements Origin {
   }
 
   async headBlob(repository: Repository, digest: Digest, o: AskOptions) {
-    this.#enter('head blob', o);
+    await this.#enter('head blob', o);
     const size = this.blobs.get(`${repository}@${digest}`);
     return size === undefined ? undefined : { size };
   }
 
-  #find(
+  async #find(
     verb: string,
     repository: Repository,
     reference: Parameters<Origin['getManifest']>[1],
     o: AskOptions,
-  ): ManifestBytes | undefined {
-    this.#enter(`${verb} ${reference.kind}`, o);
+  ): Promise<ManifestBytes | undefined> {
+    await this.#enter(`${verb} ${reference.kind}`, o);
     const text = reference.kind === 'tag' ? `:${reference.tag}` : `@${reference.digest}`;
     return this.manifests.get(`${repository}${text}`);
   }
 
-  #enter(call: string, o: AskOptions): void {
+  async #enter(call: string, o: AskOptions): Promise<void> {
     this.calls.push({ call, authorization: o.authorization });
-    if (this.down) throw unavailable('source', 'cannot be reached');
+    if (this.hangs) await new Promise((_, reject) => o.signal?.addEventListener('abort', reject));
+    if (this.down) throw unavailable(this.downReason, 'cannot be reached');
     if (this.challenge === undefined) return;
     if (o.authorization !== undefined && o.authorization === this.accepts) return;
     throw new MirrorError('credentials wanted', {
@@ -173,6 +186,23 @@ export class FakeGrants {
   }
 }
 
+/** Tag statements by `repository:tag`. */
+export class FakeTags implements TagSource {
+  online = true;
+  readonly stated = new Map<string, StaleTag>();
+  readonly heard: { tag: string; digest: Digest | undefined }[] = [];
+  asked = 0;
+
+  resolved({ tag }: TagName, digest: Digest | undefined): void {
+    this.heard.push({ tag, digest });
+  }
+
+  async newest({ repository, tag }: TagName): Promise<StaleTag | undefined> {
+    this.asked += 1;
+    return this.stated.get(`${repository}:${tag}`);
+  }
+}
+
 export type LogEntry = { level: string; [field: string]: unknown };
 
 export type TestMirror = AsyncDisposable & {
@@ -183,6 +213,7 @@ export type TestMirror = AsyncDisposable & {
   content: FakeContent;
   local: FakeLocal;
   grants: FakeGrants;
+  tags: FakeTags;
   metrics: MetricsRegistry;
   /** Parsed log entries. */
   logs: LogEntry[];
@@ -194,6 +225,7 @@ export const TEST_CONFIG: MirrorConfig = {
   requestsMax: 64,
   headersTimeout: 5_000,
   bodyStallTimeout: 20_000,
+  staleTagMaxAge: 3_600_000,
   clientStallTimeout: 60_000,
 };
 
@@ -210,6 +242,7 @@ export async function startTestMirror(config: Partial<MirrorConfig> = {}): Promi
   const content = new FakeContent();
   const local = new FakeLocal();
   const grants = new FakeGrants();
+  const tags = new FakeTags();
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   const logs: TestMirror['logs'] = [];
   const clock = { nowMs: 1_000 };
@@ -220,10 +253,10 @@ export async function startTestMirror(config: Partial<MirrorConfig> = {}): Promi
   const originOf = (target: Target): FakeRegistry => (target.kind === 'hub' ? hub : upstream);
   const mirror = await startMirror(
     { ...TEST_CONFIG, ...config, rules: TEST_RULES, now: () => clock.nowMs },
-    { local, content, grants, originOf, metrics, logger },
+    { local, content, grants, originOf, tags, metrics, logger },
   );
   const url = mirror.urls[0] ?? '';
-  const parts = { hub, upstream, content, local, grants, metrics, logs, clock };
+  const parts = { hub, upstream, content, local, grants, tags, metrics, logs, clock };
   return { mirror, url, ...parts, [Symbol.asyncDispose]: () => mirror.close() };
 }
 

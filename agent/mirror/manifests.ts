@@ -3,6 +3,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { TagName } from '../../proto/trust/tag-statement.ts';
 import type { CallOptions } from '../fetch/ports.ts';
 import { notFound } from './errors.ts';
 import type { Target } from './namespace.ts';
@@ -16,6 +17,7 @@ import type {
 } from './ports.ts';
 import type { ContentFacts } from './response-plan.ts';
 import type { RightsBook } from './rights.ts';
+import type { StaleTags } from './stale-tags.ts';
 
 export type ManifestAsk = {
   target: Target;
@@ -34,14 +36,16 @@ export type ManifestModules = {
   content: ContentSource;
   grants: GrantSource;
   rights: RightsBook;
+  staleTags: StaleTags;
   originOf: (target: Target) => Origin;
   logger: Logger;
 };
 
 /**
- * Resolves manifests. Tags are asked at the hub or the upstream each time, never at peers. By
- * digest, hub content comes from wherever it is once the right is known; upstream content that
- * needed credentials is confirmed at the upstream each time.
+ * Resolves manifests. Tags are asked at the hub or the upstream each time; while the hub is silent,
+ * its last signed statement counts for a while, marked as stale. By digest, hub content comes from
+ * wherever it is once the right is known; upstream content that needed credentials is confirmed at
+ * the upstream each time.
  */
 export class Manifests {
   readonly #modules: ManifestModules;
@@ -54,21 +58,41 @@ export class Manifests {
   resolve(ask: ManifestAsk, o: CallOptions): Promise<ManifestAnswer> {
     if (ask.target.kind === 'upstream') return this.#fromUpstream(ask, o);
     return ask.reference.kind === 'tag'
-      ? this.#hubTag(ask, o)
+      ? this.#hubTag(ask, ask.reference.tag, o)
       : this.#hubDigest(ask, ask.reference.digest, o);
   }
 
-  async #hubTag(ask: ManifestAsk, o: CallOptions): Promise<ManifestAnswer> {
-    const source = this.#modules.originOf(ask.target);
+  #hubTag(ask: ManifestAsk, tag: string, o: CallOptions): Promise<ManifestAnswer> {
+    const name = { ...placeOf(ask), tag };
+    const ways = {
+      hub: (h: CallOptions) => this.#fromHub(ask, name, h),
+      stale: async ({ digest }: { digest: Digest }, s: CallOptions): Promise<ManifestAnswer> => {
+        const byDigest = { ...ask, reference: { kind: 'digest', digest } as const };
+        const { facts, bytes } = await this.#hubDigest(byDigest, digest, s);
+        return { facts: { ...facts, isStale: true }, bytes };
+      },
+    };
+    return this.#modules.staleTags.answer(name, ways, o);
+  }
+
+  async #fromHub(ask: ManifestAsk, name: TagName, o: CallOptions): Promise<ManifestAnswer> {
+    const { originOf, staleTags } = this.#modules;
+    const source = originOf(ask.target);
     const options = { ...o, authorization: ask.authorization };
-    if (ask.method === 'HEAD') {
-      const head = await source.headManifest(ask.repository, ask.reference, options);
-      if (head === undefined) throw notFound('manifest');
-      return headAnswer(head, head.digest);
+    const isHead = ask.method === 'HEAD';
+    const head = isHead
+      ? await source.headManifest(ask.repository, ask.reference, options)
+      : undefined;
+    const found = isHead
+      ? undefined
+      : await source.getManifest(ask.repository, ask.reference, options);
+    const answer = head ?? found;
+    if (answer === undefined || answer.digest !== undefined) {
+      staleTags.resolved(name, answer?.digest);
     }
-    const found = await source.getManifest(ask.repository, ask.reference, options);
-    if (found === undefined) throw notFound('manifest');
-    return this.#learn(ask, found);
+    if (head !== undefined) return headAnswer(head, head.digest);
+    if (found !== undefined) return this.#learn(ask, found);
+    throw notFound('manifest');
   }
 
   async #hubDigest(ask: ManifestAsk, digest: Digest, o: CallOptions): Promise<ManifestAnswer> {

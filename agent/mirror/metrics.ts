@@ -23,8 +23,15 @@ export function createMirrorMetrics(metrics: MetricsRegistry) {
     ['side'],
   );
   for (const side of ['source', 'client']) stalls.inc({ side }, 0);
+  const staleTags = metrics.counter(
+    'mirror_stale_tags_total',
+    'Tags answered by the last statement of a hub that did not answer, by who held it (own, peer).',
+    ['source'],
+  );
+  for (const source of ['own', 'peer']) staleTags.inc({ source }, 0);
   return {
     inFlight,
+    staleTags,
     requests: metrics.counter(
       'mirror_requests_total',
       'Requests of runtimes by kind (base, manifest, blob, other) and code: HTTP status, cut or ' +

@@ -8,10 +8,11 @@ import { Manifests } from './manifests.ts';
 import { createMirrorMetrics } from './metrics.ts';
 import type { NamespaceRules, Target } from './namespace.ts';
 import type { MirrorConfig } from './options.ts';
-import type { ContentSource, GrantSource, LocalContent, Origin } from './ports.ts';
+import type { ContentSource, GrantSource, LocalContent, Origin, TagSource } from './ports.ts';
 import { RightsBook } from './rights.ts';
 import { startMirrorServer } from './server.ts';
 import type { MirrorServer } from './server.ts';
+import { StaleTags } from './stale-tags.ts';
 import { StallBook } from './stalls.ts';
 
 export type MirrorModules = {
@@ -19,6 +20,8 @@ export type MirrorModules = {
   content: ContentSource;
   grants: GrantSource;
   originOf: (target: Target) => Origin;
+  /** What the hub stated about tags; undefined for an agent in no fleet. */
+  tags?: TagSource | undefined;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -51,6 +54,11 @@ export async function startMirror(
     progressOf: (digest: Digest) => local.find(digest)?.have.count ?? 0,
     ...clock,
   });
+  const mirrorMetrics = createMirrorMetrics(modules.metrics);
+  const staleTags = new StaleTags(
+    { maxAgeMs: options.staleTagMaxAge, headersTimeoutMs: options.headersTimeout },
+    { tags: modules.tags, metrics: mirrorMetrics, logger },
+  );
   const handler = new MirrorHandler(
     {
       rules: options.rules,
@@ -60,10 +68,10 @@ export async function startMirror(
       clientStallTimeoutMs: options.clientStallTimeout,
     },
     {
-      manifests: new Manifests({ ...modules, rights }),
+      manifests: new Manifests({ ...modules, rights, staleTags }),
       blobs: new Blobs({ ...modules, rights, stalls }),
       stalls,
-      metrics: createMirrorMetrics(modules.metrics),
+      metrics: mirrorMetrics,
       logger,
     },
   );

@@ -8,6 +8,7 @@ import {
   CLIENT_STALL_TIMEOUT_MS,
   HEADERS_TIMEOUT_MS,
   REQUESTS_MAX,
+  STALE_TAG_MAX_AGE_MS,
   TOKEN_HOSTS_MAX,
   UPSTREAMS_MAX,
 } from './constants.ts';
@@ -41,6 +42,14 @@ export const MirrorOptions = Type.Object(
       default: `${BODY_STALL_TIMEOUT_MS / 1_000}s`,
       minimum: 100,
       maximum: 600_000,
+    }),
+    staleTagMaxAge: Duration({
+      description:
+        'while the hub does not answer, a tag is resolved by the last statement that the hub ' +
+        'signed about it, if that is not older than this; 0: never',
+      default: `${STALE_TAG_MAX_AGE_MS / 3_600_000}h`,
+      minimum: 0,
+      maximum: 30 * 24 * 3_600_000,
     }),
     clientStallTimeout: Duration({
       description: 'time a client may leave its socket unread until the connection is cut',

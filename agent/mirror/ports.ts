@@ -1,6 +1,7 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { TagName } from '../../proto/trust/tag-statement.ts';
 import type { BlobHandle, CallOptions, OpenRequest } from '../fetch/ports.ts';
 
 /** A call made on behalf of a runtime: its own Authorization header goes to that registry only. */
@@ -66,4 +67,17 @@ export interface LocalContent {
   getSmall(digest: Digest): Promise<Buffer | undefined>;
   putSmall(digest: Digest, bytes: Buffer): Promise<void>;
   find(digest: Digest): LocalBlob | undefined;
+}
+
+/** What the hub stated of a tag at `timeMs`, kept by this node or told by a peer. */
+export type StaleTag = { digest: Digest; timeMs: number; source: 'own' | 'peer' };
+
+/** Statements of the hub about tags. */
+export interface TagSource {
+  /** Whether the hub answered of late. */
+  readonly online: boolean;
+  /** The hub has just answered what the name means; undefined: that there is no such tag. */
+  resolved(name: TagName, digest: Digest | undefined): void;
+  /** The newest statement that is not older. Says nothing about rights. */
+  newest(name: TagName, maxAgeMs: number, o: CallOptions): Promise<StaleTag | undefined>;
 }

@@ -52,7 +52,9 @@ export class RegistryOrigin implements Origin {
       if (status === 403) return undefined;
       if (status !== 401 && !hasCode(err, 'AUTH_FAILED')) {
         const message = 'the registry behind this mirror did not answer';
-        throw unavailable('source', message, { cause: err });
+        throw unavailable(isSilence(err, status) ? 'unreachable' : 'source', message, {
+          cause: err,
+        });
       }
       throw new MirrorError(
         'the registry wants credentials',
@@ -61,6 +63,12 @@ export class RegistryOrigin implements Origin {
       );
     }
   }
+}
+
+/** No word of the registry itself: nobody there, or something before it that could not ask it. */
+function isSilence(err: unknown, status: number | undefined): boolean {
+  if (status !== undefined) return status >= 500 || status === 408 || status === 429;
+  return hasCode(err, 'UNREACHABLE', 'TIMEOUT', 'BODY_SHORT');
 }
 
 /** Stands in for the hub of an agent that has none: nothing is there. */

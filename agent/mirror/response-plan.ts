@@ -1,8 +1,16 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { formatContentRange, parseRange } from '../../proto/oci/ranges.ts';
 
-/** What is known of the content before a byte is sent. `size` in bytes of the whole. */
-export type ContentFacts = { digest: Digest | undefined; size: number; mediaType: string };
+/**
+ * What is known of the content before a byte is sent. `size` in bytes of the whole. `isStale`: that
+ * the name means this content was not confirmed now.
+ */
+export type ContentFacts = {
+  digest: Digest | undefined;
+  size: number;
+  mediaType: string;
+  isStale?: boolean;
+};
 
 /** The request headers that shape an answer. */
 export type Conditions = {
@@ -19,6 +27,9 @@ export type ResponsePlan = {
   body: { start: number; end: number } | undefined;
 };
 
+/** RFC 7234 §5.5.1; the agent has no name that the client knows. */
+const STALE_WARNING = '110 - "Response is Stale"';
+
 /**
  * Decides on an answer for content that is there (RFC 9110 §13-14): 304 for a matching
  * If-None-Match, 206 for one satisfiable range, 416 for an unsatisfiable one, else 200 with all.
@@ -32,6 +43,7 @@ export function planResponse(facts: ContentFacts, conditions: Conditions): Respo
   };
   if (digest !== undefined) common['docker-content-digest'] = digest;
   if (etag !== undefined) common['etag'] = etag;
+  if (facts.isStale === true) common['warning'] = STALE_WARNING;
   if (etag !== undefined && matchesEtag(conditions.ifNoneMatch, etag)) {
     return { status: 304, headers: common, body: undefined };
   }

@@ -6,9 +6,11 @@ import { request } from 'undici';
 import { startAgent } from '../../agent/agent.ts';
 import type { Agent } from '../../agent/agent.ts';
 import { AgentOptions } from '../../agent/options.ts';
+import type { AgentConfig } from '../../agent/options.ts';
 import { startHub } from '../../hub/hub.ts';
 import type { Hub } from '../../hub/hub.ts';
 import { HubOptions } from '../../hub/options.ts';
+import type { HubConfig } from '../../hub/options.ts';
 import { RegistryClient } from '../../proto/distribution/registry-client.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
@@ -34,14 +36,21 @@ export type TestImage = {
 
 /** A hub and agents in this process, on free ports of loopback, with data in a temporary folder. */
 export class LoopbackFleet implements AsyncDisposable {
-  readonly hub: Hub;
   readonly folder: string;
   readonly agents: Agent[] = [];
+  readonly #hubConfig: HubConfig;
+  readonly #configs = new Map<Agent, AgentConfig>();
+  #hub: Hub;
   #hubClosed = false;
 
-  private constructor(hub: Hub, folder: string) {
-    this.hub = hub;
+  private constructor(hub: Hub, hubConfig: HubConfig, folder: string) {
+    this.#hub = hub;
+    this.#hubConfig = hubConfig;
     this.folder = folder;
+  }
+
+  get hub(): Hub {
+    return this.#hub;
   }
 
   static async start(agents: number): Promise<LoopbackFleet> {
@@ -55,7 +64,7 @@ export class LoopbackFleet implements AsyncDisposable {
       }),
       env: {},
     });
-    const fleet = new LoopbackFleet(await startHub(config, { logger: LOGGER }), folder);
+    const fleet = new LoopbackFleet(await startHub(config, { logger: LOGGER }), config, folder);
     const names = Array.from({ length: agents }, (_, index) => `n${index + 1}`);
     await Promise.all(names.map((name) => fleet.addAgent(name)));
     return fleet;
@@ -81,6 +90,7 @@ export class LoopbackFleet implements AsyncDisposable {
     });
     const agent = await startAgent(config, { logger: LOGGER });
     this.agents.push(agent);
+    this.#configs.set(agent, config);
     await until(`${name} enrolled`, READY_TIMEOUT_MS, async () => {
       const { body } = await request(`${agent.opsUrls[0]}/readyz`);
       const check = await body.json();
@@ -132,6 +142,25 @@ export class LoopbackFleet implements AsyncDisposable {
     const snapshots = await Promise.all(this.agents.map((agent) => metricsOf(agent.opsUrls[0])));
     const name = 'flotilla_agent_fetched_bytes_total';
     return snapshots.reduce((sum, snapshot) => sum + snapshot.sum(name, { source }), 0);
+  }
+
+  /** Stops an agent and starts it again with its data, whether or not there is a hub. */
+  async restart(agent: Agent): Promise<Agent> {
+    const config = this.#configs.get(agent);
+    if (config === undefined) throw new Error('not an agent of this fleet');
+    await agent.close();
+    const again = await startAgent(config, { logger: LOGGER });
+    this.agents[this.agents.indexOf(agent)] = again;
+    this.#configs.set(again, config);
+    return again;
+  }
+
+  /** Starts the stopped hub again, with its data and at its address. */
+  async restartHub(): Promise<void> {
+    const listen = [new URL(this.hubUrl).host];
+    const config = { ...this.#hubConfig, http: { ...this.#hubConfig.http, listen } };
+    this.#hub = await startHub(config, { logger: LOGGER });
+    this.#hubClosed = false;
   }
 
   async stopHub(): Promise<void> {

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { digestOf } from '../../proto/oci/digest.ts';
+import { askPeers, collectFromPeers, sampleMembers } from './ask-peers.ts';
+import { MEMBER_SAMPLE, MEMBER_SEARCH_MAX } from './constants.ts';
+import { FakeSwarm } from './swarm-fixture.ts';
+import type { CallOptions, PeerLink } from './ports.ts';
+
+const DIGEST = digestOf(Buffer.from('blob'));
+const BYTES = Buffer.from('answer');
+
+function ask(link: PeerLink, o: CallOptions): Promise<Buffer | undefined> {
+  return link.blob(DIGEST, o);
+}
+
+/** `count` members without an answer. */
+function swarmOf(count: number): FakeSwarm {
+  const swarm = new FakeSwarm();
+  for (let i = 0; i < count; i += 1) swarm.answers.set(`peer-${i}`, {});
+  return swarm;
+}
+
+test('the one member of many that has an answer is found', async () => {
+  const swarm = swarmOf(MEMBER_SEARCH_MAX);
+  swarm.answers.set('peer-77', { blob: async () => BYTES });
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+});
+
+test('a search that finds nothing asks each member once, up to its bound, and ends', async () => {
+  const few = swarmOf(30);
+  few.answers.set('peer-3', undefined);
+  assert.equal(await askPeers(few, ask, {}), undefined);
+  assert.deepEqual(few.linked.toSorted(), [...few.answers.keys()].toSorted());
+  const many = swarmOf(3 * MEMBER_SEARCH_MAX);
+  assert.equal(await askPeers(many, ask, {}), undefined);
+  assert.equal(new Set(many.linked).size, MEMBER_SEARCH_MAX);
+  assert.equal(await askPeers(swarmOf(0), ask, {}), undefined);
+});
+
+test('whoever had an answer is asked first the next time', async () => {
+  const swarm = swarmOf(400);
+  swarm.answers.set('peer-9', { blob: async () => BYTES });
+  while ((await askPeers(swarm, ask, {})) === undefined);
+  swarm.linked.length = 0;
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+  assert.equal(swarm.linked[0], 'peer-9');
+  const [first, ...others] = sampleMembers(swarm);
+  assert.equal(first?.peerId, 'peer-9');
+  assert.equal(others.length, MEMBER_SAMPLE - 1);
+});
+
+test('members that are silent do not hide one that answers', async () => {
+  const swarm = new FakeSwarm();
+  const silent = { blob: () => new Promise<undefined>(() => {}) };
+  for (let i = 0; i < 8; i += 1) swarm.answers.set(`silent-${i}`, silent);
+  swarm.answers.set('talks', { blob: async () => BYTES });
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+});
+
+test('all answers of a moment are collected, and silence ends with it', async () => {
+  const swarm = swarmOf(6);
+  for (const peerId of ['a', 'b', 'c']) {
+    swarm.answers.set(peerId, { blob: async () => Buffer.from(peerId) });
+  }
+  const bounds = { membersMax: 20, timeMs: 50, settleMs: 50 };
+  const answers = await collectFromPeers(swarm, ask, bounds);
+  assert.deepEqual(answers.map(String).toSorted(), ['a', 'b', 'c']);
+  swarm.answers.set('never', { blob: () => new Promise(() => {}) });
+  assert.equal((await collectFromPeers(swarm, ask, bounds)).length, 3);
+});
+
+test('a search whose asker left ends with the reason', async () => {
+  const swarm = new FakeSwarm();
+  swarm.answers.set('never', { blob: () => new Promise(() => {}) });
+  const left = new AbortController();
+  const bounds = { membersMax: 1, timeMs: 60_000, settleMs: 0, signal: left.signal };
+  const searches = [askPeers(swarm, ask, left), collectFromPeers(swarm, ask, bounds)];
+  left.abort(new Error('client gone'));
+  await Promise.all(searches.map((search) => assert.rejects(search, /client gone/)));
+});

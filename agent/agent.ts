@@ -10,10 +10,9 @@ import type { OpsServer } from '../proto/ops/ops-server.ts';
 import { budgetsOf } from './bandwidth.ts';
 import { checkAgentOptions } from './checked-options.ts';
 import { Downloads } from './fetch/downloads.ts';
-import { GrantBook } from './fetch/grants.ts';
 import { loneFleet, loneSwarm } from './fetch/lone.ts';
 import { createFetchMetrics } from './fetch/metrics.ts';
-import { openFleet, openTags, startSwarm } from './joining.ts';
+import { openFleet, openGrants, openTags, startSwarm } from './joining.ts';
 import { startMirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
@@ -76,15 +75,14 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const swarm = node ?? loneSwarm();
   const client = node === undefined || fleet === undefined ? loneFleet() : fleet;
 
-  const { chunkMemory: chunkMemoryBytes, grantOutageGrace: outageGraceMs } = config.fetch;
-  const grants = new GrantBook({ outageGraceMs }, { fleet: client, swarm, logger });
+  const grants = await openGrants(config, starting, { fleet: client, swarm, logger });
   relay.publicGrant = (...place) => grants.publicGrant(...place);
   const tags = await openTags(config, starting, { node, fleet, relay, metrics, logger });
   const hub = registries.hubSource;
   const upstream = (namespace: string) => registries.upstreamSource(namespace);
   const sources = { store, swarm, fleet: client, grants, hub, upstream };
   const downloads = new Downloads(
-    { chunkMemoryBytes },
+    { chunkMemoryBytes: config.fetch.chunkMemory },
     { ...sources, budgets, metrics: fetchMetrics, logger },
   );
   starting.defer(() => downloads.close());

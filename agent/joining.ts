@@ -5,6 +5,9 @@ import type { Logger } from '../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { hasCode } from '../proto/std/errors.ts';
 import type { RateBudget } from '../proto/std/rate-budget.ts';
+import { GRANTS_FILE_MAX_BYTES, GRANTS_MAX, GRANTS_SAVE_DELAY_MS } from './fetch/constants.ts';
+import { GrantBook } from './fetch/grants.ts';
+import type { FleetClient, Swarm } from './fetch/ports.ts';
 import { Fleet } from './fleet/fleet.ts';
 import { libp2pKeyOf } from './fleet/identity.ts';
 import { KeptList } from './fleet/kept-list.ts';
@@ -154,4 +157,29 @@ export async function openTags(
   tags.restore(await kept.load());
   relay.tagStatement = (name) => tags.tagStatement(name);
   return tags;
+}
+
+/** The rights of this node, with the public ones of its last run. Saved with `starting`. */
+export async function openGrants(
+  config: AgentConfig,
+  starting: AsyncDisposableStack,
+  modules: { fleet: FleetClient; swarm: Swarm; logger: Logger },
+): Promise<GrantBook> {
+  const { logger } = modules;
+  const outageGraceMs = config.fetch.grantOutageGrace;
+  const onChange = (): void => kept.changed();
+  const grants: GrantBook = new GrantBook({ outageGraceMs, onChange }, modules);
+  const kept = new KeptList(
+    {
+      path: path.join(config.store.dataDir, 'node', 'grants.json'),
+      itemsMax: GRANTS_MAX,
+      fileMaxBytes: GRANTS_FILE_MAX_BYTES,
+      delayMs: GRANTS_SAVE_DELAY_MS,
+    },
+    { items: () => grants.kept(), logger },
+  );
+  starting.defer(() => kept.close());
+  starting.defer(() => grants.close());
+  grants.restore(await kept.load());
+  return grants;
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { askPeers, collectFromPeers, sampleMembers } from './ask-peers.ts';
-import { MEMBER_SAMPLE, MEMBER_SEARCH_MAX } from './constants.ts';
+import { FAR_SEARCHES_MAX, MEMBER_SAMPLE, MEMBER_SEARCH_MAX } from './constants.ts';
+import { FarSearches } from './far-search.ts';
 import { FakeSwarm } from './swarm-fixture.ts';
 import type { CallOptions, PeerLink } from './ports.ts';
 
@@ -77,4 +79,34 @@ test('a search whose asker left ends with the reason', async () => {
   const searches = [askPeers(swarm, ask, left), collectFromPeers(swarm, ask, bounds)];
   left.abort(new Error('client gone'));
   await Promise.all(searches.map((search) => assert.rejects(search, /client gone/)));
+});
+
+test('what no reader waits for is found in the background, and then at once', async () => {
+  const swarm = swarmOf(5 * MEMBER_SEARCH_MAX);
+  swarm.answers.set('peer-9', { blob: async () => BYTES });
+  const far = new FarSearches({ swarm });
+  far.begin('blob', ask);
+  while (sampleMembers(swarm, () => 0)[0]?.peerId !== 'peer-9') await setImmediate();
+  await far.close();
+  swarm.linked.length = 0;
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+  assert.equal(swarm.linked[0], 'peer-9');
+  far.begin('late', () => assert.fail('begun after the end'));
+});
+
+test('searches in the background are few, and one for one thing', async () => {
+  const swarm = new FakeSwarm();
+  swarm.answers.set('silent', {});
+  const begun: string[] = [];
+  const far = new FarSearches({ swarm });
+  for (let i = 0; i < 3 * FAR_SEARCHES_MAX; i += 1) {
+    const key = `thing-${Math.floor(i / 2)}`;
+    far.begin(key, () => {
+      begun.push(key);
+      return new Promise(() => {});
+    });
+  }
+  await far.close();
+  assert.equal(new Set(begun).size, begun.length);
+  assert.ok(begun.length <= FAR_SEARCHES_MAX);
 });

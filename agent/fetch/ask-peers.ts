@@ -12,7 +12,16 @@ import {
 } from './constants.ts';
 import type { CallOptions, PeerLink, Swarm } from './ports.ts';
 
-type Question<T> = (link: PeerLink, o: { signal: AbortSignal }) => Promise<T | undefined>;
+export type PeerQuestion<T> = (
+  link: PeerLink,
+  o: { signal: AbortSignal },
+) => Promise<T | undefined>;
+
+/** How many members a search asks at most, and for how long it begins new questions. */
+export type SearchBounds = { membersMax: number; timeMs: number };
+
+/** While a reader waits. */
+const NEAR: SearchBounds = { membersMax: MEMBER_SEARCH_MAX, timeMs: PEER_SEARCH_MS };
 
 /** Peers that had an answer of late, the latest first: what one thing came from, others may too. */
 const HELPFUL = new WeakMap<Swarm, readonly string[]>();
@@ -46,30 +55,21 @@ export function sampleMembers(
 
 /**
  * Asks members the same question and returns the first answer that is not undefined; undefined when
- * nobody has one. The search begins with a few and widens the longer nothing is found, up to
- * MEMBER_SEARCH_MAX members and PEER_SEARCH_MS. What a peer throws counts as no answer. The other
- * questions are aborted.
+ * nobody has one. The search begins with a few and widens the longer nothing is found, within its
+ * bounds. What a peer throws counts as no answer. The other questions are aborted.
  * @throws the reason of the signal
  */
 export async function askPeers<T>(
   swarm: Swarm,
-  question: Question<T>,
+  question: PeerQuestion<T>,
   o: CallOptions,
+  bounds: SearchBounds = NEAR,
 ): Promise<T | undefined> {
   let answer: T | undefined;
-  await visit(
-    swarm,
-    question,
-    {
-      signal: o.signal,
-      membersMax: MEMBER_SEARCH_MAX,
-      timeMs: PEER_SEARCH_MS,
-    },
-    (found) => {
-      answer ??= found;
-      return 0;
-    },
-  );
+  await visit(swarm, question, { signal: o.signal, ...bounds }, (found) => {
+    answer ??= found;
+    return 0;
+  });
   return answer;
 }
 
@@ -80,8 +80,8 @@ export async function askPeers<T>(
  */
 export async function collectFromPeers<T>(
   swarm: Swarm,
-  question: Question<T>,
-  o: CallOptions & { membersMax: number; timeMs: number; settleMs: number },
+  question: PeerQuestion<T>,
+  o: CallOptions & SearchBounds & { settleMs: number },
 ): Promise<T[]> {
   const answers: T[] = [];
   using limit = deadline(o.timeMs, o.signal);
@@ -100,8 +100,8 @@ export async function collectFromPeers<T>(
 /** `take` says for how many more ms the search goes on; the shortest word counts. */
 async function visit<T>(
   swarm: Swarm,
-  question: Question<T>,
-  o: CallOptions & { membersMax: number; timeMs: number },
+  question: PeerQuestion<T>,
+  o: CallOptions & SearchBounds,
   take: (answer: T) => number,
 ): Promise<void> {
   o.signal?.throwIfAborted();
@@ -155,7 +155,7 @@ function remember(swarm: Swarm, peerId: string): void {
 async function askOne<T>(
   swarm: Swarm,
   member: Membership,
-  question: Question<T>,
+  question: PeerQuestion<T>,
   signal: AbortSignal,
 ): Promise<T | undefined> {
   if (signal.aborted) return undefined;

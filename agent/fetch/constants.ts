@@ -105,6 +105,11 @@ export const PEER_WIDEN_MS = 400;
 export const PEER_SEARCH_MS = 2_500;
 /** Members one search asks at most. */
 export const MEMBER_SEARCH_MAX = 100;
+/** The same of a search that goes on in the background, and the time it takes at most. */
+export const FAR_SEARCH_MEMBERS_MAX = 2_000;
+export const FAR_SEARCH_MS = 60_000;
+/** Such searches at the same time, for grants and for tags each. */
+export const FAR_SEARCHES_MAX = 4;
 /** Peers remembered for having had an answer; they are asked first. */
 export const HELPFUL_PEERS_KEPT = 16;
 /** Members a download tries at a time when no tracker names any. */
@@ -169,6 +174,10 @@ export const GRANT_RENEW_MS = 10 * 60_000;
 /** Grants kept, least recently used leave first; and digests in all of them. */
 export const GRANTS_MAX = 1_000;
 export const GRANT_INDEX_MAX = 200_000;
+/** From a new grant to the file for the next run. */
+export const GRANTS_SAVE_DELAY_MS = 5_000;
+/** That file; a larger one is not read. */
+export const GRANTS_FILE_MAX_BYTES = 24 * 1024 * 1024;
 /** A grant with less life than this is renewed while the hub can be asked. */
 export const GRANT_FRESH_MS = 5 * 60_000;
 /** How long grants live on beyond their end while the hub cannot be asked. */

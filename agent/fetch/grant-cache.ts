@@ -14,6 +14,11 @@ export class GrantCache {
     return this.#held.size;
   }
 
+  /** The one used last is at the end. */
+  all(): HeldGrant[] {
+    return [...this.#held];
+  }
+
   get(namespace: string, repository: string, digest: Digest): HeldGrant | undefined {
     const held = this.#index.get(keyOf(namespace, repository, digest));
     if (held === undefined) return undefined;

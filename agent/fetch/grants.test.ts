@@ -8,8 +8,9 @@ import {
   grantContentHash,
   signGrant,
 } from '../../proto/trust/grant.ts';
-import type { GrantBundle } from '../../proto/trust/grant.ts';
+import type { Grant, GrantBundle } from '../../proto/trust/grant.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
+import { peerIdFromPublicKey } from '../../proto/trust/peer-id.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
 import { GrantBook } from './grants.ts';
 import { loneSwarm } from './lone.ts';
@@ -17,6 +18,7 @@ import { loneSwarm } from './lone.ts';
 const FLEET = 'fleet-1';
 const BLOB = digestOf(Buffer.from('a layer'));
 const OTHER = digestOf(Buffer.from('another layer'));
+const OWN = peerIdFromPublicKey(Buffer.alloc(32, 1));
 const HOUR_MS = 3_600_000;
 
 class Fixture {
@@ -25,7 +27,10 @@ class Fixture {
   online = true;
   asked = 0;
   answer: () => GrantBundle | 'not-found' = () => this.grant();
+  changes = 0;
   readonly book: GrantBook;
+  /** The book of the next run, over the same hub. */
+  readonly next: () => GrantBook;
 
   constructor() {
     const trust = new TrustStore({ rootFingerprint: this.keys.fingerprint() });
@@ -44,11 +49,14 @@ class Fixture {
       },
     };
     const logger = createLogger({ level: 'silent', name: 'test' });
-    const options = { outageGraceMs: HOUR_MS, now: () => this.nowMs };
-    this.book = new GrantBook(options, { fleet, swarm: loneSwarm(), logger });
+    const onChange = (): void => void (this.changes += 1);
+    const options = { outageGraceMs: HOUR_MS, now: () => this.nowMs, onChange };
+    const swarm = { ...loneSwarm(), peerId: OWN };
+    this.next = () => new GrantBook(options, { fleet, swarm, logger });
+    this.book = this.next();
   }
 
-  grant(change: { repository?: string; fleetId?: string; keys?: KeyRing } = {}): GrantBundle {
+  grant(change: Partial<Grant> & { keys?: KeyRing } = {}): GrantBundle {
     const grant = {
       fleetId: FLEET,
       peerId: '',
@@ -122,5 +130,41 @@ describe('the grants of a node', () => {
     assert.equal(fixture.book.publicGrant(HUB_NAMESPACE, 'team/other', BLOB), undefined);
     fixture.nowMs += GRANT_MAX_MS + 1;
     assert.equal(fixture.book.publicGrant(HUB_NAMESPACE, 'team/app', BLOB), undefined);
+  });
+
+  it('outlive the end of the agent, as far as they are public and would have held', async () => {
+    const fixture = new Fixture();
+    const held = await fixture.ensure();
+    assert.equal(fixture.changes, 1);
+    const forged = new Fixture();
+    await forged.ensure();
+    const kept = [Buffer.from('damaged'), ...forged.book.kept(), ...fixture.book.kept()];
+    const next = fixture.next();
+    next.restore(kept);
+    fixture.online = false;
+    fixture.nowMs += GRANT_MAX_MS + HOUR_MS - 1000;
+    const [place, other] = ['team/app', 'team/other'];
+    assert.deepEqual(next.publicGrant(HUB_NAMESPACE, place, BLOB), held);
+    assert.equal(next.publicGrant(HUB_NAMESPACE, other, BLOB), undefined);
+    assert.equal(next.size, 1);
+    fixture.nowMs += 2 * HOUR_MS;
+    const late = fixture.next();
+    late.restore(kept);
+    assert.equal(late.size, 0);
+    assert.deepEqual(next.kept(), []);
+  });
+
+  it('are not kept when they are personal, or taken back', async () => {
+    const fixture = new Fixture();
+    fixture.answer = () => fixture.grant({ peerId: OWN });
+    assert.ok(await fixture.ensure());
+    assert.deepEqual(fixture.book.kept(), []);
+    const gone = new Fixture();
+    await gone.ensure();
+    gone.nowMs += GRANT_MAX_MS - 60_000;
+    gone.answer = () => 'not-found';
+    await gone.ensure();
+    assert.deepEqual(gone.book.kept(), []);
+    assert.equal(gone.changes, 2);
   });
 });

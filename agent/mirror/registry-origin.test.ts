@@ -68,21 +68,44 @@ test('what is not there, or not for us, is not there', async () => {
   }
 });
 
-test('a registry that cannot answer is unavailable, whatever it says', async () => {
+/** What `getManifest` failed with, and the reason why it is unavailable. */
+async function reasonOf(answer: Answer): Promise<string> {
+  await using on = await originOf(answer);
+  try {
+    await on.origin.getManifest(APP, TAG, {});
+  } catch (err) {
+    if (err instanceof MirrorError && err.data.code === 'UNAVAILABLE') return err.data.reason;
+    throw err;
+  }
+  return 'an answer';
+}
+
+test('a registry that cannot answer is unreachable, whatever it says', async () => {
   const answers: Answer[] = [
     status(429, { 'retry-after': '1' }),
     status(408),
     status(500),
+    status(503),
     (_request, response) => response.destroy(),
     (_request, response) => {
       response.writeHead(200, { 'content-length': 1_000 });
       response.write('short', () => response.destroy());
     },
   ];
-  for (const answer of answers) {
-    await using on = await originOf(answer);
-    await assert.rejects(on.origin.getManifest(APP, TAG, {}), { code: 'UNAVAILABLE' });
-  }
+  for (const answer of answers) assert.equal(await reasonOf(answer), 'unreachable');
+});
+
+test('a registry that answers with something of no use has answered', async () => {
+  const other = digestOf(Buffer.from('other bytes'));
+  const answers: Answer[] = [
+    status(400),
+    status(307, { location: 'https://elsewhere.example/' }),
+    (_request, response) => {
+      response.writeHead(200, { 'docker-content-digest': other }).end(BYTES);
+    },
+    (_request, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(BYTES),
+  ];
+  for (const answer of answers) assert.equal(await reasonOf(answer), 'source');
 });
 
 test('a registry that tells no length is asked for the manifest itself', async () => {

@@ -111,7 +111,7 @@ function isNewer(a: TagStatement, b: TagStatement): boolean {
   return a.timeMs === b.timeMs ? a.digest > b.digest : a.timeMs > b.timeMs;
 }
 
-/** Neither part may hold a line feed: a verified name follows the grammars, an asked one is cut. */
+/** A line feed in an asked name matches nothing: repository and tag of a verified one have none. */
 export function keyOf({ namespace, repository, tag }: TagName): string {
   return `${namespace}\n${repository}\n${tag}`;
 }

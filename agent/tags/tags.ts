@@ -4,7 +4,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { TagName } from '../../proto/trust/tag-statement.ts';
-import { collectFromPeers } from '../fetch/ask-peers.ts';
+import { collectFromPeers, type PeerQuestion } from '../fetch/ask-peers.ts';
+import { FarSearches } from '../fetch/far-search.ts';
 import { MEMBER_SAMPLE, MEMBER_SEARCH_MAX } from '../fetch/constants.ts';
 import type { CallOptions, PeerLink, Swarm } from '../fetch/ports.ts';
 import type { StaleTag, TagSource } from '../mirror/ports.ts';
@@ -36,6 +37,7 @@ const NO_PROOF = ['UNKNOWN_KEY', 'REVOKED_KEY', 'NOT_YET_VALID', 'WRONG_FLEET'];
 /** Gathers what the hub signs about tags, for the time when it cannot be asked. */
 export class Tags implements TagSource {
   readonly #modules: TagsModules;
+  readonly #far: FarSearches;
   readonly #now: () => number;
   readonly #asking = new Map<string, Promise<void>>();
   readonly #searching = new Map<string, Promise<void>>();
@@ -46,6 +48,7 @@ export class Tags implements TagSource {
   constructor(options: { now?: () => number }, modules: TagsModules) {
     this.#now = options.now ?? Date.now;
     this.#modules = modules;
+    this.#far = new FarSearches(modules);
   }
 
   /** Whether the hub answered of late. */
@@ -82,7 +85,10 @@ export class Tags implements TagSource {
     const isCompared = own !== undefined && this.#compared.has(keyOf(name));
     if (!isCompared) await this.#search(name, own !== undefined, o);
     const held = this.#heldFor(name, maxAgeMs);
-    if (held === undefined) return undefined;
+    if (held === undefined) {
+      this.#far.begin(keyOf(name), this.#question(name));
+      return undefined;
+    }
     const { digest, timeMs } = held.statement;
     return { digest, timeMs, source: held === own ? 'own' : 'peer' };
   }
@@ -107,7 +113,7 @@ export class Tags implements TagSource {
   /** Ends the questions under way. */
   async close(): Promise<void> {
     this.#stop.abort(new Error('the agent is stopping'));
-    await Promise.all([...this.#asking.values(), ...this.#searching.values()]);
+    await Promise.all([this.#far.close(), ...this.#asking.values(), ...this.#searching.values()]);
   }
 
   #ageOf(held: HeldTag): number {
@@ -156,19 +162,23 @@ export class Tags implements TagSource {
 
   async #askPeers(name: TagName, isHeld: boolean): Promise<void> {
     const { swarm, logger } = this.#modules;
-    const question = async (link: PeerLink, o: CallOptions): Promise<true | undefined> => {
-      const bytes = await link.tag(name, o);
-      return bytes === undefined ? undefined : this.#takeFrom(link, bytes, name);
-    };
     const bounds = isHeld
       ? { membersMax: MEMBER_SAMPLE, timeMs: TAG_SETTLE_MS, settleMs: TAG_SETTLE_MS }
       : { membersMax: MEMBER_SEARCH_MAX, timeMs: TAG_SEARCH_MS, settleMs: TAG_SETTLE_MS };
     try {
-      await collectFromPeers(swarm, question, { ...bounds, signal: this.#stop.signal });
+      await collectFromPeers(swarm, this.#question(name), { ...bounds, signal: this.#stop.signal });
       this.#compared.set(keyOf(name), true);
     } catch (err) {
       logger.debug({ ...name, reason: messageOf(err) }, 'search for a tag statement failed');
     }
+  }
+
+  /** Asks one peer for a statement, and puts what it gives into the book. */
+  #question(name: TagName): PeerQuestion<true> {
+    return async (link, o) => {
+      const bytes = await link.tag(name, o);
+      return bytes === undefined ? undefined : this.#takeFrom(link, bytes, name);
+    };
   }
 
   #takeFrom(link: PeerLink, bytes: Buffer, name: TagName): true | undefined {

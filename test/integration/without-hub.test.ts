@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { request } from 'undici';
 import type { Agent } from '../../agent/agent.ts';
@@ -74,6 +76,35 @@ test('a node that starts while the hub is gone pulls from the peers it knew', as
   await pull(again, mine);
   assert.deepEqual(await headTag(again, mine), stale(mine));
 });
+
+test('nodes that all start anew without the hub still have what they had', async () => {
+  await using fleet = await LoopbackFleet.start(0);
+  // Its membership names the port, which has to be the same in its next run.
+  const listen = [`127.0.0.1:${await freePort()}`];
+  const holder = await fleet.addAgent('n1', { swarm: { listen } });
+  const other = await fleet.addAgent('n2');
+  const image = await fleet.push('team/app', 'v1', [randomBytes(9 * MIB)]);
+  await pull(holder, image);
+  await holdsTags(holder, 1);
+  await until('the nodes to know each other', TIMEOUT_MS, async () =>
+    (await metric(other, 'fleet_members')) === 1 ? true : undefined,
+  );
+  await fleet.stopHub();
+  const [having, wanting] = [await fleet.restart(holder), await fleet.restart(other)];
+  await pull(having, image);
+  await pull(wanting, image);
+  assert.deepEqual(await headTag(wanting, image), stale(image));
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
 
 test('when the hub is back its word counts at once, and nobody has to be restarted', async () => {
   await using fleet = await LoopbackFleet.start(2);

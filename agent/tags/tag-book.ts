@@ -33,7 +33,7 @@ export class TagBook {
     modules: {
       trust: Pick<TrustStore, 'verifyKey'>;
       fleetId: () => string;
-      /** Told when a statement was added or replaced. */
+      /** Told when what is kept for the next run has changed. */
       onChange?: () => void;
     },
   ) {
@@ -74,7 +74,9 @@ export class TagBook {
     const key = keyOf(name);
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
-    entry.disproved = entry.statement.digest !== digest;
+    const disproved = entry.statement.digest !== digest;
+    if (disproved !== entry.disproved) this.#modules.onChange?.();
+    entry.disproved = disproved;
     this.#put(key, entry);
   }
 

@@ -110,3 +110,14 @@ test('searches in the background are few, and one for one thing', async () => {
   assert.equal(new Set(begun).size, begun.length);
   assert.ok(begun.length <= FAR_SEARCHES_MAX);
 });
+
+test('a member that another one has just told of is asked too', async () => {
+  const swarm = new FakeSwarm();
+  const tell = async (): Promise<undefined> => {
+    setTimeout(() => swarm.answers.set('told', { blob: async () => BYTES }), 1);
+    return undefined;
+  };
+  swarm.answers.set('teller', { blob: tell });
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+  assert.deepEqual(swarm.linked, ['teller', 'told']);
+});

@@ -1,9 +1,10 @@
-import { abortable, deadline } from '../../proto/std/abort.ts';
+import { abortable, deadline, sleep } from '../../proto/std/abort.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import {
   HELPFUL_PEERS_KEPT,
   MEMBER_SAMPLE,
   MEMBER_SEARCH_MAX,
+  PEER_EXCHANGE_MS,
   PEER_ANSWER_TIMEOUT_MS,
   PEER_QUESTIONS_MAX,
   PEER_QUESTIONS_PARALLEL,
@@ -105,46 +106,109 @@ async function visit<T>(
   take: (answer: T) => number,
 ): Promise<void> {
   o.signal?.throwIfAborted();
-  const members = sampleMembers(swarm, Math.random, o.membersMax);
-  const endMs = performance.now() + o.timeMs;
-  const stop = new AbortController();
-  const onAbort = (): void => stop.abort(o.signal?.reason);
+  const search = new Search(swarm, question, o, take);
+  const onAbort = (): void => search.end();
   o.signal?.addEventListener('abort', onAbort, { once: true });
-  const done = Promise.withResolvers<void>();
-  let asking = 0;
-  let ending: NodeJS.Timeout | undefined;
-  const end = (): void => stop.abort(new Error('answered by another peer'));
-  const lane = async (): Promise<void> => {
-    asking += 1;
-    for (let next = members.shift(); next !== undefined; next = members.shift()) {
-      if (stop.signal.aborted || performance.now() > endMs) break;
-      // oxlint-disable-next-line no-await-in-loop -- one question after the other
-      const found = await askOne(swarm, next, question, stop.signal);
-      if (found === undefined || stop.signal.aborted) continue;
-      remember(swarm, next.peerId);
-      const moreMs = take(found);
-      if (moreMs === 0) end();
-      else ending ??= setTimeout(end, moreMs);
-    }
-    asking -= 1;
-    if (asking === 0) done.resolve();
-  };
-  const widen = (): void => {
-    const more = Math.min(PEER_QUESTIONS_PARALLEL, PEER_QUESTIONS_MAX - asking);
-    for (let i = 0; i < more; i += 1) void lane();
-  };
-  stop.signal.addEventListener('abort', () => done.resolve(), { once: true });
-  widen();
-  const timer = setInterval(widen, PEER_WIDEN_MS);
   try {
-    await done.promise;
+    await search.run();
   } finally {
-    clearInterval(timer);
-    clearTimeout(ending);
     o.signal?.removeEventListener('abort', onAbort);
-    end();
   }
   o.signal?.throwIfAborted();
+}
+
+/** One question on its way through the members. */
+class Search<T> {
+  readonly #swarm: Swarm;
+  readonly #question: PeerQuestion<T>;
+  readonly #take: (answer: T) => number;
+  readonly #membersMax: number;
+  readonly #endMs: number;
+  readonly #asked = new Set<string>();
+  readonly #stop = new AbortController();
+  readonly #done = Promise.withResolvers<void>();
+  #next: Membership[] = [];
+  #asking = 0;
+  #ending: NodeJS.Timeout | undefined;
+  #widening: NodeJS.Timeout | undefined;
+
+  constructor(
+    swarm: Swarm,
+    question: PeerQuestion<T>,
+    bounds: SearchBounds,
+    take: (answer: T) => number,
+  ) {
+    this.#swarm = swarm;
+    this.#question = question;
+    this.#take = take;
+    this.#membersMax = bounds.membersMax;
+    this.#endMs = performance.now() + bounds.timeMs;
+  }
+
+  async run(): Promise<void> {
+    this.#refill();
+    this.#widen();
+    this.#widening = setInterval(() => this.#widen(), PEER_WIDEN_MS);
+    await this.#done.promise;
+    this.end();
+  }
+
+  /** Leaves the questions under way. */
+  end(): void {
+    clearInterval(this.#widening);
+    clearTimeout(this.#ending);
+    this.#stop.abort(new Error('the search is over'));
+    this.#done.resolve();
+  }
+
+  get #isOver(): boolean {
+    return this.#stop.signal.aborted || performance.now() > this.#endMs;
+  }
+
+  #widen(): void {
+    const more = Math.min(PEER_QUESTIONS_PARALLEL, PEER_QUESTIONS_MAX - this.#asking);
+    for (let i = 0; i < more; i += 1) void this.#lane();
+  }
+
+  async #lane(): Promise<void> {
+    this.#asking += 1;
+    for (let member = this.#next.shift(); member !== undefined; member = this.#next.shift()) {
+      if (this.#isOver) break;
+      this.#asked.add(member.peerId);
+      // oxlint-disable-next-line no-await-in-loop -- one question after the other
+      const found = await askOne(this.#swarm, member, this.#question, this.#stop.signal);
+      if (found !== undefined) this.#found(found, member);
+    }
+    this.#asking -= 1;
+    if (this.#asking === 0) await this.#goOn();
+  }
+
+  #found(answer: T, member: Membership): void {
+    if (this.#stop.signal.aborted) return;
+    remember(this.#swarm, member.peerId);
+    const moreMs = this.#take(answer);
+    if (moreMs === 0) this.end();
+    else this.#ending ??= setTimeout(() => this.end(), moreMs);
+  }
+
+  /** All have been asked. Whom they told us about meanwhile is asked too, else this is the end. */
+  async #goOn(): Promise<void> {
+    if (!this.#isOver && this.#asked.size > 0) {
+      await sleep(PEER_EXCHANGE_MS);
+      this.#refill();
+    }
+    // Another lane may have begun while this one waited.
+    if (this.#asking > 0) return;
+    if (this.#isOver || this.#next.length === 0) this.end();
+    else this.#widen();
+  }
+
+  #refill(): void {
+    const room = this.#membersMax - this.#asked.size;
+    const isNew = ({ peerId }: Membership): boolean => !this.#asked.has(peerId);
+    this.#next = sampleMembers(this.#swarm, Math.random, this.#membersMax).filter(isNew);
+    this.#next.length = Math.min(this.#next.length, Math.max(0, room));
+  }
 }
 
 function remember(swarm: Swarm, peerId: string): void {

@@ -101,6 +101,8 @@ export const PEER_QUESTIONS_PARALLEL = 5;
 export const PEER_QUESTIONS_MAX = 20;
 /** While nothing is found, a search asks more peers at the same time after each such pause. */
 export const PEER_WIDEN_MS = 400;
+/** When all are asked, time for members that they have just told of to become known. */
+export const PEER_EXCHANGE_MS = 50;
 /** After this, a search asks nobody new: a reader waits for it. */
 export const PEER_SEARCH_MS = 2_500;
 /** Members one search asks at most. */

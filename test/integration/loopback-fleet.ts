@@ -144,15 +144,29 @@ export class LoopbackFleet implements AsyncDisposable {
     return snapshots.reduce((sum, snapshot) => sum + snapshot.sum(name, { source }), 0);
   }
 
-  /** Stops an agent and starts it again with its data, whether or not there is a hub. */
-  async restart(agent: Agent): Promise<Agent> {
-    const config = this.#configs.get(agent);
-    if (config === undefined) throw new Error('not an agent of this fleet');
+  /** Where an agent keeps what it knows of the fleet. */
+  nodeFolder(agent: Agent): string {
+    return path.join(this.#configOf(agent).store.dataDir, 'node');
+  }
+
+  /**
+   * Stops an agent and starts it again with its data, whether or not there is a hub. `meanwhile` is
+   * what happens to its folder.
+   */
+  async restart(agent: Agent, meanwhile?: (nodeFolder: string) => Promise<void>): Promise<Agent> {
+    const config = this.#configOf(agent);
     await agent.close();
+    await meanwhile?.(this.nodeFolder(agent));
     const again = await startAgent(config, { logger: LOGGER });
     this.agents[this.agents.indexOf(agent)] = again;
     this.#configs.set(again, config);
     return again;
+  }
+
+  #configOf(agent: Agent): AgentConfig {
+    const config = this.#configs.get(agent);
+    if (config === undefined) throw new Error('not an agent of this fleet');
+    return config;
   }
 
   /** Starts the stopped hub again, with its data and at its address. */

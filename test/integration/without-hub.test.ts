@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import path from 'node:path';
 import { test } from 'node:test';
 import { request } from 'undici';
 import type { Agent } from '../../agent/agent.ts';
@@ -86,15 +88,52 @@ test('nodes that all start anew without the hub still have what they had', async
   const image = await fleet.push('team/app', 'v1', [randomBytes(9 * MIB)]);
   await pull(holder, image);
   await holdsTags(holder, 1);
-  await until('the nodes to know each other', TIMEOUT_MS, async () =>
-    (await metric(other, 'fleet_members')) === 1 ? true : undefined,
-  );
+  await knowEachOther(fleet.agents);
   await fleet.stopHub();
   const [having, wanting] = [await fleet.restart(holder), await fleet.restart(other)];
   await pull(having, image);
   await pull(wanting, image);
   assert.deepEqual(await headTag(wanting, image), stale(image));
 });
+
+type NodeState = { membership: string; members: { memberships: string[] } };
+
+async function stateOf(nodeFolder: string): Promise<NodeState> {
+  const state: NodeState = JSON.parse(await readFile(path.join(nodeFolder, 'fleet.json'), 'utf8'));
+  return state;
+}
+
+/** Makes a node forget everybody but one, whom it only knows from others. */
+async function forgetAllBut(nodeFolder: string, one: { nodeFolder: string }): Promise<void> {
+  const state = await stateOf(nodeFolder);
+  state.members.memberships = [];
+  await writeFile(path.join(nodeFolder, 'fleet.json'), JSON.stringify(state));
+  const peers = { format: 1, items: [(await stateOf(one.nodeFolder)).membership] };
+  await writeFile(path.join(nodeFolder, 'peers.json'), JSON.stringify(peers));
+}
+
+test('one remembered peer is enough to find what another one has', async () => {
+  await using fleet = await LoopbackFleet.start(3);
+  const image = await fleet.push('team/app', 'v1', [randomBytes(6 * MIB)]);
+  const [holder, known, lonely] = fleet.agents;
+  assert.ok(holder && known && lonely);
+  await pull(holder, image);
+  await holdsTags(holder, 1);
+  await knowEachOther(fleet.agents);
+  await fleet.stopHub();
+  const nodeFolder = fleet.nodeFolder(known);
+  const again = await fleet.restart(lonely, (own) => forgetAllBut(own, { nodeFolder }));
+  assert.equal(await metric(again, 'fleet_members'), 1);
+  await pull(again, image);
+  assert.equal(await metric(again, 'fleet_members'), 2);
+});
+
+async function knowEachOther(agents: readonly Agent[]): Promise<void> {
+  await until('the nodes to know each other', TIMEOUT_MS, async () => {
+    const known = await Promise.all(agents.map((agent) => metric(agent, 'fleet_members')));
+    return known.every((count) => count === agents.length - 1) ? true : undefined;
+  });
+}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');

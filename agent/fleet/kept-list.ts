@@ -31,6 +31,7 @@ export class KeptList {
   readonly #options: KeptListOptions;
   readonly #modules: { items: () => readonly Buffer[]; logger: Logger };
   #written = '';
+  #closed = false;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
@@ -62,11 +63,13 @@ export class KeptList {
 
   /** The list is not what it was: it will be written. */
   changed(): void {
+    if (this.#closed) return;
     this.#timer ??= setTimeout(() => void this.#write(), this.#options.delayMs).unref();
   }
 
   /** Writes what is not written yet. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#write();
   }
 

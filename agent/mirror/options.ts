@@ -46,7 +46,8 @@ export const MirrorOptions = Type.Object(
     staleTagMaxAge: Duration({
       description:
         'while the hub does not answer, a tag is resolved by the last statement that the hub ' +
-        'signed about it, if that is not older than this; 0: never',
+        'signed about it, if that is not older than this; 0: never. The content itself is ' +
+        'given for as long as fetch.grantOutageGrace allows',
       default: `${STALE_TAG_MAX_AGE_MS / 3_600_000}h`,
       minimum: 0,
       maximum: 30 * 24 * 3_600_000,

@@ -99,6 +99,9 @@ test('without a statement, or with an age of 0 configured, there is no answer', 
   outage(never);
   assert.equal((await get(`${never.url}/v2/app/manifests/v1`)).status, 503);
   assert.equal(never.tags.asked, 0);
+  never.hub.down = false;
+  assert.equal((await get(`${never.url}/v2/app/manifests/v1`)).status, 404);
+  assert.deepEqual(never.tags.heard, [], 'nor is a statement asked for');
 });
 
 test('a statement gives no right to what it names', async () => {

@@ -40,7 +40,7 @@ export class StaleTags {
 
   /** The hub has answered what the name means; undefined: it has no such tag. */
   resolved(name: TagName, digest: Digest | undefined): void {
-    this.#modules.tags?.resolved(name, digest);
+    if (this.#options.maxAgeMs > 0) this.#modules.tags?.resolved(name, digest);
   }
 
   /** @throws what `hub` throws, unless a statement helps; then what `stale` throws */

@@ -8,6 +8,7 @@ type Answers = Partial<Pick<PeerLink, 'tag' | 'grant' | 'blob'>>;
 /** Members by peer id, with what each answers; undefined: it cannot be reached. */
 export class FakeSwarm implements Swarm {
   readonly peerId = 'own';
+  readonly zone = '';
   readonly answers = new Map<string, Answers | undefined>();
   readonly bans: { peerId: string; reason: BanReason }[] = [];
   /** Peer ids in the order they were asked. */

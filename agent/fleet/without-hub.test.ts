@@ -45,7 +45,6 @@ async function open(dataDir: string, hub: TestHub, now = Date.now): Promise<Flee
       joinToken: hub.joinToken(),
       node: 'n1',
       addresses: ['127.0.0.1'],
-      lanePort: 0,
       outageGraceMs: DAY_MS,
       build: 'test',
       now,

@@ -13,7 +13,7 @@ const LINK_TIMEOUT_MS = 60_000;
 
 const [url = '', joinTokenFile = '', folder = '', count = '0', target = ''] = process.argv.slice(2);
 const content = { find: () => undefined, small: () => Promise.resolve(undefined) };
-const relay = { publicGrant: () => undefined };
+const relay = { publicGrant: () => undefined, tagStatement: () => undefined };
 
 async function join(node: string): Promise<void> {
   const dataDir = path.join(folder, node);

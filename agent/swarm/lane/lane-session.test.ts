@@ -43,7 +43,7 @@ async function session() {
     member: client.membership,
     stillMember: () => true,
     uploads: new UploadSlots({ uploads: 4 }),
-    relay: { publicGrant: () => undefined },
+    relay: { publicGrant: () => undefined, tagStatement: () => undefined },
     now: Date.now,
     ban: (_peer, _reason, detail) => banned.reject(new Error('banned', { cause: detail })),
     logger: createLogger({ level: 'silent', name: 'test' }),

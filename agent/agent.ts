@@ -19,6 +19,7 @@ import type { AgentConfig } from './options.ts';
 import { readiness } from './readiness.ts';
 import type { AgentHealth } from './readiness.ts';
 import { namespaceRules, Registries } from './registries.ts';
+import { pinRules } from './store-config.ts';
 import { FsContentStore } from './store/content-store.ts';
 import { createStoreMetrics } from './store/metrics.ts';
 import { readerOf } from './swarm/content-reader.ts';
@@ -144,10 +145,15 @@ async function openStore(
   starting: AsyncDisposableStack,
   modules: { logger: Logger; metrics: MetricsRegistry },
 ): Promise<FsContentStore> {
-  const { dataDir, quota: quotaBytes } = config.store;
+  const { dataDir, quota: quotaBytes, highWater, lowWater } = config.store;
+  // Before the fleet is known: names the hub adds at enrolment are not names of pinned content.
+  const pins = pinRules(
+    config,
+    namespaceRules(config, () => []),
+  );
   starting.use(await claimFolder(dataDir, 'store.dataDir', makeOwnFolder));
   const store = await FsContentStore.open(
-    { dataDir: path.join(dataDir, 'content'), quotaBytes },
+    { dataDir: path.join(dataDir, 'content'), quotaBytes, highWater, lowWater, pins },
     { logger: modules.logger, metrics: createStoreMetrics(modules.metrics) },
   );
   starting.defer(() => store.close());

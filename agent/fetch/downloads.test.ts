@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import { HUB_INFLIGHT_MAX } from './constants.ts';
+import { DIRECT_READERS_MAX, HUB_INFLIGHT_MAX } from './constants.ts';
 import { TestHub } from './test-hub.ts';
 import { TestFleet } from './test-rig.ts';
 import type { TestAgent } from './test-rig.ts';
@@ -187,6 +187,23 @@ describe('a store without room', { timeout: 60_000 }, () => {
     };
     const agent = await fleet.agent({ quotaBytes: 8 * MIB });
     await assert.rejects(agent.pull(blob.digest), (err) => hasCode(err, 'UNAVAILABLE'));
+  });
+
+  it('serves so many readers past the store and sends the next one on', async () => {
+    const blob = fleet.hub.addBlob(12 * MIB);
+    const agent = await fleet.agent({ quotaBytes: 8 * MIB });
+    const request = await agent.request(blob.digest);
+    const reading = Array.from({ length: DIRECT_READERS_MAX }, async () => {
+      const handle = await agent.downloads.open(request, {});
+      const body = handle.read({ start: 0, end: handle.size }, {});
+      return body[Symbol.asyncIterator]();
+    });
+    const bodies = await Promise.all(reading);
+    const firsts = bodies.map((body) => body.next());
+    await assert.rejects(agent.pull(blob.digest), (err) => hasCode(err, 'FULL'));
+    await Promise.all(firsts);
+    await Promise.all(bodies.map(async (body) => body.return?.()));
+    assert.ok((await agent.pull(blob.digest)).equals(blob.bytes));
   });
 
   it('lets a blob without statement through', async () => {

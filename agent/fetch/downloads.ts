@@ -115,6 +115,7 @@ export class Downloads {
     this.#checkOpen();
     o.signal?.throwIfAborted();
     const { digest } = request;
+    this.#modules.store.claim(digest, request);
     const running = this.#running.get(digest);
     if (running !== undefined && running.failure === undefined) {
       return this.#handleOf(request, running)(this.#reading);

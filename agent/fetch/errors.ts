@@ -8,6 +8,7 @@ import { CodedError } from '../../proto/std/errors.ts';
  * - STALLED: no byte for READER_STALL_MS.
  * - BROKEN: the one connection the bytes came from ended; another one is never spliced in.
  * - DIGEST_MISMATCH: the bytes of a source do not hash to the digest.
+ * - FULL: the store has no room and DIRECT_READERS_MAX readers are served past it already.
  * - BUSY: more readers or downloads than the bounds allow.
  * - CLOSED: the agent is stopping.
  */
@@ -17,6 +18,7 @@ export type FetchErrorCode =
   | 'STALLED'
   | 'BROKEN'
   | 'DIGEST_MISMATCH'
+  | 'FULL'
   | 'BUSY'
   | 'OUT_OF_RANGE'
   | 'CLOSED';

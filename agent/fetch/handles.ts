@@ -111,6 +111,6 @@ async function placeFor(readers: Semaphore, o: CallOptions): Promise<Disposable>
     return await readers.acquire(o.signal === undefined ? {} : { signal: o.signal });
   } catch (err) {
     if (!hasCode(err, 'QUEUE_FULL')) throw err;
-    throw fetchError('BUSY', 'too many readers while the store has no room');
+    throw fetchError('FULL', 'the store has no room, and enough readers are served past it');
   }
 }

@@ -1,5 +1,4 @@
 import { digestAlgorithm, digestOf } from '../../proto/oci/digest.ts';
-import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { messageOf } from '../../proto/std/errors.ts';
@@ -12,7 +11,7 @@ import type { FetchMetrics } from './metrics.ts';
 import type { CallOptions, HubSource, OpenRequest, PeerLink, Swarm } from './ports.ts';
 
 export type SmallModules = {
-  store: Pick<ContentStore, 'getSmall' | 'putSmall'>;
+  store: Pick<ContentStore, 'getSmall' | 'putSmall' | 'claim'>;
   swarm: Swarm;
   sourceOf: (namespace: string) => HubSource | undefined;
   /** Whether the hub answered of late. */
@@ -45,6 +44,7 @@ export class SmallBlobs {
     const { store, metrics } = this.#modules;
     const stored = await store.getSmall(request.digest);
     if (stored !== undefined) {
+      store.claim(request.digest, request);
       metrics.bytes.inc({ source: 'local' }, stored.length);
       return stored;
     }
@@ -86,7 +86,7 @@ export class SmallBlobs {
       throw fetchError('UNAVAILABLE', `nobody has given ${digest}`, digest, cause);
     }
     if (found === 'absent') return undefined;
-    await this.#keep(digest, found);
+    await this.#keep(request, found);
     return found;
   }
 
@@ -112,9 +112,10 @@ export class SmallBlobs {
     return askPeers(swarm, question, o);
   }
 
-  async #keep(digest: Digest, bytes: Buffer): Promise<void> {
+  async #keep(request: OpenRequest, bytes: Buffer): Promise<void> {
+    const { digest } = request;
     try {
-      await this.#modules.store.putSmall(digest, bytes);
+      await this.#modules.store.putSmall(digest, bytes, request);
     } catch (err) {
       this.#modules.logger.warn({ digest, reason: messageOf(err) }, 'small blob not stored');
     }

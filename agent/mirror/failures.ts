@@ -57,7 +57,8 @@ function statusOf(err: unknown): FailureStatus {
     if (status === 403 || status === 404 || status === 405) return 404;
     return status >= 400 && status < 500 && status !== 408 && status !== 429 ? 400 : 503;
   }
-  return hasCode(err, 'NOT_FOUND') ? 404 : 503;
+  // A full cache is no outage: the runtime is better served by its next host.
+  return hasCode(err, 'NOT_FOUND', 'FULL') ? 404 : 503;
 }
 
 function mirrorStatus(err: MirrorError): FailureStatus {

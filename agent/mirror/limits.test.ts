@@ -134,6 +134,19 @@ test('more requests than allowed are sent on at once', async () => {
   first.destroy();
 });
 
+test('with the cache full and enough served past it, the runtime is sent on by 404', async () => {
+  await using on = await startTestMirror();
+  const digest = putHubBlob(on, 'app', LARGE);
+  on.content.read = (bytes) =>
+    async function* read(range, o) {
+      if (range.start >= 0) throw Object.assign(new Error('no room'), { code: 'FULL' });
+      yield* slices(bytes, 65_536)(range, o);
+    };
+  assert.equal(await status(`${on.url}/v2/app/blobs/${digest}`), 404);
+  on.content.read = undefined;
+  assert.equal(await status(`${on.url}/v2/app/blobs/${digest}`), 200);
+});
+
 test('draining refuses new requests and lets running ones end', async () => {
   await using on = await startTestMirror();
   const digest = putHubBlob(on, 'app', LARGE);

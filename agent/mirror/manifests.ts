@@ -167,7 +167,7 @@ export class Manifests {
       const manifest = parseManifest(bytes, mediaType === '' ? undefined : mediaType);
       mediaType = manifest.mediaType;
       if (isProven) rights.learn(placeOf(ask), digest, manifest, ask.authorization);
-      local.putSmall(digest, bytes).catch((err: unknown) => {
+      local.putSmall(digest, bytes, placeOf(ask)).catch((err: unknown) => {
         logger.debug({ err, digest }, 'manifest is not kept');
       });
       this.#prepareGrant(ask, digest);

@@ -62,10 +62,13 @@ export interface ContentSource {
 /** A blob of more than 4 MiB of which at least a part is here. */
 export type LocalBlob = { size: number; have: { count: number }; complete: boolean };
 
+type Place = { namespace: string; repository: Repository };
+
 /** What is on this node already. */
 export interface LocalContent {
   getSmall(digest: Digest): Promise<Buffer | undefined>;
-  putSmall(digest: Digest, bytes: Buffer): Promise<void>;
+  /** `place` is what it was asked under. */
+  putSmall(digest: Digest, bytes: Buffer, place: Place): Promise<void>;
   find(digest: Digest): LocalBlob | undefined;
 }
 

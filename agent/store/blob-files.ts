@@ -1,6 +1,5 @@
 import { mkdir, open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { layoutOf } from '../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { encodeBitmap } from './bitmap-file.ts';
 import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
@@ -10,7 +9,6 @@ import { storeErrorOf } from './errors.ts';
 import { replaceFile } from './files.ts';
 import { encodeMeta } from './meta-file.ts';
 import type { CreateBlob } from './port.ts';
-import type { Found } from './scan.ts';
 
 export type NewBlob = { folder: string; facts: CreateBlob; have: ChunkBitmap; bootId: string };
 
@@ -49,13 +47,13 @@ export async function makeSparse(path: string, size: number): Promise<void> {
 }
 
 /** DEFAULT_QUOTA_SHARE of what is free or in use by us already. */
-export async function defaultQuota(root: string, found: Found): Promise<number> {
+export async function defaultQuota(root: string, heldBytes: number): Promise<number> {
   const { bavail, bsize } = await statfs(root);
-  let held = 0;
-  for (const { state, facts } of found.chunked) {
-    const chunks = state.have.count + state.pending.count;
-    held += Math.min(facts.size, chunks * layoutOf(facts.size).chunkBytes);
-  }
-  for (const { bytes } of found.small) held += bytes;
-  return Math.floor((bavail * bsize + held) * DEFAULT_QUOTA_SHARE);
+  return Math.floor((bavail * bsize + heldBytes) * DEFAULT_QUOTA_SHARE);
+}
+
+/** Deletes the folder of a blob. Facts first: without them the folder is no blob. */
+export async function removeBlobFolder(folder: string): Promise<void> {
+  await rm(join(folder, META_FILE), { force: true });
+  await rm(folder, { recursive: true, force: true });
 }

@@ -4,7 +4,10 @@ import type { Digest } from '../../proto/oci/digest.ts';
 
 export const CHUNKED = 'blobs';
 export const SMALL = 'small';
+/** Facts about blobs whose bytes another program of this node keeps. */
+export const NODE = 'node';
 export const TEMPORARY = 'tmp';
+export const INDEX_FILE = 'index.sqlite';
 
 export const DATA_FILE = 'data';
 export const META_FILE = 'meta';
@@ -27,6 +30,24 @@ export class BlobPaths {
   /** File of a small blob. */
   small(digest: Digest): string {
     return join(this.root, SMALL, ...shard(digest));
+  }
+
+  /** File of the facts about a blob that another program keeps. */
+  node(digest: Digest): string {
+    return join(this.root, NODE, ...shard(digest));
+  }
+
+  /** File or folder of an entry. */
+  of(kind: 'small' | 'chunked' | 'node', digest: Digest): string {
+    return kind === 'small'
+      ? this.small(digest)
+      : kind === 'node'
+        ? this.node(digest)
+        : this.chunked(digest);
+  }
+
+  get index(): string {
+    return join(this.root, INDEX_FILE);
   }
 
   get temporaryFolder(): string {

@@ -5,8 +5,28 @@ export const BITMAP_PERSIST_MS = 5_000;
 /** Time the clean stop spends on flushing data; what is not flushed is checked after a reboot. */
 export const CLOSE_FLUSH_MS = 5_000;
 
-/** Entries (chunked and small together) one store holds; the least recently used leave first. */
-export const ENTRIES_MAX = 50_000;
+/** Entries (chunked and small together) one store holds; the least recently read leave first. */
+export const ENTRIES_MAX = 200_000;
+/** Memory for the facts of blobs that nobody uses now; more are read from disk when asked for. */
+export const LOADED_BYTES_MAX = 32 * 1024 * 1024;
+/** What a blob in memory is counted with beside its chunk hashes. */
+export const LOADED_BLOB_BYTES = 2_048;
+/** Blobs that peers may be told about, the last read first. */
+export const LISTED_MAX = 512;
+/** Changes to the index, uses mostly, that are kept in memory; more are written at once. */
+export const INDEX_NEWS_MAX = 1_024;
+/** Longest time such a change stays in memory only. */
+export const INDEX_FLUSH_MS = 5_000;
+/** Wait for another connection to the index. */
+export const INDEX_BUSY_MS = 1_000;
+/** Rows of the index looked at together in the background. */
+export const INDEX_BATCH = 64;
+/** New content waits this long for an index that is made anew, then it is passed on unstored. */
+export const REBUILD_WAIT_MS = 3_000;
+/** Entries deleted in parallel. */
+export const EVICTIONS_PARALLEL = 8;
+/** Repositories and digests that may be pinned. */
+export const PINNED_MAX = 1_024;
 /** Data files kept open while nothing is done with them. */
 export const IDLE_FILES_MAX = 64;
 /** Chunks read for re-checking at the same time, over all blobs. */
@@ -15,7 +35,7 @@ export const RECHECK_PARALLEL = 2;
 export const PROVE_PARALLEL = 4;
 /** Reads that wait for such a turn; more than readers and uploads together. */
 export const PROVE_QUEUE_MAX = 4_096;
-/** Entries looked at in parallel while the store opens. */
+/** Entries looked at in parallel while the index is made anew. */
 export const SCAN_PARALLEL = 16;
 /** Spools in progress. */
 export const SPOOLS_MAX = 64;
@@ -27,7 +47,8 @@ export const BITMAP_FILE_MAX_BYTES = 64 * 1024;
 
 /** Share of the free space that the default quota takes. */
 export const DEFAULT_QUOTA_SHARE = 0.8;
-/** Eviction goes on until this share of the quota is in use, so that it does not run per blob. */
-export const LOW_WATER_SHARE = 0.95;
+/** Above this share of the quota blobs leave in the background, down to the other share. */
+export const HIGH_WATER_SHARE = 0.95;
+export const LOW_WATER_SHARE = 0.9;
 /** How often using a blob is written down (as the file's time) for the order after a restart. */
 export const TOUCH_INTERVAL_MS = 5 * 60_000;

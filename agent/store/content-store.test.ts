@@ -187,13 +187,14 @@ describe('the content store', () => {
     assert.equal(blob.have.has(4), false);
   });
 
-  it('evicts the least recently used blob, never a retained one, then refuses', async () => {
+  it('evicts the least recently read blob, never a retained one, then refuses', async () => {
     const store = await start({ quotaBytes: 12 * LEAF_BYTES });
     const [a, b, c, d] = [sampleOf(4), sampleOf(4), sampleOf(4), sampleOf(4)];
     const first = await store.create(a.input);
     await store.create(b.input);
     await turnOfTheLoop();
-    store.find(a.input.digest);
+    store.find(b.input.digest);
+    first.retain()[Symbol.dispose]();
     const third = await store.create(c.input);
     assert.equal(store.find(b.input.digest), undefined);
     assert.equal(store.find(a.input.digest), first);

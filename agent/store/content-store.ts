@@ -3,32 +3,41 @@ import { UNCHUNKED_MAX_BYTES, layoutOf } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { BlobPaths } from './blob-paths.ts';
 import { defaultQuota, layDown, makeSparse } from './blob-files.ts';
 import { readBootId } from './boot-id.ts';
-import { CLOSE_FLUSH_MS, PROVE_PARALLEL, PROVE_QUEUE_MAX, SPOOLS_MAX } from './constants.ts';
+import * as bounds from './constants.ts';
 import { StoreError, storeClosed, storeErrorOf } from './errors.ts';
 import { FileCache } from './file-cache.ts';
 import { moveInto } from './files.ts';
 import { FsBlob } from './fs-blob.ts';
 import type { FsBlobState } from './fs-blob.ts';
 import { FsSpool } from './fs-spool.ts';
-import { Ledger } from './ledger.ts';
-import type { LedgerEntry } from './ledger.ts';
+import { Holdings, entryOfBlob } from './holdings.ts';
+import { IndexKeeper } from './index-keeper.ts';
 import type { StoreMetrics } from './metrics.ts';
+import { NOTHING_PINNED, placeOf } from './pins.ts';
+import type { PinRules } from './pins.ts';
 import type { BlobOrigin, ContentStore, CreateBlob, StoredBlob, StoreStats } from './port.ts';
 import { Rechecker } from './rechecker.ts';
-import { scanStore } from './scan.ts';
-import type { Found } from './scan.ts';
 import { SmallFiles, checkSmall } from './small-files.ts';
+import { StoreIndex } from './store-index.ts';
 
 export type StoreOptions = {
   /** Folder of the store; made with mode 0700. */
   dataDir: string;
   /** Most bytes promised to blobs; undefined: a share of what is free and in use by us. */
   quotaBytes?: number | undefined;
+  /** Shares of the quota between which blobs leave in the background. */
+  highWater?: number;
+  lowWater?: number;
+  entriesMax?: number;
+  /** What is never evicted. */
+  pins?: PinRules;
   /** Names the kernel run; for tests. */
   bootId?: string;
   now?: () => number;
@@ -36,54 +45,73 @@ export type StoreOptions = {
 
 export type StoreModules = { logger: Logger; metrics: StoreMetrics };
 
-type ChunkedEntry = StoreEntry & { readonly blob: FsBlob };
-type StoreEntry = LedgerEntry & { readonly blob?: FsBlob };
+type Place = (path: string) => Promise<void>;
 
 /** The agent's content store on a local file system. A cache: checked when read, never fsynced. */
 export class FsContentStore implements ContentStore {
   readonly #paths: BlobPaths;
   readonly #files = new FileCache();
   readonly #small: SmallFiles;
-  readonly #blobs = new Map<Digest, ChunkedEntry>();
-  readonly #creating = new Map<Digest, Promise<StoredBlob>>();
-  readonly #leaving = new Map<string, Promise<void>>();
+  /** What makes an entry of a digest now; the next one for the same waits. */
+  readonly #creating = new Map<Digest, Promise<unknown>>();
   readonly #rechecker: Rechecker;
-  readonly #proving = new Semaphore({ permits: PROVE_PARALLEL, queueMax: PROVE_QUEUE_MAX });
-  readonly #ledger: Ledger<StoreEntry>;
+  readonly #proving = new Semaphore({
+    permits: bounds.PROVE_PARALLEL,
+    queueMax: bounds.PROVE_QUEUE_MAX,
+  });
+  readonly #index: StoreIndex;
+  readonly #holdings: Holdings;
+  readonly #keeper: IndexKeeper;
   readonly #bootId: string;
   readonly #now: () => number;
+  readonly #pins: PinRules;
   readonly #modules: StoreModules;
   #spools = 0;
   #closed = false;
 
   private constructor(
-    options: { paths: BlobPaths; bootId: string; quotaBytes: number; now: () => number },
+    paths: BlobPaths,
+    options: StoreOptions & { bootId: string },
     modules: StoreModules,
   ) {
-    this.#paths = options.paths;
-    this.#bootId = options.bootId;
-    this.#now = options.now;
+    const { bootId, pins = NOTHING_PINNED, now = Date.now } = options;
+    this.#paths = paths;
+    this.#bootId = bootId;
+    this.#now = now;
+    this.#pins = pins;
     this.#modules = modules;
-    this.#small = new SmallFiles(options.paths);
+    this.#small = new SmallFiles(paths);
     this.#rechecker = new Rechecker(modules);
-    this.#ledger = new Ledger({ quotaBytes: options.quotaBytes }, (reason) => {
-      modules.metrics.evictions.inc({ reason });
-    });
+    const index = new StoreIndex({ path: paths.index, bootId, pins, now }, modules);
+    this.#index = index;
+    const limits = {
+      quotaBytes: options.quotaBytes ?? 0,
+      highWater: options.highWater ?? bounds.HIGH_WATER_SHARE,
+      lowWater: options.lowWater ?? bounds.LOW_WATER_SHARE,
+      entriesMax: options.entriesMax ?? bounds.ENTRIES_MAX,
+    };
+    const makeBlob = (facts: CreateBlob, state: FsBlobState) => this.#newBlob(facts, state);
+    this.#holdings = new Holdings({ bootId, limits }, { ...modules, paths, index, makeBlob });
+    const { quotaBytes } = options;
+    const holdings = this.#holdings;
+    const onIndexed = () => this.#holdQuota(quotaBytes);
+    this.#keeper = new IndexKeeper({ ...modules, index, holdings, paths, onIndexed });
     modules.metrics.observe(() => this.stats());
   }
 
-  /** Opens the store and takes over what earlier runs left. Throws StoreError IO. */
+  /**
+   * Opens the store with what earlier runs left, in a time that does not follow how much that is.
+   * @throws StoreError IO, DISK_FULL
+   */
   static async open(options: StoreOptions, modules: StoreModules): Promise<FsContentStore> {
     const paths = new BlobPaths(options.dataDir);
     const bootId = options.bootId ?? (await readBootId());
     try {
       await mkdir(paths.root, { recursive: true, mode: 0o700 });
-      const found = await scanStore(paths, bootId);
+      await rm(paths.temporaryFolder, { recursive: true, force: true });
       await mkdir(paths.temporaryFolder, { recursive: true, mode: 0o700 });
-      const quotaBytes = options.quotaBytes ?? (await defaultQuota(paths.root, found));
-      const now = options.now ?? Date.now;
-      const store = new FsContentStore({ paths, bootId, quotaBytes, now }, modules);
-      await store.#takeOver(found);
+      const store = new FsContentStore(paths, { ...options, bootId }, modules);
+      await store.#start(options.quotaBytes);
       return store;
     } catch (err) {
       throw storeErrorOf(err, options.dataDir);
@@ -92,54 +120,65 @@ export class FsContentStore implements ContentStore {
 
   async getSmall(digest: Digest): Promise<Buffer | undefined> {
     this.#checkOpen();
-    const key = smallKey(digest);
-    if (this.#ledger.get(key) === undefined) return undefined;
+    const entry = this.#holdings.entry(digest);
+    const isUnseen = entry === undefined && !this.#holdings.isIndexed;
+    if (!isUnseen && entry?.kind !== 'small') return undefined;
+    if (this.#holdings.isMoving(digest)) return undefined;
     const bytes = await this.#small.read(digest);
     if (bytes === undefined) {
-      this.#ledger.forget(key);
-      this.#modules.metrics.evictions.inc({ reason: 'invalid' });
+      if (entry !== undefined) await this.#holdings.drop(digest);
       return undefined;
     }
-    this.#ledger.touch(key);
-    void this.#small.touch(digest, this.#now());
+    this.#index.touch(digest);
+    const now = this.#now();
+    if (entry !== undefined && now - entry.usedMs > bounds.TOUCH_INTERVAL_MS) {
+      void this.#small.touch(digest, now);
+    }
     return bytes;
   }
 
-  async putSmall(digest: Digest, bytes: Buffer): Promise<void> {
+  async putSmall(digest: Digest, bytes: Buffer, origin?: BlobOrigin): Promise<void> {
     this.#checkOpen();
     checkSmall(digest, bytes);
-    const key = smallKey(digest);
-    if (this.#ledger.get(key) !== undefined) return;
-    await this.#leaving.get(key);
+    await this.#inTurn(digest, () => this.#putSmall(digest, bytes, origin));
+  }
+
+  async #putSmall(digest: Digest, bytes: Buffer, origin: BlobOrigin | undefined): Promise<void> {
+    await this.#indexed(bytes.length);
+    if (this.#holdings.entry(digest) !== undefined) {
+      if (origin !== undefined) this.claim(digest, origin);
+      return;
+    }
+    using _making = await this.#holdings.make(digest);
+    const length = bytes.length;
+    const place = placeOf(origin);
     try {
+      const entry = { digest, kind: 'small' as const, bytes: length, held: length, place };
+      await this.#holdings.ledger.admit({ ...entry, servable: false });
       await this.#small.write(digest, bytes);
-      await this.#ledger.admit(this.#smallEntry(digest, bytes.length));
     } catch (err) {
-      if (this.#ledger.get(key) === undefined) await this.#small.remove(digest);
+      await this.#small.remove(digest);
+      this.#forget(digest);
       throw this.#noteRefusal(err);
     }
   }
 
+  claim(digest: Digest, origin: BlobOrigin): void {
+    const place = placeOf(origin);
+    if (this.#closed || !this.#pins.places.has(place)) return;
+    if (this.#holdings.entry(digest)?.pinned === false) this.#index.claim(digest, place);
+  }
+
   find(digest: Digest): StoredBlob | undefined {
-    const entry = this.#blobs.get(digest);
-    if (entry === undefined || this.#closed) return undefined;
-    this.#ledger.touch(entry.key);
-    entry.blob.touch(this.#now());
-    entry.blob.recheck();
-    return entry.blob;
+    if (this.#closed) return undefined;
+    const blob = this.#holdings.find(digest);
+    blob?.recheck();
+    return blob;
   }
 
   async create(input: CreateBlob): Promise<StoredBlob> {
     this.#checkOpen();
-    const running = this.#creating.get(input.digest);
-    if (running !== undefined) return running;
-    const creating = this.#create(input);
-    this.#creating.set(input.digest, creating);
-    try {
-      return await creating;
-    } finally {
-      this.#creating.delete(input.digest);
-    }
+    return this.#inTurn(input.digest, () => this.#create(input));
   }
 
   async spool(input: {
@@ -148,98 +187,142 @@ export class FsContentStore implements ContentStore {
     origin?: BlobOrigin | undefined;
   }): Promise<FsSpool> {
     this.#checkOpen();
-    if (this.#spools >= SPOOLS_MAX || input.size <= UNCHUNKED_MAX_BYTES) {
-      throw new StoreError(`no spool for ${input.size} bytes, ${this.#spools} are open`, {
-        code: 'STORE_FULL',
-        neededBytes: input.size,
-        quotaBytes: this.#ledger.quotaBytes,
-      });
+    await this.#indexed(input.size);
+    if (this.#spools >= bounds.SPOOLS_MAX || input.size <= UNCHUNKED_MAX_BYTES) {
+      throw this.#full(`${this.#spools} spools are open`, input.size);
     }
     const path = this.#paths.temporary();
-    const entry: StoreEntry = {
-      key: `spool:${path}`,
-      bytes: input.size,
-      heldBytes: () => 0,
-      isEvictable: () => false,
-      remove: () => Promise.resolve(),
-    };
     this.#spools += 1;
-    let released = false;
-    const release = (): void => {
-      if (released) return;
-      released = true;
+    using undo = new DisposableStack();
+    undo.defer(() => {
       this.#spools -= 1;
-      this.#ledger.forget(entry.key);
-    };
+    });
     try {
-      await this.#ledger.admit(entry);
+      undo.use(await this.#holdings.ledger.reserve(input.size));
       await makeSparse(path, 0);
     } catch (err) {
-      release();
       throw this.#noteRefusal(err);
     }
+    const booked = undo.move();
+    const release = (): void => booked.dispose();
     const adopt = async (hashes: Buffer): Promise<StoredBlob> => {
       release();
-      return this.#adopt(path, { ...input, hashes, statement: Buffer.alloc(0) });
+      const facts = { ...input, hashes, statement: Buffer.alloc(0) };
+      return this.#inTurn(input.digest, () => this.#adopt(path, facts));
     };
     return new FsSpool({ path, size: input.size }, { files: this.#files, adopt, release });
   }
 
-  *list(): Iterable<StoredBlob> {
-    for (const { blob } of this.#ledger.recent()) {
-      if (blob !== undefined) yield blob;
-    }
+  list(): Iterable<StoredBlob> {
+    return this.#closed ? [] : this.#holdings.list();
   }
 
   stats(): StoreStats {
-    return {
-      bytes: this.#ledger.heldBytes,
-      reservedBytes: this.#ledger.bytes,
-      blobs: this.#ledger.size,
-      quotaBytes: this.#ledger.quotaBytes,
-    };
+    if (this.#closed)
+      return { bytes: 0, reservedBytes: 0, pinnedBytes: 0, blobs: 0, quotaBytes: 0 };
+    const { held, pinned, entries } = this.#index.totals();
+    const { bytes: reservedBytes, quotaBytes } = this.#holdings.ledger;
+    return { bytes: held, reservedBytes, pinnedBytes: pinned, blobs: entries, quotaBytes };
+  }
+
+  /** Resolves when what an earlier run left is all in the index, and no eviction goes on. */
+  async settled(): Promise<void> {
+    await this.#keeper.idle();
+    await this.#holdings.settled();
   }
 
   /** Flushes what changed, within CLOSE_FLUSH_MS, so that it needs no check after a reboot. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#rechecker.close();
-    await Promise.allSettled([...this.#creating.values(), ...this.#leaving.values()]);
-    const flushUntil = performance.now() + CLOSE_FLUSH_MS;
-    for (const { blob } of this.#blobs.values()) {
+    await Promise.all([this.#rechecker.close(), this.#keeper.close()]);
+    await Promise.allSettled(this.#creating.values());
+    await this.#holdings.settled();
+    const flushUntil = performance.now() + bounds.CLOSE_FLUSH_MS;
+    for (const blob of this.#holdings.all()) {
       try {
+        // oxlint-disable-next-line no-await-in-loop -- one disk
         await blob.close(performance.now() < flushUntil);
       } catch (err) {
         this.#modules.logger.warn({ err, digest: blob.digest }, 'blob not saved at the stop');
       }
     }
+    this.#index.close();
     await this.#files.close();
   }
 
+  async #start(quotaBytes: number | undefined): Promise<void> {
+    if (this.#holdings.isIndexed) await this.#holdQuota(quotaBytes);
+    this.#keeper.start();
+    this.#holdings.warm(this.#index.listed(bounds.LISTED_MAX));
+  }
+
+  async #holdQuota(quotaBytes: number | undefined): Promise<void> {
+    const { ledger } = this.#holdings;
+    const { held } = this.#index.totals();
+    ledger.quotaBytes = quotaBytes ?? (await defaultQuota(this.#paths.root, held));
+    const excess = ledger.bytes - ledger.quotaBytes;
+    if (excess > 0) await ledger.shrink(excess, 'quota');
+  }
+
+  /** New content waits for an index that is being made anew, because room cannot be told before. */
+  async #indexed(bytes: number): Promise<void> {
+    if (this.#holdings.isIndexed) return;
+    using limit = deadline(bounds.REBUILD_WAIT_MS);
+    try {
+      await abortable(this.#keeper.indexed(), limit.signal);
+    } catch (err) {
+      if (!hasCode(err, 'TIMEOUT')) throw err;
+    }
+    if (!this.#holdings.isIndexed) throw this.#noteRefusal(this.#full('being indexed', bytes));
+    this.#checkOpen();
+  }
+
+  async #inTurn<T>(digest: Digest, task: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const running = this.#creating.get(digest);
+      if (running === undefined) break;
+      // oxlint-disable-next-line no-await-in-loop -- until it is our turn
+      await Promise.allSettled([running]);
+    }
+    this.#checkOpen();
+    const creating = task();
+    this.#creating.set(digest, creating);
+    try {
+      return await creating;
+    } finally {
+      this.#creating.delete(digest);
+    }
+  }
+
   async #create(input: CreateBlob): Promise<StoredBlob> {
-    const known = this.#blobs.get(input.digest)?.blob;
+    await this.#indexed(input.size);
+    const known = this.#holdings.find(input.digest);
     if (known !== undefined) {
+      this.#handOver(known.hold());
       if (known.size === input.size && known.hashes.equals(input.hashes)) {
-        const isNews = input.statement.length > 0 && !known.statement.equals(input.statement);
-        if (isNews) await known.certify(input.statement);
+        if (input.statement.length > 0 && !known.statement.equals(input.statement)) {
+          await known.certify(input.statement);
+          this.#index.put(entryOfBlob(known));
+        }
+        if (input.origin !== undefined) this.claim(input.digest, input.origin);
         return known;
       }
-      await this.#drop(input.digest);
+      await this.#holdings.drop(input.digest);
     }
     const { chunkCount } = layoutOf(input.size);
     return this.#build(input, new ChunkBitmap(chunkCount), (path) => makeSparse(path, input.size));
   }
 
   async #adopt(path: string, input: CreateBlob): Promise<StoredBlob> {
-    const known = this.#blobs.get(input.digest)?.blob;
+    const known = this.#holdings.find(input.digest);
     if (known?.complete === true) {
+      this.#handOver(known.hold());
       await this.#files.forget(path);
       await rm(path, { force: true });
       return known;
     }
-    await this.#creating.get(input.digest);
-    if (known !== undefined) await this.#drop(input.digest);
+    if (known !== undefined) await this.#holdings.drop(input.digest);
     const { chunkCount } = layoutOf(input.size);
     const have = ChunkBitmap.full(chunkCount);
     const blob = await this.#build(input, have, (data) => moveInto(path, data));
@@ -247,103 +330,64 @@ export class FsContentStore implements ContentStore {
     return blob;
   }
 
-  async #build(
-    facts: CreateBlob,
-    have: ChunkBitmap,
-    placeData: (path: string) => Promise<void>,
-  ): Promise<StoredBlob> {
+  async #build(facts: CreateBlob, have: ChunkBitmap, placeData: Place): Promise<StoredBlob> {
     if (facts.hashes.length !== layoutOf(facts.size).chunkCount * HASH_BYTES) {
       throw new StoreError('chunk hashes do not fit the size', { code: 'OUT_OF_RANGE' });
     }
-    await this.#leaving.get(chunkedKey(facts.digest));
+    using _making = await this.#holdings.make(facts.digest);
     const pending = new ChunkBitmap(have.size);
     const bootId = this.#bootId;
-    const entry = this.#chunkedEntry(facts, { have, pending, bootId, clean: false, fresh: true });
-    const { folder } = entry.blob;
-    const hold = entry.blob.retain();
+    const blob = this.#newBlob(facts, { have, pending, bootId, clean: false, fresh: true });
+    const hold = blob.hold();
     try {
-      await this.#ledger.admit(entry);
+      await this.#holdings.ledger.admit(entryOfBlob(blob));
+      const { folder } = blob;
       await layDown({ folder, facts, have, bootId }, this.#paths, placeData);
     } catch (err) {
-      this.#ledger.forget(entry.key);
+      this.#forget(facts.digest);
       throw this.#noteRefusal(err);
     }
-    this.#blobs.set(facts.digest, entry);
-    // The caller retains it before this runs.
+    this.#holdings.put(blob);
+    this.#handOver(hold);
+    return blob;
+  }
+
+  /** Lets go of a blob that is being returned, once the caller had its turn to retain it. */
+  #handOver(hold: Disposable): void {
     setImmediate(() => hold[Symbol.dispose]());
-    return entry.blob;
   }
 
-  async #drop(digest: Digest): Promise<void> {
-    const entry = this.#blobs.get(digest);
-    if (entry === undefined) return;
-    this.#ledger.forget(entry.key);
-    this.#modules.metrics.evictions.inc({ reason: 'invalid' });
-    await entry.remove();
-  }
-
-  async #takeOver(found: Found): Promise<void> {
-    if (found.dropped > 0) {
-      this.#modules.metrics.evictions.inc({ reason: 'invalid' }, found.dropped);
-      this.#modules.logger.warn({ blobs: found.dropped }, 'removed damaged blobs from the store');
-    }
-    const entries: { usedMs: number; entry: StoreEntry }[] = [];
-    for (const { digest, bytes, usedMs } of found.small) {
-      entries.push({ usedMs, entry: this.#smallEntry(digest, bytes) });
-    }
-    for (const { facts, state, usedMs } of found.chunked) {
-      const entry = this.#chunkedEntry(facts, state);
-      this.#blobs.set(facts.digest, entry);
-      entries.push({ usedMs, entry });
-    }
-    entries.sort((a, b) => a.usedMs - b.usedMs);
-    for (const { entry } of entries) this.#ledger.adopt(entry);
-    const excess = this.#ledger.bytes - this.#ledger.quotaBytes;
-    if (excess > 0) await this.#ledger.shrink(excess, 'quota');
-  }
-
-  #smallEntry(digest: Digest, bytes: number): StoreEntry {
-    const key = smallKey(digest);
-    return {
-      key,
-      bytes,
-      heldBytes: () => bytes,
-      isEvictable: () => true,
-      remove: () => this.#leave(key, this.#small.remove(digest)),
-    };
-  }
-
-  #chunkedEntry(facts: CreateBlob, state: FsBlobState): ChunkedEntry {
-    const key = chunkedKey(facts.digest);
-    const blob = new FsBlob(facts, state, {
+  #newBlob(facts: CreateBlob, state: FsBlobState): FsBlob {
+    const { digest } = facts;
+    const blob: FsBlob = new FsBlob(facts, state, {
       paths: this.#paths,
       files: this.#files,
       rechecker: this.#rechecker,
       logger: this.#modules.logger,
       proving: this.#proving,
-      makeRoom: (bytes) => this.#ledger.shrink(bytes, 'disk'),
-    });
-    return {
-      key,
-      bytes: facts.size,
-      heldBytes: () => blob.bytes,
-      blob,
-      isEvictable: () => !blob.isRetained,
-      remove: () => {
-        this.#blobs.delete(facts.digest);
-        return this.#leave(key, blob.remove());
+      makeRoom: (bytes) => this.#holdings.ledger.shrink(bytes, 'disk'),
+      used: () => {
+        this.#index.touch(digest);
+        blob.touch(this.#now());
       },
-    };
+      changed: () => this.#index.noteHeld(digest, blob.bytes),
+    });
+    return blob;
   }
 
-  /** While its files are being deleted, nothing new may take the place. */
-  async #leave(key: string, removal: Promise<void>): Promise<void> {
-    const done = removal.catch((err: unknown) => {
-      this.#modules.logger.warn({ err }, 'files of an evicted blob were not deleted');
-    });
-    this.#leaving.set(key, done);
-    await done;
-    this.#leaving.delete(key);
+  /** Takes a row back. That may fail, too: what has no files is dropped when it is asked for. */
+  #forget(digest: Digest): void {
+    try {
+      this.#index.forget(digest);
+    } catch (err) {
+      this.#modules.logger.debug({ err, digest }, 'a row of the index was not removed');
+    }
+  }
+
+  #full(why: string, neededBytes: number): StoreError {
+    const { quotaBytes } = this.#holdings.ledger;
+    const data = { code: 'STORE_FULL', neededBytes, quotaBytes } as const;
+    return new StoreError(`no room for ${neededBytes} bytes: ${why}`, data);
   }
 
   #noteRefusal(err: unknown): unknown {
@@ -356,12 +400,4 @@ export class FsContentStore implements ContentStore {
   #checkOpen(): void {
     if (this.#closed) throw storeClosed();
   }
-}
-
-function chunkedKey(digest: Digest): string {
-  return `chunked:${digest}`;
-}
-
-function smallKey(digest: Digest): string {
-  return `small:${digest}`;
 }

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -52,6 +52,33 @@ export async function readBounded(path: string, maxBytes: number): Promise<Buffe
     throw storeErrorOf(err, path);
   } finally {
     await file.close();
+  }
+}
+
+/** The same at once. */
+export function readBoundedNow(path: string, maxBytes: number): Buffer | undefined {
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (err) {
+    if (isMissing(err)) return undefined;
+    throw storeErrorOf(err, path);
+  }
+  try {
+    const { size } = fstatSync(file);
+    if (size > maxBytes) return undefined;
+    const bytes = Buffer.allocUnsafe(size);
+    let done = 0;
+    while (done < size) {
+      const count = readSync(file, bytes, done, size - done, done);
+      if (count === 0) return undefined;
+      done += count;
+    }
+    return bytes;
+  } catch (err) {
+    throw storeErrorOf(err, path);
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -3,14 +3,14 @@ import { rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
 import type { ChunkLayout } from '../../proto/chunks/layout.ts';
-import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
-import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { encodeBitmap } from './bitmap-file.ts';
 import { BitmapSaver } from './bitmap-saver.ts';
 import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
 import type { BlobPaths } from './blob-paths.ts';
+import { ChunkProver } from './chunk-prover.ts';
 import { TOUCH_INTERVAL_MS } from './constants.ts';
 import type { Semaphore } from '../../proto/std/semaphore.ts';
 import { makeSparse } from './blob-files.ts';
@@ -40,6 +40,10 @@ export type FsBlobModules = {
   makeRoom: (bytes: number) => Promise<boolean>;
   /** A turn for each chunk that is read back as a whole. */
   proving: Semaphore;
+  /** It was read, or opened for reading. */
+  used: () => void;
+  /** A chunk came or was lost. */
+  changed: () => void;
 };
 
 /** A chunked blob as a sparse file, a file of facts and a bitmap file in one folder. */
@@ -57,12 +61,11 @@ export class FsBlob implements StoredBlob {
   #gone = false;
   #clean: boolean;
   #touchedMs = 0;
+  #changes = 0;
   readonly #bootId: string;
   readonly #modules: FsBlobModules;
   readonly #listeners = new Set<(index: number) => void>();
-  /** Chunks whose hash this process has seen to be right. */
-  readonly #proved: ChunkBitmap;
-  readonly #proving = new Map<number, Promise<boolean>>();
+  readonly #prover: ChunkProver;
   readonly #saver: BitmapSaver;
 
   constructor(facts: CreateBlob, state: FsBlobState, modules: FsBlobModules) {
@@ -73,7 +76,9 @@ export class FsBlob implements StoredBlob {
     this.origin = facts.origin;
     this.have = state.have;
     this.pending = state.pending;
-    this.#proved = state.fresh === true ? state.have.clone() : new ChunkBitmap(state.have.size);
+    const fill = (into: Buffer, position: number) => this.#fill(into, position);
+    this.#prover = new ChunkProver(this, { proving: modules.proving, fill });
+    if (state.fresh === true) for (const index of state.have.present()) this.#prover.set(index);
     this.folder = modules.paths.chunked(facts.digest);
     this.#statement = facts.statement;
     this.#bootId = state.bootId;
@@ -102,7 +107,7 @@ export class FsBlob implements StoredBlob {
   get bytes(): number {
     let bytes = this.have.count * this.layout.chunkBytes;
     const last = this.layout.chunkCount - 1;
-    if (this.have.has(last)) bytes += this.#lengthOf(last) - this.layout.chunkBytes;
+    if (this.have.has(last)) bytes += this.#prover.lengthOf(last) - this.layout.chunkBytes;
     return bytes;
   }
 
@@ -129,6 +134,7 @@ export class FsBlob implements StoredBlob {
 
   async read(into: Buffer, position: number): Promise<void> {
     this.#checkPresent();
+    this.#modules.used();
     const end = position + into.length;
     if (!Number.isSafeInteger(position) || position < 0 || end > this.size) {
       throw new StoreError(`bytes ${position} to ${end} of ${this.size}`, { code: 'OUT_OF_RANGE' });
@@ -141,7 +147,7 @@ export class FsBlob implements StoredBlob {
     }
     for (const index of touched) {
       // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
-      if (!this.#proved.has(index) && !(await this.#proveOnce(index))) throw this.#corrupt(index);
+      if (!this.#prover.has(index) && !(await this.#prove(index))) throw this.#corrupt(index);
     }
     // While a chunk was proved another reader may have found it lost, or the blob may be gone.
     this.#checkPresent();
@@ -153,6 +159,12 @@ export class FsBlob implements StoredBlob {
   }
 
   retain(): Disposable {
+    this.#modules.used();
+    return this.hold();
+  }
+
+  /** Keeps it like retain(), for one who does not read for anybody. */
+  hold(): Disposable {
     this.#retained += 1;
     let held = true;
     return {
@@ -176,11 +188,22 @@ export class FsBlob implements StoredBlob {
   /** Reads one pending chunk back and keeps it if its hash is right. */
   async recheckChunk(index: number, buffer: Buffer): Promise<boolean> {
     if (this.#gone || !this.pending.has(index)) return false;
-    const good = await this.#isIntact(index, buffer.subarray(0, this.#lengthOf(index)));
+    const good = await this.#prover.isIntact(index, buffer);
     if (this.#gone) return false;
     this.pending.clear(index);
     if (good) this.#mark(index);
     else this.#tell(index);
+    return good;
+  }
+
+  /** Reads a chunk that is had back and lets go of it unless its hash is right. */
+  async scrubChunk(index: number, buffer: Buffer): Promise<boolean> {
+    if (this.pending.has(index)) return this.recheckChunk(index, buffer);
+    if (this.#gone || !this.have.has(index)) return true;
+    const good = await this.#prover.isIntact(index, buffer);
+    if (this.#gone || !this.have.has(index)) return true;
+    if (good) this.#prover.set(index);
+    else this.#lose(index);
     return good;
   }
 
@@ -202,6 +225,16 @@ export class FsBlob implements StoredBlob {
     });
   }
 
+  /** Flushes and saves what is not in use any more, so that it needs no check after a reboot. */
+  async settle(): Promise<void> {
+    if (this.#gone || this.#clean || this.isRetained) return;
+    const changes = this.#changes;
+    await this.#modules.files.use(this.#dataPath, (file) => file.datasync());
+    if (this.#gone || this.#changes !== changes) return;
+    await this.#saveBitmap(true);
+    this.#clean = this.#changes === changes;
+  }
+
   /** Flushes and saves for a clean stop. `flush` false: the bits are checked after a reboot. */
   async close(flush: boolean): Promise<void> {
     if (this.#gone || this.#clean) return;
@@ -220,40 +253,16 @@ export class FsBlob implements StoredBlob {
   }
 
   /** Hashes a chunk of an earlier run before its first use in this one; false: it is lost. */
-  async #proveOnce(index: number): Promise<boolean> {
-    const running = this.#proving.get(index) ?? this.#prove(index);
-    this.#proving.set(index, running);
-    try {
-      return await running;
-    } finally {
-      this.#proving.delete(index);
-    }
-  }
-
   async #prove(index: number): Promise<boolean> {
-    using turn = await this.#modules.proving.acquire();
-    void turn;
+    const good = await this.#prover.prove(index, (isGood) => {
+      if (!isGood && !this.#gone) this.#lose(index);
+    });
     this.#checkPresent();
-    const good = await this.#isIntact(index, Buffer.allocUnsafeSlow(this.#lengthOf(index)));
-    this.#checkPresent();
-    if (good) this.#proved.set(index);
-    else this.#lose(index);
     return good;
-  }
-
-  async #isIntact(index: number, into: Buffer): Promise<boolean> {
-    const expected = this.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
-    const { start } = chunkRange(this.layout, index);
-    return (await this.#fill(into, start)) && chunkHash(into).equals(expected);
   }
 
   get #dataPath(): string {
     return join(this.folder, DATA_FILE);
-  }
-
-  #lengthOf(index: number): number {
-    const { start, end } = chunkRange(this.layout, index);
-    return end - start;
   }
 
   async #writeAt(bytes: Buffer, position: number): Promise<void> {
@@ -297,11 +306,8 @@ export class FsBlob implements StoredBlob {
 
   #mark(index: number): void {
     this.pending.clear(index);
-    this.#proved.set(index);
-    if (!this.have.set(index)) return;
-    this.#clean = false;
-    this.#saver.changed(this.#lengthOf(index));
-    this.#tell(index);
+    this.#prover.set(index);
+    if (this.have.set(index)) this.#changed(index);
   }
 
   #loseAll(): void {
@@ -309,10 +315,15 @@ export class FsBlob implements StoredBlob {
   }
 
   #lose(index: number): void {
-    this.#proved.clear(index);
-    if (!this.have.clear(index)) return;
+    this.#prover.clear(index);
+    if (this.have.clear(index)) this.#changed(index);
+  }
+
+  #changed(index: number): void {
     this.#clean = false;
-    this.#saver.changed(this.#lengthOf(index));
+    this.#changes += 1;
+    this.#saver.changed(this.#prover.lengthOf(index));
+    this.#modules.changed();
     this.#tell(index);
   }
 

@@ -1,142 +1,170 @@
-import { ENTRIES_MAX, LOW_WATER_SHARE } from './constants.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import { EVICTIONS_PARALLEL } from './constants.ts';
 import { StoreError } from './errors.ts';
-
-/** Something that takes room and may be given up. */
-export type LedgerEntry = {
-  readonly key: string;
-  /** Bytes promised to it. */
-  readonly bytes: number;
-  /** Verified bytes it holds now. */
-  heldBytes(): number;
-  /** False while it is being read, written or served. */
-  isEvictable(): boolean;
-  remove(): Promise<void>;
-};
+import type { Entry, IndexedEntry, StoreIndex } from './store-index.ts';
 
 export type EvictionReason = 'quota' | 'disk' | 'entries';
 
+export type LedgerLimits = {
+  /** The hard limit on promised bytes. */
+  quotaBytes: number;
+  /** Shares of the quota: above the first, blobs leave until the second. */
+  highWater: number;
+  lowWater: number;
+  entriesMax: number;
+};
+
+export type LedgerModules = {
+  index: StoreIndex;
+  /** True while it is being read, written or served. */
+  isInUse: (entry: IndexedEntry) => boolean;
+  /** Deletes the files, then the row, which is marked as leaving already. */
+  remove: (entry: IndexedEntry) => Promise<void>;
+  onEvict: (reason: EvictionReason) => void;
+};
+
 /**
- * Who takes how much of the quota, least recently used first. All decisions are made at once,
- * without waiting, so that two admissions cannot promise the same bytes.
+ * Who takes how much of the quota. All decisions are made at once, without waiting, so that two
+ * admissions cannot promise the same bytes.
  */
-export class Ledger<E extends LedgerEntry = LedgerEntry> {
-  readonly quotaBytes: number;
-  readonly #entries = new Map<string, E>();
-  readonly #onEvict: (reason: EvictionReason) => void;
-  #bytes = 0;
+export class Ledger {
+  readonly #modules: LedgerModules;
+  #limits: LedgerLimits;
+  /** Promised to what has no row: spools. */
+  #reserved = 0;
+  #lowering: Promise<void> | undefined;
 
-  constructor(options: { quotaBytes: number }, onEvict: (reason: EvictionReason) => void) {
-    this.quotaBytes = options.quotaBytes;
-    this.#onEvict = onEvict;
+  constructor(limits: LedgerLimits, modules: LedgerModules) {
+    this.#limits = limits;
+    this.#modules = modules;
   }
 
+  get quotaBytes(): number {
+    return this.#limits.quotaBytes;
+  }
+
+  set quotaBytes(quotaBytes: number) {
+    this.#limits = { ...this.#limits, quotaBytes };
+  }
+
+  /** Bytes promised. */
   get bytes(): number {
-    return this.#bytes;
-  }
-
-  get heldBytes(): number {
-    let bytes = 0;
-    for (const entry of this.#entries.values()) bytes += entry.heldBytes();
-    return bytes;
-  }
-
-  get size(): number {
-    return this.#entries.size;
-  }
-
-  get(key: string): E | undefined {
-    return this.#entries.get(key);
-  }
-
-  /** Most recently used first. */
-  recent(): E[] {
-    return [...this.#entries.values()].reverse();
-  }
-
-  touch(key: string): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-  }
-
-  /** Takes what is on disk already, whatever the quota says. */
-  adopt(entry: E): void {
-    this.forget(entry.key);
-    this.#entries.set(entry.key, entry);
-    this.#bytes += entry.bytes;
+    return this.#modules.index.totals().bytes + this.#reserved;
   }
 
   /**
    * Books the entry and resolves when the evicted ones are gone from disk.
-   * @throws StoreError STORE_FULL, booking nothing, when what may be evicted is not enough
+   * @throws StoreError STORE_FULL, booking nothing, when what may be evicted is not enough; errors
+   * of the index
    */
-  async admit(entry: E): Promise<void> {
-    const needed = this.#bytes + entry.bytes - this.quotaBytes;
-    const victims = needed > 0 ? this.#victims(entry.bytes) : [];
-    if (victims === undefined || entry.bytes > this.quotaBytes) {
-      throw new StoreError(
-        `no room for ${entry.bytes} bytes: ${this.#bytes} of ${this.quotaBytes} are in use`,
-        { code: 'STORE_FULL', neededBytes: entry.bytes, quotaBytes: this.quotaBytes },
-      );
-    }
-    this.adopt(entry);
+  async admit(entry: Entry): Promise<void> {
+    const victims = this.#victimsFor(entry.bytes);
+    this.#modules.index.put(entry);
     await this.#evict(victims, 'quota');
-    await this.#evict(this.#surplus(entry), 'entries');
+    await this.#evict(this.#surplus(entry.digest), 'entries');
+    this.#lowerSoon();
   }
 
-  forget(key: string): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#entries.delete(key);
-    this.#bytes -= entry.bytes;
+  /** The same for bytes that have no name yet. Disposing gives them back. */
+  async reserve(bytes: number): Promise<Disposable> {
+    const victims = this.#victimsFor(bytes);
+    this.#reserved += bytes;
+    let held = true;
+    await this.#evict(victims, 'quota');
+    this.#lowerSoon();
+    return {
+      [Symbol.dispose]: () => {
+        if (held) this.#reserved -= bytes;
+        held = false;
+      },
+    };
   }
 
-  /** Evicts at least `bytes`, least recently used first; false when nothing could go. */
+  /** Evicts at least `bytes`, least recently read first; false when not so much could go. */
   async shrink(bytes: number, reason: EvictionReason): Promise<boolean> {
-    const victims: E[] = [];
+    const victims: IndexedEntry[] = [];
     let freed = 0;
-    for (const entry of this.#entries.values()) {
-      if (freed >= bytes) break;
-      if (!entry.isEvictable()) continue;
+    this.#modules.index.eachVictim((entry) => {
+      if (freed >= bytes) return false;
+      if (entry.bytes === 0 || this.#modules.isInUse(entry)) return true;
       victims.push(entry);
       freed += entry.bytes;
-    }
+      return true;
+    });
     await this.#evict(victims, reason);
     return freed >= bytes;
   }
 
-  /** Down to the low-water mark if that is possible, else at least under the quota. */
-  #victims(newBytes: number): E[] | undefined {
-    const goal = this.quotaBytes * LOW_WATER_SHARE - newBytes;
-    const victims: E[] = [];
-    let left = this.#bytes;
-    for (const entry of this.#entries.values()) {
-      if (left <= goal) break;
-      if (!entry.isEvictable()) continue;
-      victims.push(entry);
-      left -= entry.bytes;
-    }
-    return left + newBytes <= this.quotaBytes ? victims : undefined;
+  /** Resolves when nothing is being evicted to reach the low-water mark. */
+  async settled(): Promise<void> {
+    await this.#lowering;
   }
 
-  #surplus(newest: E): E[] {
-    let surplus = this.#entries.size - ENTRIES_MAX;
-    const victims: E[] = [];
-    for (const entry of this.#entries.values()) {
-      if (surplus <= 0) break;
-      if (entry === newest || !entry.isEvictable()) continue;
+  /** Above the high-water mark blobs leave in the background, so that new ones need not wait. */
+  #lowerSoon(): void {
+    const { quotaBytes, highWater } = this.#limits;
+    if (this.bytes <= quotaBytes * highWater || this.#lowering !== undefined) return;
+    this.#lowering = this.#lower().finally(() => {
+      this.#lowering = undefined;
+    });
+    this.#lowering.catch(() => {});
+  }
+
+  async #lower(): Promise<void> {
+    const { quotaBytes, lowWater } = this.#limits;
+    await this.shrink(this.bytes - quotaBytes * lowWater, 'quota');
+  }
+
+  /** Down to the low-water mark if that is possible, else at least under the quota. */
+  #victimsFor(newBytes: number): IndexedEntry[] {
+    const { quotaBytes, lowWater } = this.#limits;
+    const { index, isInUse } = this.#modules;
+    const inUseBytes = this.bytes;
+    const victims: IndexedEntry[] = [];
+    let left = inUseBytes;
+    if (newBytes > 0 && left + newBytes > quotaBytes && newBytes <= quotaBytes) {
+      const goal = quotaBytes * lowWater - newBytes;
+      index.eachVictim((entry) => {
+        if (left <= goal) return false;
+        if (entry.bytes === 0 || isInUse(entry)) return true;
+        victims.push(entry);
+        left -= entry.bytes;
+        return true;
+      });
+    }
+    if (newBytes === 0 || left + newBytes <= quotaBytes) return victims;
+    throw new StoreError(
+      `no room for ${newBytes} bytes: ${inUseBytes} of ${quotaBytes} are in use`,
+      { code: 'STORE_FULL', neededBytes: newBytes, quotaBytes },
+    );
+  }
+
+  #surplus(newest: Digest): IndexedEntry[] {
+    const { index, isInUse } = this.#modules;
+    let surplus = index.totals().entries - this.#limits.entriesMax;
+    const victims: IndexedEntry[] = [];
+    if (surplus <= 0) return victims;
+    index.eachVictim((entry) => {
+      if (surplus <= 0) return false;
+      if (entry.digest === newest || isInUse(entry)) return true;
       victims.push(entry);
       surplus -= 1;
-    }
+      return true;
+    });
     return victims;
   }
 
-  async #evict(victims: E[], reason: EvictionReason): Promise<void> {
-    for (const victim of victims) {
-      this.forget(victim.key);
-      this.#onEvict(reason);
-    }
-    await Promise.all(victims.map((victim) => victim.remove()));
+  async #evict(victims: readonly IndexedEntry[], reason: EvictionReason): Promise<void> {
+    if (victims.length === 0) return;
+    this.#modules.index.leave(victims.map(({ digest }) => digest));
+    const waiting = victims.values();
+    const lane = async (): Promise<void> => {
+      for (const victim of waiting) {
+        this.#modules.onEvict(reason);
+        // oxlint-disable-next-line no-await-in-loop -- EVICTIONS_PARALLEL at a time
+        await this.#modules.remove(victim);
+      }
+    };
+    await Promise.all(Array.from({ length: EVICTIONS_PARALLEL }, lane));
   }
 }

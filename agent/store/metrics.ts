@@ -4,7 +4,7 @@ import type { StoreStats } from './port.ts';
 export type StoreMetrics = ReturnType<typeof createStoreMetrics>;
 
 function nothing(): StoreStats {
-  return { bytes: 0, reservedBytes: 0, blobs: 0, quotaBytes: 0 };
+  return { bytes: 0, reservedBytes: 0, pinnedBytes: 0, blobs: 0, quotaBytes: 0 };
 }
 
 /** Metrics of the content store; the gauges are read from it at each scrape. */
@@ -22,6 +22,12 @@ export function createStoreMetrics(metrics: MetricsRegistry) {
   metrics.gauge('store_quota_bytes', 'Most bytes the content store may promise.', [], (gauge) => {
     gauge.set(read().quotaBytes);
   });
+  metrics.gauge(
+    'store_pinned_bytes',
+    'Bytes promised to pinned blobs, which are never evicted.',
+    [],
+    (gauge) => gauge.set(read().pinnedBytes),
+  );
   metrics.gauge(
     'store_blobs',
     'Blobs in the content store, partial ones included.',
@@ -48,7 +54,12 @@ export function createStoreMetrics(metrics: MetricsRegistry) {
     ['reason'],
   );
   for (const reason of ['store_full', 'disk_full']) refused.inc({ reason }, 0);
+  const rebuilds = metrics.counter(
+    'store_index_rebuilds_total',
+    'Times the index of the store was made anew from its folders.',
+  );
   return {
+    rebuilds,
     evictions,
     rechecked,
     refused,

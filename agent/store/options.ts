@@ -1,7 +1,10 @@
 import { Type } from 'typebox';
 import { ByteSize } from '../../proto/ops/config.ts';
+import { HIGH_WATER_SHARE, LOW_WATER_SHARE, PINNED_MAX } from './constants.ts';
 
 const QUOTA_MIN_BYTES = 16 * 1024 * 1024;
+const SHARE_MIN = 0.1;
+const NAME_MAX_CHARS = 512;
 
 /** Section `store`. */
 export const StoreSection = Type.Object(
@@ -11,6 +14,32 @@ export const StoreSection = Type.Object(
         description: 'most bytes of cached content; without it 80 % of the free space',
         minimum: QUOTA_MIN_BYTES,
       }),
+    ),
+    highWater: Type.Number({
+      description: 'share of the quota above which the content that was read longest ago leaves',
+      default: HIGH_WATER_SHARE,
+      minimum: SHARE_MIN,
+      maximum: 1,
+    }),
+    lowWater: Type.Number({
+      description: 'share of the quota down to which it leaves',
+      default: LOW_WATER_SHARE,
+      minimum: SHARE_MIN,
+      maximum: 1,
+    }),
+    pinned: Type.Array(
+      Type.String({
+        description: 'an image name without tag, or a digest',
+        minLength: 1,
+        maxLength: NAME_MAX_CHARS,
+      }),
+      {
+        description:
+          'content that never leaves the cache: what was asked for under these repositories ' +
+          '(team/app of the hub, docker.io/library/nginx of an upstream), and these digests',
+        default: [],
+        maxItems: PINNED_MAX,
+      },
     ),
   },
   { description: 'the cache of image content on this node', default: {} },

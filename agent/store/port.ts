@@ -24,6 +24,8 @@ export type StoreStats = {
   bytes: number;
   /** Bytes promised to blobs, held or still to come; this is what the quota limits. */
   reservedBytes: number;
+  /** Of those, what is pinned. */
+  pinnedBytes: number;
   blobs: number;
   quotaBytes: number;
 };
@@ -49,7 +51,7 @@ export interface StoredBlob {
   write(index: number, bytes: Buffer): Promise<void>;
   /** Fills `into` from `position`. Throws NOT_VERIFIED unless every chunk touched is verified. */
   read(into: Buffer, position: number): Promise<void>;
-  /** Keeps the blob from eviction until disposed. */
+  /** Keeps the blob from eviction until disposed; counts as a use, like reading. */
   retain(): Disposable;
   /** Called with the chunk index after it became verified, or after a pending one was lost. */
   onChange(listener: (index: number) => void): Disposable;
@@ -73,14 +75,19 @@ export interface ContentStore {
   /** A blob of at most 4 MiB, its digest checked again while reading. */
   getSmall(digest: Digest): Promise<Buffer | undefined>;
   /** Checks the digest, then stores. Throws DIGEST_MISMATCH, STORE_FULL, DISK_FULL. */
-  putSmall(digest: Digest, bytes: Buffer): Promise<void>;
+  putSmall(digest: Digest, bytes: Buffer, origin?: BlobOrigin): Promise<void>;
+  /** What is stored under the digest was asked for under this name, which may be pinned. */
+  claim(digest: Digest, origin: BlobOrigin): void;
   /** A chunked blob, complete or partial. Starts the re-check of pending chunks. */
   find(digest: Digest): StoredBlob | undefined;
   /** Idempotent. Throws STORE_FULL when nothing more may be evicted. */
   create(input: CreateBlob): Promise<StoredBlob>;
   /** Room for a blob without a statement. Throws STORE_FULL. */
   spool(input: { digest: Digest; size: number; origin?: BlobOrigin | undefined }): Promise<Spool>;
-  /** Most recently used first. */
+  /**
+   * What peers may be told about, most recently read first, at most LISTED_MAX. What was not used
+   * since the start may come in later lists only.
+   */
   list(): Iterable<StoredBlob>;
   stats(): StoreStats;
   close(): Promise<void>;

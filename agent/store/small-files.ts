@@ -3,14 +3,12 @@ import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { digestAlgorithm, digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { BlobPaths } from './blob-paths.ts';
-import { TOUCH_INTERVAL_MS } from './constants.ts';
 import { StoreError } from './errors.ts';
 import { readBounded, replaceFile } from './files.ts';
 
 /** Blobs of at most 4 MiB, each one file. Their digest is checked on the way in and out. */
 export class SmallFiles {
   readonly #paths: BlobPaths;
-  readonly #touchedMs = new Map<Digest, number>();
 
   constructor(paths: BlobPaths) {
     this.#paths = paths;
@@ -33,18 +31,15 @@ export class SmallFiles {
   }
 
   async remove(digest: Digest): Promise<void> {
-    this.#touchedMs.delete(digest);
     await rm(this.#paths.small(digest), { force: true });
   }
 
-  /** Remembers the use on disk; failing to is harmless. */
+  /** Remembers the use on disk, for an index made anew; failing to is harmless. */
   async touch(digest: Digest, nowMs: number): Promise<void> {
-    if (nowMs - (this.#touchedMs.get(digest) ?? 0) < TOUCH_INTERVAL_MS) return;
-    this.#touchedMs.set(digest, nowMs);
     try {
       await utimes(this.#paths.small(digest), nowMs / 1000, nowMs / 1000);
     } catch {
-      this.#touchedMs.delete(digest);
+      // The order of use is a hint.
     }
   }
 }

@@ -36,9 +36,9 @@ export const LAYER_RULES: readonly LayerRule[] = [
     'libp2p lives in the agent',
   ),
   only(
-    /^(hub\/(catalog\/|hub\.ts)|proto\/ops\/folder-lock)/,
+    /^(hub\/(catalog\/|hub\.ts)|proto\/ops\/folder-lock|agent\/store\/index-file)/,
     /^(kysely|node:sqlite)$/,
-    'the database is behind the catalog',
+    'the databases are behind the catalog and the index of the store',
   ),
   only(/^(hub|agent)\//, /^fastify$/, 'proto serves no HTTP but the ops endpoints'),
   {

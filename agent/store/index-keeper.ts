@@ -1,0 +1,131 @@
+import type { Logger } from '../../proto/ops/logger.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import type { BlobPaths } from './blob-paths.ts';
+import { INDEX_BATCH } from './constants.ts';
+import type { Holdings } from './holdings.ts';
+import type { StoreMetrics } from './metrics.ts';
+import { readShelf, shelvesOf } from './rebuild.ts';
+import type { StoreIndex } from './store-index.ts';
+
+export type KeeperModules = {
+  index: StoreIndex;
+  holdings: Holdings;
+  paths: BlobPaths;
+  logger: Logger;
+  metrics: StoreMetrics;
+  /** All rows are there: the quota can be told, and held. */
+  onIndexed: () => Promise<void>;
+};
+
+/** Fills the index from the folders when it is new, and ends what an earlier run began. */
+export class IndexKeeper {
+  readonly #modules: KeeperModules;
+  #indexing: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(modules: KeeperModules) {
+    this.#modules = modules;
+    modules.index.onReplaced = () => this.#startOver();
+  }
+
+  /** Begins the work, if there is any. */
+  start(): void {
+    if (!this.#modules.holdings.isIndexed) this.#indexing = this.#fill();
+    this.#running = this.#follow(this.#indexing);
+  }
+
+  /** Resolves when every folder has its row. */
+  async indexed(): Promise<void> {
+    await this.#indexing;
+  }
+
+  /** Resolves when nothing is left to do. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  #startOver(): void {
+    this.#modules.holdings.isIndexed = false;
+    const before = this.#running;
+    this.#indexing = this.#fill();
+    const after = this.#follow(this.#indexing);
+    this.#running = (async () => {
+      await before;
+      await after;
+    })();
+  }
+
+  async #fill(): Promise<void> {
+    const { index, holdings, paths, logger, metrics, onIndexed } = this.#modules;
+    const startMs = performance.now();
+    metrics.rebuilds.inc();
+    let entries = 0;
+    try {
+      for (const shelf of await shelvesOf(paths)) {
+        if (this.#closed) return;
+        // oxlint-disable-next-line no-await-in-loop -- a folder at a time
+        const found = await readShelf(shelf, paths, {
+          isKnown: (digest, kind) => holdings.isMoving(digest) || index.get(digest)?.kind === kind,
+          onDropped: () => metrics.evictions.inc({ reason: 'invalid' }),
+        });
+        index.meet(found);
+        entries += found.length;
+      }
+      index.completed();
+      holdings.isIndexed = true;
+      await onIndexed();
+      const ms = Math.round(performance.now() - startMs);
+      if (entries > 0) logger.info({ entries, ms }, 'the index of the store was made anew');
+    } catch (err) {
+      logger.error({ reason: messageOf(err) }, 'the folders of the store cannot be read');
+    }
+  }
+
+  async #follow(indexing: Promise<void> | undefined): Promise<void> {
+    await indexing;
+    const { logger } = this.#modules;
+    try {
+      await this.#removeLeft();
+      await this.#readUnknown();
+    } catch (err) {
+      logger.warn({ reason: messageOf(err) }, 'what an earlier run left was not looked through');
+    }
+  }
+
+  /** Deletes what an earlier run had begun to delete. */
+  async #removeLeft(): Promise<void> {
+    const { index, holdings } = this.#modules;
+    for (;;) {
+      const left = index.leaving(INDEX_BATCH).filter(({ digest }) => !holdings.isMoving(digest));
+      if (left.length === 0 || this.#closed) return;
+      for (const entry of left) {
+        // oxlint-disable-next-line no-await-in-loop -- in the background, little at a time
+        await holdings.remove(entry);
+        // What cannot be deleted now is tried at the next start.
+        if (index.get(entry.digest)?.leaving === true) return;
+      }
+    }
+  }
+
+  /** Reads the facts of blobs of which only the folder was seen. */
+  async #readUnknown(): Promise<void> {
+    const { index, holdings } = this.#modules;
+    for (;;) {
+      const entries = index.unknown(INDEX_BATCH);
+      let news = 0;
+      for (const entry of entries) {
+        if (this.#closed) return;
+        // oxlint-disable-next-line no-await-in-loop -- in the background, little at a time
+        await holdings.bring(entry);
+        if (index.get(entry.digest)?.known !== false) news += 1;
+      }
+      if (news === 0) return;
+    }
+  }
+}

@@ -146,6 +146,7 @@ async function openStore(
   modules: { logger: Logger; metrics: MetricsRegistry },
 ): Promise<FsContentStore> {
   const { dataDir, quota: quotaBytes, highWater, lowWater } = config.store;
+  const scrub = { periodMs: config.store.scrubPeriod, rateBytes: config.store.scrubRate };
   // Before the fleet is known: names the hub adds at enrolment are not names of pinned content.
   const pins = pinRules(
     config,
@@ -153,7 +154,7 @@ async function openStore(
   );
   starting.use(await claimFolder(dataDir, 'store.dataDir', makeOwnFolder));
   const store = await FsContentStore.open(
-    { dataDir: path.join(dataDir, 'content'), quotaBytes, highWater, lowWater, pins },
+    { dataDir: path.join(dataDir, 'content'), quotaBytes, highWater, lowWater, pins, scrub },
     { logger: modules.logger, metrics: createStoreMetrics(modules.metrics) },
   );
   starting.defer(() => store.close());

@@ -52,3 +52,15 @@ export const HIGH_WATER_SHARE = 0.95;
 export const LOW_WATER_SHARE = 0.9;
 /** How often using a blob is written down (as the file's time) for the order after a restart. */
 export const TOUCH_INTERVAL_MS = 5 * 60_000;
+
+/** Content that was not hashed for this long is hashed again, and at this many bytes a second. */
+export const SCRUB_PERIOD = '7d';
+export const SCRUB_RATE = '16MiB';
+/** How often the scrub looks for content that is due. */
+export const SCRUB_IDLE_MS = 60_000;
+/** How long the scrub stands back before it looks again whether the node is busy. */
+export const SCRUB_BUSY_MS = 5_000;
+/** The store counts as busy for this long after somebody read or wrote. */
+export const SCRUB_QUIET_MS = 2_000;
+/** Load of the last minute for each processor above which the node counts as busy. */
+export const SCRUB_LOAD_MAX = 0.8;

@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { UNCHUNKED_MAX_BYTES, layoutOf } from '../../proto/chunks/layout.ts';
+import { layoutOf } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -11,21 +11,29 @@ import { BlobPaths } from './blob-paths.ts';
 import { defaultQuota, layDown, makeSparse } from './blob-files.ts';
 import { readBootId } from './boot-id.ts';
 import * as bounds from './constants.ts';
-import { StoreError, storeClosed, storeErrorOf } from './errors.ts';
+import { StoreError, storeClosed, storeErrorOf, storeFull } from './errors.ts';
 import { FileCache } from './file-cache.ts';
 import { moveInto } from './files.ts';
 import { FsBlob } from './fs-blob.ts';
 import type { FsBlobState } from './fs-blob.ts';
-import { FsSpool } from './fs-spool.ts';
+import type { FsSpool } from './fs-spool.ts';
 import { Holdings, entryOfBlob } from './holdings.ts';
 import { IndexKeeper } from './index-keeper.ts';
+import { EMPTY_STATS } from './metrics.ts';
 import type { StoreMetrics } from './metrics.ts';
 import { NOTHING_PINNED, placeOf } from './pins.ts';
 import type { PinRules } from './pins.ts';
 import type { BlobOrigin, ContentStore, CreateBlob, StoredBlob, StoreStats } from './port.ts';
 import { Rechecker } from './rechecker.ts';
+import { Scrubber, isNodeBusy } from './scrubber.ts';
+import type { ScrubOptions } from './scrubber.ts';
 import { SmallFiles, checkSmall } from './small-files.ts';
+import { SmallStore } from './small-store.ts';
+import { Spools } from './spools.ts';
+import type { SpoolInput } from './spools.ts';
 import { StoreIndex } from './store-index.ts';
+
+type ScrubSetting = ScrubOptions & { isBusy?: () => boolean };
 
 export type StoreOptions = {
   /** Folder of the store; made with mode 0700. */
@@ -38,6 +46,8 @@ export type StoreOptions = {
   entriesMax?: number;
   /** What is never evicted. */
   pins?: PinRules;
+  /** How content is hashed again in the background; without it, it is not. */
+  scrub?: ScrubSetting;
   /** Names the kernel run; for tests. */
   bootId?: string;
   now?: () => number;
@@ -45,13 +55,15 @@ export type StoreOptions = {
 
 export type StoreModules = { logger: Logger; metrics: StoreMetrics };
 
+const NO_SCRUB: ScrubSetting = { periodMs: 0, rateBytes: 1 };
+
 type Place = (path: string) => Promise<void>;
 
 /** The agent's content store on a local file system. A cache: checked when read, never fsynced. */
 export class FsContentStore implements ContentStore {
   readonly #paths: BlobPaths;
   readonly #files = new FileCache();
-  readonly #small: SmallFiles;
+  readonly #small: SmallStore;
   /** What makes an entry of a digest now; the next one for the same waits. */
   readonly #creating = new Map<Digest, Promise<unknown>>();
   readonly #rechecker: Rechecker;
@@ -66,7 +78,9 @@ export class FsContentStore implements ContentStore {
   readonly #now: () => number;
   readonly #pins: PinRules;
   readonly #modules: StoreModules;
-  #spools = 0;
+  readonly #spools: Spools;
+  readonly #scrubber: Scrubber;
+  #activeMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   private constructor(
@@ -80,7 +94,6 @@ export class FsContentStore implements ContentStore {
     this.#now = now;
     this.#pins = pins;
     this.#modules = modules;
-    this.#small = new SmallFiles(paths);
     this.#rechecker = new Rechecker(modules);
     const index = new StoreIndex({ path: paths.index, bootId, pins, now }, modules);
     this.#index = index;
@@ -96,6 +109,14 @@ export class FsContentStore implements ContentStore {
     const holdings = this.#holdings;
     const onIndexed = () => this.#holdQuota(quotaBytes);
     this.#keeper = new IndexKeeper({ ...modules, index, holdings, paths, onIndexed });
+    const adopt = (path: string, facts: CreateBlob) =>
+      this.#inTurn(facts.digest, () => this.#adopt(path, facts));
+    this.#spools = new Spools({ paths, files: this.#files, ledger: holdings.ledger, adopt });
+    const small = new SmallFiles(paths);
+    this.#small = new SmallStore({ index, holdings, files: small, now });
+    const { scrub = NO_SCRUB } = options;
+    const isBusy = scrub.isBusy ?? (() => this.#isActive() || isNodeBusy());
+    this.#scrubber = new Scrubber(scrub, { ...modules, index, holdings, small, now, isBusy });
     modules.metrics.observe(() => this.stats());
   }
 
@@ -120,21 +141,7 @@ export class FsContentStore implements ContentStore {
 
   async getSmall(digest: Digest): Promise<Buffer | undefined> {
     this.#checkOpen();
-    const entry = this.#holdings.entry(digest);
-    const isUnseen = entry === undefined && !this.#holdings.isIndexed;
-    if (!isUnseen && entry?.kind !== 'small') return undefined;
-    if (this.#holdings.isMoving(digest)) return undefined;
-    const bytes = await this.#small.read(digest);
-    if (bytes === undefined) {
-      if (entry !== undefined) await this.#holdings.drop(digest);
-      return undefined;
-    }
-    this.#index.touch(digest);
-    const now = this.#now();
-    if (entry !== undefined && now - entry.usedMs > bounds.TOUCH_INTERVAL_MS) {
-      void this.#small.touch(digest, now);
-    }
-    return bytes;
+    return this.#small.get(digest);
   }
 
   async putSmall(digest: Digest, bytes: Buffer, origin?: BlobOrigin): Promise<void> {
@@ -149,16 +156,9 @@ export class FsContentStore implements ContentStore {
       if (origin !== undefined) this.claim(digest, origin);
       return;
     }
-    using _making = await this.#holdings.make(digest);
-    const length = bytes.length;
-    const place = placeOf(origin);
     try {
-      const entry = { digest, kind: 'small' as const, bytes: length, held: length, place };
-      await this.#holdings.ledger.admit({ ...entry, servable: false });
-      await this.#small.write(digest, bytes);
+      await this.#small.put(digest, bytes, origin);
     } catch (err) {
-      await this.#small.remove(digest);
-      this.#forget(digest);
       throw this.#noteRefusal(err);
     }
   }
@@ -181,36 +181,14 @@ export class FsContentStore implements ContentStore {
     return this.#inTurn(input.digest, () => this.#create(input));
   }
 
-  async spool(input: {
-    digest: Digest;
-    size: number;
-    origin?: BlobOrigin | undefined;
-  }): Promise<FsSpool> {
+  async spool(input: SpoolInput): Promise<FsSpool> {
     this.#checkOpen();
     await this.#indexed(input.size);
-    if (this.#spools >= bounds.SPOOLS_MAX || input.size <= UNCHUNKED_MAX_BYTES) {
-      throw this.#full(`${this.#spools} spools are open`, input.size);
-    }
-    const path = this.#paths.temporary();
-    this.#spools += 1;
-    using undo = new DisposableStack();
-    undo.defer(() => {
-      this.#spools -= 1;
-    });
     try {
-      undo.use(await this.#holdings.ledger.reserve(input.size));
-      await makeSparse(path, 0);
+      return await this.#spools.open(input);
     } catch (err) {
       throw this.#noteRefusal(err);
     }
-    const booked = undo.move();
-    const release = (): void => booked.dispose();
-    const adopt = async (hashes: Buffer): Promise<StoredBlob> => {
-      release();
-      const facts = { ...input, hashes, statement: Buffer.alloc(0) };
-      return this.#inTurn(input.digest, () => this.#adopt(path, facts));
-    };
-    return new FsSpool({ path, size: input.size }, { files: this.#files, adopt, release });
   }
 
   list(): Iterable<StoredBlob> {
@@ -218,11 +196,18 @@ export class FsContentStore implements ContentStore {
   }
 
   stats(): StoreStats {
-    if (this.#closed)
-      return { bytes: 0, reservedBytes: 0, pinnedBytes: 0, blobs: 0, quotaBytes: 0 };
+    if (this.#closed) return EMPTY_STATS;
     const { held, pinned, entries } = this.#index.totals();
     const { bytes: reservedBytes, quotaBytes } = this.#holdings.ledger;
-    return { bytes: held, reservedBytes, pinnedBytes: pinned, blobs: entries, quotaBytes };
+    const nowMs = this.#now();
+    const oldestCheckMs = Math.max(0, nowMs - (this.#index.oldestCheckMs ?? nowMs));
+    const common = { bytes: held, reservedBytes, pinnedBytes: pinned, blobs: entries };
+    return { ...common, quotaBytes, oldestCheckMs };
+  }
+
+  /** Hashes what was not hashed for the period of the scrub. */
+  async scrub(): Promise<void> {
+    await this.#scrubber.round();
   }
 
   /** Resolves when what an earlier run left is all in the index, and no eviction goes on. */
@@ -235,7 +220,7 @@ export class FsContentStore implements ContentStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.all([this.#rechecker.close(), this.#keeper.close()]);
+    await Promise.all([this.#rechecker.close(), this.#keeper.close(), this.#scrubber.close()]);
     await Promise.allSettled(this.#creating.values());
     await this.#holdings.settled();
     const flushUntil = performance.now() + bounds.CLOSE_FLUSH_MS;
@@ -254,6 +239,7 @@ export class FsContentStore implements ContentStore {
   async #start(quotaBytes: number | undefined): Promise<void> {
     if (this.#holdings.isIndexed) await this.#holdQuota(quotaBytes);
     this.#keeper.start();
+    this.#scrubber.start();
     this.#holdings.warm(this.#index.listed(bounds.LISTED_MAX));
   }
 
@@ -274,7 +260,8 @@ export class FsContentStore implements ContentStore {
     } catch (err) {
       if (!hasCode(err, 'TIMEOUT')) throw err;
     }
-    if (!this.#holdings.isIndexed) throw this.#noteRefusal(this.#full('being indexed', bytes));
+    const { isIndexed, ledger } = this.#holdings;
+    if (!isIndexed) throw this.#noteRefusal(storeFull('being indexed', bytes, ledger.quotaBytes));
     this.#checkOpen();
   }
 
@@ -344,7 +331,7 @@ export class FsContentStore implements ContentStore {
       const { folder } = blob;
       await layDown({ folder, facts, have, bootId }, this.#paths, placeData);
     } catch (err) {
-      this.#forget(facts.digest);
+      this.#holdings.forget(facts.digest);
       throw this.#noteRefusal(err);
     }
     this.#holdings.put(blob);
@@ -367,27 +354,20 @@ export class FsContentStore implements ContentStore {
       proving: this.#proving,
       makeRoom: (bytes) => this.#holdings.ledger.shrink(bytes, 'disk'),
       used: () => {
+        this.#activeMs = performance.now();
         this.#index.touch(digest);
         blob.touch(this.#now());
       },
-      changed: () => this.#index.noteHeld(digest, blob.bytes),
+      changed: () => {
+        this.#activeMs = performance.now();
+        this.#index.noteHeld(digest, blob.bytes);
+      },
     });
     return blob;
   }
 
-  /** Takes a row back. That may fail, too: what has no files is dropped when it is asked for. */
-  #forget(digest: Digest): void {
-    try {
-      this.#index.forget(digest);
-    } catch (err) {
-      this.#modules.logger.debug({ err, digest }, 'a row of the index was not removed');
-    }
-  }
-
-  #full(why: string, neededBytes: number): StoreError {
-    const { quotaBytes } = this.#holdings.ledger;
-    const data = { code: 'STORE_FULL', neededBytes, quotaBytes } as const;
-    return new StoreError(`no room for ${neededBytes} bytes: ${why}`, data);
+  #isActive(): boolean {
+    return performance.now() - this.#activeMs < bounds.SCRUB_QUIET_MS;
   }
 
   #noteRefusal(err: unknown): unknown {

@@ -44,6 +44,12 @@ export function storeErrorOf(cause: unknown, path: string): StoreError {
   return new StoreError(`cannot use ${path}`, { code: 'IO', path }, { cause });
 }
 
+/** The quota holds. */
+export function storeFull(why: string, neededBytes: number, quotaBytes: number): StoreError {
+  const data = { code: 'STORE_FULL', neededBytes, quotaBytes } as const;
+  return new StoreError(`no room for ${neededBytes} bytes: ${why}`, data);
+}
+
 export function storeClosed(): StoreError {
   return new StoreError('the content store is closed', { code: 'CLOSED' });
 }

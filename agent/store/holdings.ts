@@ -16,6 +16,9 @@ import { placeOf } from './pins.ts';
 import type { CreateBlob } from './port.ts';
 import type { Entry, IndexedEntry, StoreIndex } from './store-index.ts';
 
+/** A blob that is held. */
+export type HeldBlob = FsBlob;
+
 export type HoldingsModules = {
   paths: BlobPaths;
   index: StoreIndex;
@@ -79,6 +82,15 @@ export class Holdings {
   /** Takes a blob whose files are complete. */
   put(blob: FsBlob): void {
     this.#shelf.put(blob.digest, blob);
+  }
+
+  /** Takes a row back. That may fail, too: what has no files is dropped when it is asked for. */
+  forget(digest: Digest): void {
+    try {
+      this.#modules.index.forget(digest);
+    } catch (err) {
+      this.#modules.logger.debug({ err, digest }, 'a row of the index was not removed');
+    }
   }
 
   /** Removes something damaged. */

@@ -1,6 +1,6 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { EVICTIONS_PARALLEL } from './constants.ts';
-import { StoreError } from './errors.ts';
+import { storeFull } from './errors.ts';
 import type { Entry, IndexedEntry, StoreIndex } from './store-index.ts';
 
 export type EvictionReason = 'quota' | 'disk' | 'entries';
@@ -133,10 +133,7 @@ export class Ledger {
       });
     }
     if (newBytes === 0 || left + newBytes <= quotaBytes) return victims;
-    throw new StoreError(
-      `no room for ${newBytes} bytes: ${inUseBytes} of ${quotaBytes} are in use`,
-      { code: 'STORE_FULL', neededBytes: newBytes, quotaBytes },
-    );
+    throw storeFull(`${inUseBytes} of ${quotaBytes} are in use`, newBytes, quotaBytes);
   }
 
   #surplus(newest: Digest): IndexedEntry[] {

@@ -3,8 +3,18 @@ import type { StoreStats } from './port.ts';
 
 export type StoreMetrics = ReturnType<typeof createStoreMetrics>;
 
+/** Of a store that is not open. */
+export const EMPTY_STATS: StoreStats = {
+  bytes: 0,
+  reservedBytes: 0,
+  pinnedBytes: 0,
+  blobs: 0,
+  quotaBytes: 0,
+  oldestCheckMs: 0,
+};
+
 function nothing(): StoreStats {
-  return { bytes: 0, reservedBytes: 0, pinnedBytes: 0, blobs: 0, quotaBytes: 0 };
+  return { ...EMPTY_STATS };
 }
 
 /** Metrics of the content store; the gauges are read from it at each scrape. */
@@ -58,7 +68,14 @@ export function createStoreMetrics(metrics: MetricsRegistry) {
     'store_index_rebuilds_total',
     'Times the index of the store was made anew from its folders.',
   );
+  metrics.gauge(
+    'store_scrub_oldest_check_seconds',
+    'Time since the stored content that waits longest was hashed.',
+    [],
+    (gauge) => gauge.set(read().oldestCheckMs / 1000),
+  );
   return {
+    ...scrubCounters(metrics),
     rebuilds,
     evictions,
     rechecked,
@@ -68,4 +85,20 @@ export function createStoreMetrics(metrics: MetricsRegistry) {
       read = stats;
     },
   };
+}
+
+function scrubCounters(metrics: MetricsRegistry) {
+  const scrubbed = metrics.counter(
+    'store_scrubbed_bytes_total',
+    'Stored bytes that the background scrub has hashed again.',
+  );
+  const scrubDamaged = metrics.counter(
+    'store_scrub_damaged_chunks_total',
+    'Chunks and small blobs that the background scrub found rotten and dropped.',
+  );
+  const scrubPauses = metrics.counter(
+    'store_scrub_pauses_total',
+    'Times the background scrub stood back because the node was busy.',
+  );
+  return { scrubbed, scrubDamaged, scrubPauses };
 }

@@ -1,8 +1,15 @@
 import { Type } from 'typebox';
-import { ByteSize } from '../../proto/ops/config.ts';
-import { HIGH_WATER_SHARE, LOW_WATER_SHARE, PINNED_MAX } from './constants.ts';
+import { ByteSize, Duration } from '../../proto/ops/config.ts';
+import {
+  HIGH_WATER_SHARE,
+  LOW_WATER_SHARE,
+  PINNED_MAX,
+  SCRUB_PERIOD,
+  SCRUB_RATE,
+} from './constants.ts';
 
 const QUOTA_MIN_BYTES = 16 * 1024 * 1024;
+const SCRUB_RATE_MIN_BYTES = 64 * 1024;
 const SHARE_MIN = 0.1;
 const NAME_MAX_CHARS = 512;
 
@@ -26,6 +33,16 @@ export const StoreSection = Type.Object(
       default: LOW_WATER_SHARE,
       minimum: SHARE_MIN,
       maximum: 1,
+    }),
+    scrubPeriod: Duration({
+      description: 'content not hashed for so long is hashed again in the background; 0: never',
+      default: SCRUB_PERIOD,
+      minimum: 0,
+    }),
+    scrubRate: ByteSize({
+      description: 'most bytes a second that are read for that',
+      default: SCRUB_RATE,
+      minimum: SCRUB_RATE_MIN_BYTES,
     }),
     pinned: Type.Array(
       Type.String({

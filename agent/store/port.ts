@@ -28,6 +28,8 @@ export type StoreStats = {
   pinnedBytes: number;
   blobs: number;
   quotaBytes: number;
+  /** Time since the content that waits longest was hashed. */
+  oldestCheckMs: number;
 };
 
 /** A chunked blob (over 4 MiB) on disk, complete or not. Only verified chunks are ever in it. */

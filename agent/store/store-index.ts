@@ -91,13 +91,14 @@ export class StoreIndex {
     );
   }
 
-  /** Adds what was found on disk, last used at `usedMs`, unless it is known. */
+  /** Adds what was found on disk, last read and so far hashed at `usedMs`, unless it is known. */
   meet(entries: readonly (Entry & { usedMs: number; known: boolean })[]): void {
     this.#do(() =>
       this.#file.atomically(() => {
         for (const { usedMs, known, ...entry } of entries) {
           const used = Math.floor(usedMs * 1000);
-          const row = { ...this.#columns(entry), used, checked: 0, known: Number(known) };
+          const checked = Math.floor(usedMs);
+          const row = { ...this.#columns(entry), used, checked, known: Number(known) };
           this.#file.run('meet', row);
           this.#clock = Math.max(this.#clock, used);
         }

@@ -53,7 +53,8 @@ export async function readAll(blob: StoredBlob): Promise<Buffer> {
 export class StoreFolder implements AsyncDisposable {
   readonly dataDir: string;
   readonly registry = new MetricsRegistry({ prefix: 'flotilla_agent_' });
-  readonly #metrics = createStoreMetrics(this.registry);
+  readonly metrics = createStoreMetrics(this.registry);
+  readonly logger = LOGGER;
   readonly #open: FsContentStore[] = [];
 
   private constructor(dataDir: string) {
@@ -68,7 +69,7 @@ export class StoreFolder implements AsyncDisposable {
     const { dataDir } = this;
     const store = await FsContentStore.open(
       { dataDir, quotaBytes: 100 * LEAF_BYTES, bootId: 'boot-1', ...options },
-      { logger: LOGGER, metrics: this.#metrics },
+      { logger: LOGGER, metrics: this.metrics },
     );
     this.#open.push(store);
     return store;

@@ -145,7 +145,7 @@ async function openStore(
   starting: AsyncDisposableStack,
   modules: { logger: Logger; metrics: MetricsRegistry },
 ): Promise<FsContentStore> {
-  const { dataDir, quota: quotaBytes, highWater, lowWater } = config.store;
+  const { dataDir, quota: quotaBytes, highWater, lowWater, containerdContent } = config.store;
   const scrub = { periodMs: config.store.scrubPeriod, rateBytes: config.store.scrubRate };
   // Before the fleet is known: names the hub adds at enrolment are not names of pinned content.
   const pins = pinRules(
@@ -154,7 +154,15 @@ async function openStore(
   );
   starting.use(await claimFolder(dataDir, 'store.dataDir', makeOwnFolder));
   const store = await FsContentStore.open(
-    { dataDir: path.join(dataDir, 'content'), quotaBytes, highWater, lowWater, pins, scrub },
+    {
+      dataDir: path.join(dataDir, 'content'),
+      quotaBytes,
+      highWater,
+      lowWater,
+      pins,
+      scrub,
+      containerdContent,
+    },
     { logger: modules.logger, metrics: createStoreMetrics(modules.metrics) },
   );
   starting.defer(() => store.close());

@@ -71,6 +71,12 @@ export class Announcer {
     };
   }
 
+  /** Says once what is held, as soon as spacing allows; later it is in every full announcement. */
+  tell(item: AnnounceItem): void {
+    this.#keepLast(item);
+    this.nudge();
+  }
+
   /** There is news; announce as soon as spacing allows, unless the hub does not answer. */
   nudge(): void {
     if (this.#failures === 0) this.#nudge.abort(new Error('news'));

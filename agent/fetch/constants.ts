@@ -191,3 +191,5 @@ export const DIRECT_ATTEMPTS_MAX = 4;
 export const DIRECT_READERS_MAX = 32;
 /** After the disk was full, nothing is stored for this long. */
 export const NO_ROOM_MS = 30_000;
+/** Blobs of resolved images that wait for a look at the store of this node's runtime. */
+export const SHARES_WAITING_MAX = 1_024;

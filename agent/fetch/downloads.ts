@@ -16,10 +16,13 @@ import { factsFromPeers, factsFromSource } from './facts.ts';
 import type { BlobFacts } from './facts.ts';
 import { firstOf } from './first-of.ts';
 import type { GrantBook } from './grants.ts';
+import { NodeShares } from './node-shares.ts';
+import type { SharePlace } from './node-shares.ts';
 import { bufferHandle, directHandle, supplyHandle, unstatedHandle } from './handles.ts';
 import type { FetchMetrics } from './metrics.ts';
 import { Passthrough } from './passthrough.ts';
 import type {
+  AnnounceItem,
   BlobHandle,
   CallOptions,
   FleetClient,
@@ -65,6 +68,7 @@ export class Downloads {
   readonly #announcer: Announcer;
   readonly #memory: ChunkMemory;
   readonly #small: SmallBlobs;
+  readonly #shares: NodeShares;
   readonly #reading: Reading;
   readonly #direct = new Semaphore({ permits: DIRECT_READERS_MAX, queueMax: 0 });
   readonly #opening = new Map<Digest, Promise<Opened>>();
@@ -82,6 +86,9 @@ export class Downloads {
     const sourceOf = (namespace: string): HubSource | undefined => this.#sourceOf(namespace);
     const online = (): boolean => fleet.online;
     this.#small = new SmallBlobs({ store, swarm, sourceOf, online, metrics, logger });
+    const { trust } = fleet;
+    const announce = (item: AnnounceItem): void => this.#announcer.tell(item);
+    this.#shares = new NodeShares({ store, swarm, trust, sourceOf, announce, metrics, logger });
     const buffers = new ReadBuffers((lent) => metrics.readers.set(lent));
     this.#reading = { buffers, metrics, logger };
   }
@@ -89,6 +96,11 @@ export class Downloads {
   /** Begins to tell the tracker what this node holds. */
   start(): void {
     this.#announcer.start();
+  }
+
+  /** An image was resolved under `place`; what the runtime has of it already is shared. */
+  notice(place: SharePlace, manifest: Digest, bytes?: Buffer): void {
+    this.#shares.notice(place, manifest, bytes);
   }
 
   /** Blobs being fetched now. */
@@ -137,7 +149,11 @@ export class Downloads {
     this.#closed = true;
     const running = [...this.#running.values()];
     for (const download of running) download.close();
-    await Promise.all([this.#announcer.close(), ...running.map((download) => download.ended)]);
+    await Promise.all([
+      this.#announcer.close(),
+      this.#shares.close(),
+      ...running.map((download) => download.ended),
+    ]);
   }
 
   #beginOpening(request: OpenRequest): Promise<Opened> {

@@ -193,14 +193,23 @@ export class TestFleet {
   #next = 0;
 
   async agent(
-    options: { dataDir?: string; quotaBytes?: number; upstream?: HubSource } = {},
+    options: {
+      dataDir?: string;
+      quotaBytes?: number;
+      upstream?: HubSource;
+      containerdContent?: string;
+    } = {},
   ): Promise<TestAgent> {
     const peerId = `peer-${this.#next}`;
     this.#next += 1;
     const dataDir = options.dataDir ?? (await this.#folder());
     const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
     const store = await FsContentStore.open(
-      { dataDir, quotaBytes: options.quotaBytes ?? 2 ** 32 },
+      {
+        dataDir,
+        quotaBytes: options.quotaBytes ?? 2 ** 32,
+        containerdContent: options.containerdContent,
+      },
       { logger: this.logger, metrics: createStoreMetrics(metrics) },
     );
     const { upstream } = options;

@@ -112,6 +112,8 @@ export class FakeContent {
     return digest;
   }
 
+  notice(): void {}
+
   async manifest(request: OpenRequest): Promise<Buffer | undefined> {
     this.opened.push(request);
     return this.blobs.get(request.digest);

@@ -90,7 +90,7 @@ export class Manifests {
     if (answer === undefined || answer.digest !== undefined) {
       staleTags.resolved(name, answer?.digest);
     }
-    if (head !== undefined) return headAnswer(head, head.digest);
+    if (head !== undefined) return this.#headAnswer(ask, head, head.digest);
     if (found !== undefined) return this.#learn(ask, found);
     throw notFound('manifest');
   }
@@ -144,7 +144,7 @@ export class Manifests {
     const head = await source.headManifest(ask.repository, ask.reference, options);
     if (head === undefined) throw notFound('manifest');
     const digest = asked ?? head.digest;
-    if (ask.method === 'HEAD') return headAnswer(head, digest);
+    if (ask.method === 'HEAD') return this.#headAnswer(ask, head, digest);
     const stored = digest === undefined ? undefined : await local.getSmall(digest);
     if (stored !== undefined && digest !== undefined) {
       return this.#learn(ask, withType(stored, digest));
@@ -166,7 +166,10 @@ export class Manifests {
     try {
       const manifest = parseManifest(bytes, mediaType === '' ? undefined : mediaType);
       mediaType = manifest.mediaType;
-      if (isProven) rights.learn(placeOf(ask), digest, manifest, ask.authorization);
+      if (isProven) {
+        rights.learn(placeOf(ask), digest, manifest, ask.authorization);
+        this.#modules.content.notice(placeOf(ask), digest, bytes);
+      }
       local.putSmall(digest, bytes, placeOf(ask)).catch((err: unknown) => {
         logger.debug({ err, digest }, 'manifest is not kept');
       });
@@ -177,6 +180,12 @@ export class Manifests {
     }
     if (mediaType === '') mediaType = 'application/octet-stream';
     return { facts: { digest, size: bytes.length, mediaType }, bytes };
+  }
+
+  /** A runtime that asks no further has the image already. */
+  #headAnswer(ask: ManifestAsk, head: ManifestHead, digest: Digest | undefined): ManifestAnswer {
+    if (digest !== undefined) this.#modules.content.notice(placeOf(ask), digest);
+    return { facts: { digest, size: head.size, mediaType: head.mediaType }, bytes: undefined };
   }
 
   /** The blobs are asked for in a moment; their grant should be there by then. */
@@ -191,10 +200,6 @@ export class Manifests {
 
 function placeOf(ask: ManifestAsk): { namespace: string; repository: Repository } {
   return { namespace: ask.target.namespace, repository: ask.repository };
-}
-
-function headAnswer(head: ManifestHead, digest: Digest | undefined): ManifestAnswer {
-  return { facts: { digest, size: head.size, mediaType: head.mediaType }, bytes: undefined };
 }
 
 /** The media type is read out of the manifest itself. */

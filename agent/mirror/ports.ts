@@ -55,6 +55,8 @@ export interface GrantSource {
 export interface ContentSource {
   /** A whole manifest whose digest was checked. undefined: no source has it. */
   manifest(request: OpenRequest, o: CallOptions): Promise<Buffer | undefined>;
+  /** The manifest was resolved under `place`; its bytes are given if they are at hand. */
+  notice(place: Place, manifest: Digest, bytes?: Buffer): void;
   /** Rejects with code NOT_FOUND when no source has the blob. */
   open(request: OpenRequest, o: CallOptions): Promise<BlobHandle>;
 }

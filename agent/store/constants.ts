@@ -64,3 +64,9 @@ export const SCRUB_BUSY_MS = 5_000;
 export const SCRUB_QUIET_MS = 2_000;
 /** Load of the last minute for each processor above which the node counts as busy. */
 export const SCRUB_LOAD_MAX = 0.8;
+
+/** Files of containerd looked at together, and how often all are, to follow what it deletes. */
+export const NODE_LOOKS = 256;
+export const NODE_LOOK_MS = 10_000;
+/** Files of containerd known to be wrong that are remembered. */
+export const NODE_REFUSED_MAX = 1_024;

@@ -2,7 +2,6 @@ import { mkdir, rm } from 'node:fs/promises';
 import { layoutOf } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
@@ -20,42 +19,20 @@ import type { FsSpool } from './fs-spool.ts';
 import { Holdings, entryOfBlob } from './holdings.ts';
 import { IndexKeeper } from './index-keeper.ts';
 import { EMPTY_STATS } from './metrics.ts';
-import type { StoreMetrics } from './metrics.ts';
+import { NodeShare } from './node-share.ts';
 import { NOTHING_PINNED, placeOf } from './pins.ts';
 import type { PinRules } from './pins.ts';
 import type { BlobOrigin, ContentStore, CreateBlob, StoredBlob, StoreStats } from './port.ts';
 import { Rechecker } from './rechecker.ts';
 import { Scrubber, isNodeBusy } from './scrubber.ts';
-import type { ScrubOptions } from './scrubber.ts';
 import { SmallFiles, checkSmall } from './small-files.ts';
 import { SmallStore } from './small-store.ts';
 import { Spools } from './spools.ts';
 import type { SpoolInput } from './spools.ts';
 import { StoreIndex } from './store-index.ts';
-
-type ScrubSetting = ScrubOptions & { isBusy?: () => boolean };
-
-export type StoreOptions = {
-  /** Folder of the store; made with mode 0700. */
-  dataDir: string;
-  /** Most bytes promised to blobs; undefined: a share of what is free and in use by us. */
-  quotaBytes?: number | undefined;
-  /** Shares of the quota between which blobs leave in the background. */
-  highWater?: number;
-  lowWater?: number;
-  entriesMax?: number;
-  /** What is never evicted. */
-  pins?: PinRules;
-  /** How content is hashed again in the background; without it, it is not. */
-  scrub?: ScrubSetting;
-  /** Names the kernel run; for tests. */
-  bootId?: string;
-  now?: () => number;
-};
-
-export type StoreModules = { logger: Logger; metrics: StoreMetrics };
-
-const NO_SCRUB: ScrubSetting = { periodMs: 0, rateBytes: 1 };
+import { NO_SCRUB } from './store-options.ts';
+import type { StoreModules, StoreOptions } from './store-options.ts';
+import { Turns } from './turns.ts';
 
 type Place = (path: string) => Promise<void>;
 
@@ -64,8 +41,7 @@ export class FsContentStore implements ContentStore {
   readonly #paths: BlobPaths;
   readonly #files = new FileCache();
   readonly #small: SmallStore;
-  /** What makes an entry of a digest now; the next one for the same waits. */
-  readonly #creating = new Map<Digest, Promise<unknown>>();
+  readonly #turns = new Turns();
   readonly #rechecker: Rechecker;
   readonly #proving = new Semaphore({
     permits: bounds.PROVE_PARALLEL,
@@ -79,6 +55,7 @@ export class FsContentStore implements ContentStore {
   readonly #pins: PinRules;
   readonly #modules: StoreModules;
   readonly #spools: Spools;
+  readonly #node: NodeShare | undefined;
   readonly #scrubber: Scrubber;
   #activeMs = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -104,9 +81,15 @@ export class FsContentStore implements ContentStore {
       entriesMax: options.entriesMax ?? bounds.ENTRIES_MAX,
     };
     const makeBlob = (facts: CreateBlob, state: FsBlobState) => this.#newBlob(facts, state);
-    this.#holdings = new Holdings({ bootId, limits }, { ...modules, paths, index, makeBlob });
-    const { quotaBytes } = options;
+    const loadNodeBlob = (digest: Digest) => this.#node?.loadNow(digest);
+    const made = { paths, index, makeBlob, loadNodeBlob };
+    this.#holdings = new Holdings({ bootId, limits }, { ...modules, ...made });
+    const { quotaBytes, containerdContent: folder } = options;
     const holdings = this.#holdings;
+    this.#node =
+      folder === undefined
+        ? undefined
+        : new NodeShare(folder, { ...modules, paths, index, holdings, proving: this.#proving });
     const onIndexed = () => this.#holdQuota(quotaBytes);
     this.#keeper = new IndexKeeper({ ...modules, index, holdings, paths, onIndexed });
     const adopt = (path: string, facts: CreateBlob) =>
@@ -141,7 +124,7 @@ export class FsContentStore implements ContentStore {
 
   async getSmall(digest: Digest): Promise<Buffer | undefined> {
     this.#checkOpen();
-    return this.#small.get(digest);
+    return (await this.#small.get(digest)) ?? this.#node?.content.small(digest);
   }
 
   async putSmall(digest: Digest, bytes: Buffer, origin?: BlobOrigin): Promise<void> {
@@ -205,6 +188,19 @@ export class FsContentStore implements ContentStore {
     return { ...common, quotaBytes, oldestCheckMs };
   }
 
+  get sharesNode(): boolean {
+    return this.#node !== undefined;
+  }
+
+  async isOnNode(digest: Digest): Promise<boolean> {
+    return this.#node !== undefined && !this.#closed && this.#node.has(digest);
+  }
+
+  /** Looks at once which files of containerd are gone. */
+  async lookAtNode(): Promise<void> {
+    await this.#node?.look();
+  }
+
   /** Hashes what was not hashed for the period of the scrub. */
   async scrub(): Promise<void> {
     await this.#scrubber.round();
@@ -220,8 +216,9 @@ export class FsContentStore implements ContentStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.all([this.#rechecker.close(), this.#keeper.close(), this.#scrubber.close()]);
-    await Promise.allSettled(this.#creating.values());
+    const parts = [this.#rechecker, this.#keeper, this.#scrubber, this.#node];
+    await Promise.all(parts.map(async (part) => part?.close()));
+    await this.#turns.settled();
     await this.#holdings.settled();
     const flushUntil = performance.now() + bounds.CLOSE_FLUSH_MS;
     for (const blob of this.#holdings.all()) {
@@ -240,6 +237,7 @@ export class FsContentStore implements ContentStore {
     if (this.#holdings.isIndexed) await this.#holdQuota(quotaBytes);
     this.#keeper.start();
     this.#scrubber.start();
+    this.#node?.start();
     this.#holdings.warm(this.#index.listed(bounds.LISTED_MAX));
   }
 
@@ -265,21 +263,8 @@ export class FsContentStore implements ContentStore {
     this.#checkOpen();
   }
 
-  async #inTurn<T>(digest: Digest, task: () => Promise<T>): Promise<T> {
-    for (;;) {
-      const running = this.#creating.get(digest);
-      if (running === undefined) break;
-      // oxlint-disable-next-line no-await-in-loop -- until it is our turn
-      await Promise.allSettled([running]);
-    }
-    this.#checkOpen();
-    const creating = task();
-    this.#creating.set(digest, creating);
-    try {
-      return await creating;
-    } finally {
-      this.#creating.delete(digest);
-    }
+  #inTurn<T>(digest: Digest, task: () => Promise<T>): Promise<T> {
+    return this.#turns.take(digest, () => this.#checkOpen(), task);
   }
 
   async #create(input: CreateBlob): Promise<StoredBlob> {
@@ -297,8 +282,20 @@ export class FsContentStore implements ContentStore {
       }
       await this.#holdings.drop(input.digest);
     }
+    if (this.#node !== undefined && (await this.#node.has(input.digest, input.size)))
+      return this.#share(input, this.#node);
     const { chunkCount } = layoutOf(input.size);
     return this.#build(input, new ChunkBitmap(chunkCount), (path) => makeSparse(path, input.size));
+  }
+
+  async #share(input: CreateBlob, node: NodeShare): Promise<StoredBlob> {
+    try {
+      const { blob, hold } = await node.share(input);
+      this.#handOver(hold);
+      return blob;
+    } catch (err) {
+      throw this.#noteRefusal(err);
+    }
   }
 
   async #adopt(path: string, input: CreateBlob): Promise<StoredBlob> {

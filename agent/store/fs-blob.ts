@@ -48,6 +48,7 @@ export type FsBlobModules = {
 
 /** A chunked blob as a sparse file, a file of facts and a bitmap file in one folder. */
 export class FsBlob implements StoredBlob {
+  readonly kind = 'chunked';
   readonly digest: Digest;
   readonly size: number;
   readonly layout: ChunkLayout;

@@ -13,11 +13,12 @@ import { loadBlob, loadBlobNow } from './load-blob.ts';
 import type { LoadedBlob } from './load-blob.ts';
 import type { StoreMetrics } from './metrics.ts';
 import { placeOf } from './pins.ts';
+import type { NodeBlob } from './node-blob.ts';
 import type { CreateBlob } from './port.ts';
 import type { Entry, IndexedEntry, StoreIndex } from './store-index.ts';
 
-/** A blob that is held. */
-export type HeldBlob = FsBlob;
+/** A blob that is held, in files of ours or of containerd. */
+export type HeldBlob = FsBlob | NodeBlob;
 
 export type HoldingsModules = {
   paths: BlobPaths;
@@ -25,6 +26,8 @@ export type HoldingsModules = {
   logger: Logger;
   metrics: StoreMetrics;
   makeBlob: (facts: CreateBlob, state: FsBlobState) => FsBlob;
+  /** A blob of which only facts are kept here; undefined when they are damaged, or of no use. */
+  loadNodeBlob: (digest: Digest) => NodeBlob | undefined;
 };
 
 /** What is held: the index, the blobs of it that are in memory, and the room they take. */
@@ -32,7 +35,7 @@ export class Holdings {
   readonly ledger: Ledger;
   readonly #bootId: string;
   readonly #modules: HoldingsModules;
-  readonly #shelf: BlobShelf<FsBlob>;
+  readonly #shelf: BlobShelf<HeldBlob>;
   /** Being laid down now: rows without files that are complete. */
   readonly #making = new Set<Digest>();
   /** Files being deleted: nothing new may take their place. */
@@ -56,7 +59,7 @@ export class Holdings {
   }
 
   /** A chunked blob, read from disk if need be. undefined while it comes or goes. */
-  find(digest: Digest): FsBlob | undefined {
+  find(digest: Digest): HeldBlob | undefined {
     if (this.isMoving(digest)) return undefined;
     return this.#shelf.get(digest) ?? this.#load(digest);
   }
@@ -80,7 +83,7 @@ export class Holdings {
   }
 
   /** Takes a blob whose files are complete. */
-  put(blob: FsBlob): void {
+  put(blob: HeldBlob): void {
     this.#shelf.put(blob.digest, blob);
   }
 
@@ -117,7 +120,7 @@ export class Holdings {
   }
 
   /** What peers may be told about, of what is in memory; the rest of it is brought there. */
-  *list(): Generator<FsBlob, void, undefined> {
+  *list(): Generator<HeldBlob, void, undefined> {
     const absent: IndexedEntry[] = [];
     for (const entry of this.#modules.index.listed(LISTED_MAX)) {
       const blob = this.isMoving(entry.digest) ? undefined : this.#shelf.get(entry.digest, false);
@@ -135,10 +138,11 @@ export class Holdings {
   }
 
   /** Reads a blob without holding anybody up; undefined when it is damaged, and dropped. */
-  async bring(entry: IndexedEntry): Promise<FsBlob | undefined> {
+  async bring(entry: IndexedEntry): Promise<HeldBlob | undefined> {
     const { digest } = entry;
     const known = this.#shelf.get(digest, false);
     if (known !== undefined || this.isMoving(digest)) return known;
+    if (entry.kind === 'node') return this.find(digest);
     const loaded = await loadBlob(this.#modules.paths.chunked(digest), digest, this.#bootId);
     // Somebody else may have taken it up, or away, meanwhile.
     const now = this.entry(digest);
@@ -147,7 +151,7 @@ export class Holdings {
   }
 
   /** All blobs in memory. */
-  all(): Iterable<FsBlob> {
+  all(): Iterable<HeldBlob> {
     return this.#shelf.all();
   }
 
@@ -157,10 +161,11 @@ export class Holdings {
     await Promise.all(this.#leaving.values());
   }
 
-  #load(digest: Digest): FsBlob | undefined {
+  #load(digest: Digest): HeldBlob | undefined {
     const entry = this.entry(digest);
-    if (entry === undefined ? this.isIndexed : entry.kind !== 'chunked') return undefined;
+    if (entry === undefined ? this.isIndexed : entry.kind === 'small') return undefined;
     try {
+      if (entry?.kind === 'node') return this.#takeUpNode(entry);
       const folder = this.#modules.paths.chunked(digest);
       return this.#takeUp(loadBlobNow(folder, digest, this.#bootId), digest, entry);
     } catch (err) {
@@ -185,6 +190,17 @@ export class Holdings {
     else if (!entry.known) index.learn(entryOfBlob(blob), entry);
     else if (entry.held !== blob.bytes) index.noteHeld(digest, blob.bytes);
     this.#shelf.put(digest, blob);
+    return blob;
+  }
+
+  #takeUpNode(entry: IndexedEntry): NodeBlob | undefined {
+    const { index, loadNodeBlob } = this.#modules;
+    const blob = loadNodeBlob(entry.digest);
+    if (blob === undefined) void this.drop(entry.digest);
+    else {
+      if (!entry.known) index.learn(entryOfBlob(blob), entry);
+      this.#shelf.put(entry.digest, blob);
+    }
     return blob;
   }
 
@@ -214,7 +230,7 @@ export class Holdings {
     return this.#making.has(digest) || this.#shelf.get(digest, false)?.isRetained === true;
   }
 
-  async #settle(blob: FsBlob): Promise<void> {
+  async #settle(blob: HeldBlob): Promise<void> {
     try {
       await blob.settle();
     } catch (err) {
@@ -224,12 +240,12 @@ export class Holdings {
 }
 
 /** What the index is told of a blob. */
-export function entryOfBlob(blob: FsBlob): Entry {
-  const { digest, size, bytes, origin, servable } = blob;
+export function entryOfBlob(blob: HeldBlob): Entry {
+  const { digest, kind, size, bytes, origin, servable } = blob;
   return {
     digest,
-    kind: 'chunked',
-    bytes: size,
+    kind,
+    bytes: kind === 'node' ? 0 : size,
     held: bytes,
     place: placeOf(origin),
     servable: servable && origin !== undefined,

@@ -27,6 +27,7 @@ CREATE INDEX entry_used ON entry (used);
 CREATE INDEX entry_checked ON entry (checked);
 CREATE INDEX entry_unknown ON entry (used) WHERE known = 0;
 CREATE INDEX entry_leaving ON entry (used) WHERE leaving = 1;
+CREATE INDEX entry_node ON entry (digest) WHERE kind = 'node';
 CREATE TABLE totals (
   entries INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
@@ -85,6 +86,8 @@ export const INDEX_SQL = {
   oldestCheck: 'SELECT min(checked) AS checked FROM entry',
   unknown: `SELECT ${COLUMNS} FROM entry WHERE known = 0 ORDER BY used DESC LIMIT ?`,
   leaving: `SELECT ${COLUMNS} FROM entry WHERE leaving = 1 LIMIT ?`,
+  nodes: `SELECT ${COLUMNS} FROM entry WHERE kind = 'node' AND digest > ?
+    ORDER BY digest LIMIT ?`,
   getState: 'SELECT value FROM state WHERE key = ?',
   setState: `INSERT INTO state (key, value) VALUES (?, ?)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value`,

@@ -76,6 +76,7 @@ export function createStoreMetrics(metrics: MetricsRegistry) {
   );
   return {
     ...scrubCounters(metrics),
+    ...nodeCounters(metrics),
     rebuilds,
     evictions,
     rechecked,
@@ -101,4 +102,18 @@ function scrubCounters(metrics: MetricsRegistry) {
     'Times the background scrub stood back because the node was busy.',
   );
   return { scrubbed, scrubDamaged, scrubPauses };
+}
+
+function nodeCounters(metrics: MetricsRegistry) {
+  const nodeShared = metrics.counter(
+    'store_node_blobs_total',
+    'Blobs that were found in the content folder of containerd and are shared from there.',
+  );
+  const nodeLost = metrics.counter(
+    'store_node_lost_total',
+    'Blobs in the content folder of containerd that are had no more (vanished, damaged).',
+    ['reason'],
+  );
+  for (const reason of ['vanished', 'damaged']) nodeLost.inc({ reason }, 0);
+  return { nodeShared, nodeLost };
 }

@@ -44,6 +44,15 @@ export const StoreSection = Type.Object(
       default: SCRUB_RATE,
       minimum: SCRUB_RATE_MIN_BYTES,
     }),
+    containerdContent: Type.Optional(
+      Type.String({
+        description:
+          "the content folder of this node's containerd, usually " +
+          '/var/lib/containerd/io.containerd.content.v1.content: what is there is shared without ' +
+          'a second copy, read only; needs the right to read it',
+        minLength: 1,
+      }),
+    ),
     pinned: Type.Array(
       Type.String({
         description: 'an image name without tag, or a digest',

@@ -82,6 +82,10 @@ export interface ContentStore {
   claim(digest: Digest, origin: BlobOrigin): void;
   /** A chunked blob, complete or partial. Starts the re-check of pending chunks. */
   find(digest: Digest): StoredBlob | undefined;
+  /** Whether content of this node's container runtime is shared at all. */
+  readonly sharesNode: boolean;
+  /** Whether this node's container runtime has a file for the blob that may be shared. */
+  isOnNode(digest: Digest): Promise<boolean>;
   /** Idempotent. Throws STORE_FULL when nothing more may be evicted. */
   create(input: CreateBlob): Promise<StoredBlob>;
   /** Room for a blob without a statement. Throws STORE_FULL. */

@@ -182,6 +182,11 @@ export class StoreIndex {
     return this.#rows('leaving', limit);
   }
 
+  /** What another program keeps, after this digest. */
+  nodes(after: string, limit: number): IndexedEntry[] {
+    return this.#do(() => this.#file.all('nodes', after, limit)).map(entryOf);
+  }
+
   /** When the content that waits longest was hashed, in ms; undefined with nothing held. */
   get oldestCheckMs(): number | undefined {
     const checked = this.#do(() => this.#file.one('oldestCheck'))?.['checked'];

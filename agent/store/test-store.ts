@@ -9,9 +9,9 @@ import { chunkHashesFromLeaves } from '../../proto/chunks/merkle.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { FsContentStore } from './content-store.ts';
-import type { StoreOptions } from './content-store.ts';
 import { createStoreMetrics } from './metrics.ts';
 import type { CreateBlob, StoredBlob } from './port.ts';
+import type { StoreOptions } from './store-options.ts';
 
 export const LOGGER = createLogger({ level: 'silent', name: 'test' });
 export const ORIGIN = { namespace: 'hub', repository: 'team/app' };

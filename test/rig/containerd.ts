@@ -93,11 +93,14 @@ export class Containerd {
     }
   }
 
+  get contentFolder(): string {
+    return path.join(this.folder, 'root', 'io.containerd.content.v1.content');
+  }
+
   /** The content store's file of a digest. */
   blobPath(digest: string): string {
     const [algorithm = '', hex = ''] = digest.split(':');
-    const store = path.join(this.folder, 'root', 'io.containerd.content.v1.content', 'blobs');
-    return path.join(store, algorithm, hex);
+    return path.join(this.contentFolder, 'blobs', algorithm, hex);
   }
 
   /** Hashes a blob as it lies in the content store. Throws when it is not there. */

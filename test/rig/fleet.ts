@@ -28,6 +28,8 @@ export type FleetOptions = {
   hubDiskBytes?: number;
   /** Likewise for each agent. */
   agentDiskBytes?: number;
+  /** Agents share what lies in the content folder of their containerd. */
+  shareContainerd?: boolean;
   /** Added to the configuration of every agent, section by section. */
   agentChanges?: Record<string, Config>;
 };
@@ -184,6 +186,10 @@ async function startNode(
     hubUrl,
     address: machine.address,
   });
+  const containerd = new Containerd(machine, await scratch.make('containerd', machine.name));
+  if (options.shareContainerd === true) {
+    config['store'] = { ...config['store'], containerdContent: containerd.contentFolder };
+  }
   for (const [section, changes] of Object.entries(options.agentChanges ?? {})) {
     config[section] = { ...config[section], ...changes };
   }
@@ -194,7 +200,6 @@ async function startNode(
   await agent.start();
   const hosts = hostsOf(machine, hub.machine);
   const sandboxImage = SANDBOX_IMAGE;
-  const containerd = new Containerd(machine, await scratch.make('containerd', machine.name));
   if (options.containerd !== false) {
     stops.push(() => containerd.stop());
     await containerd.start({ sandboxImage, hosts });

@@ -64,7 +64,8 @@ export class ChunkProver {
   }
 
   async #prove(index: number, judge: (good: boolean) => void): Promise<boolean> {
-    using _turn = await this.#modules.proving.acquire();
+    using turn = await this.#modules.proving.acquire();
+    void turn;
     const good = await this.isIntact(index, Buffer.allocUnsafeSlow(this.lengthOf(index)));
     if (good) this.#proved.set(index);
     judge(good);

@@ -318,7 +318,8 @@ export class FsContentStore implements ContentStore {
     if (facts.hashes.length !== layoutOf(facts.size).chunkCount * HASH_BYTES) {
       throw new StoreError('chunk hashes do not fit the size', { code: 'OUT_OF_RANGE' });
     }
-    using _making = await this.#holdings.make(facts.digest);
+    using making = await this.#holdings.make(facts.digest);
+    void making;
     const pending = new ChunkBitmap(have.size);
     const bootId = this.#bootId;
     const blob = this.#newBlob(facts, { have, pending, bootId, clean: false, fresh: true });

@@ -8,7 +8,6 @@ import { INDEX_SCHEMA, INDEX_SQL, INDEX_VERSION } from './index-schema.ts';
 
 export type IndexRow = Record<string, SQLOutputValue>;
 type Question = keyof typeof INDEX_SQL;
-type Parameters = SQLInputValue[] | [Record<string, SQLInputValue>];
 
 const SQLITE_FULL = 13;
 /** Corrupt, not a database, schema changed under us, and wrong shape of a table. */
@@ -53,12 +52,12 @@ export class IndexFile {
     this.run('setState', key, value);
   }
 
-  one(question: Question, ...parameters: Parameters): IndexRow | undefined {
-    return this.#ask(() => this.#prepare(question).get(...(parameters as SQLInputValue[])));
+  one(question: Question, ...values: SQLInputValue[]): IndexRow | undefined {
+    return this.#ask(() => this.#prepare(question).get(...values));
   }
 
-  all(question: Question, ...parameters: Parameters): IndexRow[] {
-    return this.#ask(() => this.#prepare(question).all(...(parameters as SQLInputValue[])));
+  all(question: Question, ...values: SQLInputValue[]): IndexRow[] {
+    return this.#ask(() => this.#prepare(question).all(...values));
   }
 
   /** Shows rows to `visit` until it says false. Nothing may be written meanwhile. */
@@ -68,8 +67,13 @@ export class IndexFile {
     });
   }
 
-  run(question: Question, ...parameters: Parameters): void {
-    this.#ask(() => this.#prepare(question).run(...(parameters as SQLInputValue[])));
+  run(question: Question, ...values: SQLInputValue[]): void {
+    this.#ask(() => this.#prepare(question).run(...values));
+  }
+
+  /** The same with values by name. */
+  write(question: Question, values: Record<string, SQLInputValue>): void {
+    this.#ask(() => this.#prepare(question).run(values));
   }
 
   /** All or nothing of what `task` does. */

@@ -89,7 +89,8 @@ describe('content that containerd has', () => {
     await blob.read(into, LEAF_BYTES);
     assert.ok(into.equals(bytes.subarray(LEAF_BYTES, LEAF_BYTES + 9)));
     const lost: number[] = [];
-    using _listening = blob.onChange((index) => void lost.push(index));
+    using listening = blob.onChange((index) => void lost.push(index));
+    void listening;
     await assert.rejects(blob.read(into, 2 * LEAF_BYTES), (err) => hasCode(err, 'EVICTED'));
     assert.deepEqual(lost, [0, 1, 2, 3, 4, 5], 'those who were told of it are told');
     await assert.rejects(blob.read(into, LEAF_BYTES));

@@ -53,7 +53,8 @@ export class NodeShare {
    */
   async share(facts: CreateBlob): Promise<{ blob: NodeBlob; hold: Disposable }> {
     const { holdings, metrics } = this.#modules;
-    using _making = await holdings.make(facts.digest);
+    using making = await holdings.make(facts.digest);
+    void making;
     const blob = this.blob(facts);
     const hold = blob.hold();
     try {

@@ -8,7 +8,6 @@ import { digestOf } from '../../proto/oci/digest.ts';
 import { BlobPaths } from './blob-paths.ts';
 import { Scrubber } from './scrubber.ts';
 import { SCRUB_BUSY_MS } from './constants.ts';
-import { SmallFiles } from './small-files.ts';
 import { StoreFolder, readAll, sampleOf, writeChunks } from './test-store.ts';
 
 const PERIOD_MS = 1_000_000;
@@ -37,7 +36,8 @@ describe('the scrub of the store', () => {
     nowMs += PERIOD_MS;
     assert.equal(await folder.metric('store_scrub_oldest_check_seconds'), PERIOD_MS / 1000);
     const lost: number[] = [];
-    using _listening = blob.onChange((index) => void lost.push(index));
+    using listening = blob.onChange((index) => void lost.push(index));
+    void listening;
     await store.scrub();
     assert.deepEqual(lost, [2]);
     assert.deepEqual([...blob.have.present()], [0, 1, 4, 6]);
@@ -71,27 +71,44 @@ describe('the scrub of the store', () => {
   it('keeps to its rate and stands back while the node is busy, a period at most', async () => {
     const slept: number[] = [];
     let nowMs = PERIOD_MS;
-    const entry = { digest: digestOf(Buffer.alloc(9)), kind: 'small', bytes: 1_000 } as const;
+    const entry = {
+      digest: digestOf(Buffer.alloc(9)),
+      kind: 'small',
+      bytes: 1_000,
+      held: 1_000,
+    } as const;
+    const facts = { place: '', servable: false, pinned: false, known: true, leaving: false };
     await using folder = await StoreFolder.make();
-    const paths = new BlobPaths(folder.dataDir);
-    const rows = Array.from({ length: 10 }, () => ({ ...entry, checkedMs: 0 }));
-    const scrubber = new Scrubber({ periodMs: PERIOD_MS, rateBytes: 500 }, {
-      index: {
-        due: () => rows.splice(0),
-        checked: () => {},
+    const rows = Array.from({ length: 10 }, () => ({
+      ...entry,
+      ...facts,
+      usedMs: 0,
+      checkedMs: 0,
+    }));
+    const scrubber = new Scrubber(
+      { periodMs: PERIOD_MS, rateBytes: 500 },
+      {
+        index: {
+          due: () => rows.splice(0),
+          checked: () => {},
+        },
+        holdings: {
+          entry: () => undefined,
+          drop: () => Promise.resolve(),
+          bring: () => Promise.resolve(undefined),
+        },
+        small: { read: () => Promise.resolve(undefined) },
+        metrics: folder.metrics,
+        logger: folder.logger,
+        now: () => nowMs,
+        isBusy: () => true,
+        sleep: (ms) => {
+          slept.push(ms);
+          nowMs += ms;
+          return Promise.resolve();
+        },
       },
-      holdings: { entry: () => undefined },
-      small: new SmallFiles(paths),
-      metrics: folder.metrics,
-      logger: folder.logger,
-      now: () => nowMs,
-      isBusy: () => true,
-      sleep: (ms: number) => {
-        slept.push(ms);
-        nowMs += ms;
-        return Promise.resolve();
-      },
-    } as never);
+    );
     await scrubber.round();
     const pauses = slept.filter((ms) => ms === SCRUB_BUSY_MS).length;
     assert.equal(pauses, PERIOD_MS / SCRUB_BUSY_MS, 'then it is overdue');

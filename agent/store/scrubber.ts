@@ -16,9 +16,9 @@ export type ScrubOptions = {
 };
 
 export type ScrubModules = {
-  index: StoreIndex;
-  holdings: Holdings;
-  small: SmallFiles;
+  index: Pick<StoreIndex, 'due' | 'checked'>;
+  holdings: Pick<Holdings, 'entry' | 'drop' | 'bring'>;
+  small: Pick<SmallFiles, 'read'>;
   metrics: StoreMetrics;
   logger: Logger;
   now: () => number;
@@ -104,7 +104,8 @@ export class Scrubber {
   }
 
   async #checkBlob(entry: IndexedEntry, blob: HeldBlob): Promise<void> {
-    using _kept = blob.hold();
+    using kept = blob.hold();
+    void kept;
     const { chunkCount, chunkBytes } = blob.layout;
     const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes, blob.size));
     let damaged = 0;

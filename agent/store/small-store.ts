@@ -43,7 +43,8 @@ export class SmallStore {
   /** Stores bytes whose digest was checked. @throws StoreError STORE_FULL, DISK_FULL, IO */
   async put(digest: Digest, bytes: Buffer, origin: BlobOrigin | undefined): Promise<void> {
     const { holdings, files } = this.#modules;
-    using _making = await holdings.make(digest);
+    using making = await holdings.make(digest);
+    void making;
     const { length } = bytes;
     const row = { digest, bytes: length, held: length, place: placeOf(origin), servable: false };
     try {

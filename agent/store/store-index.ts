@@ -87,7 +87,7 @@ export class StoreIndex {
     const now = this.#options.now();
     this.#news.delete(entry.digest);
     this.#do(() =>
-      this.#file.run('put', { ...this.#columns(entry), used: this.#tick(), checked: now }),
+      this.#file.write('put', { ...this.#columns(entry), used: this.#tick(), checked: now }),
     );
   }
 
@@ -99,7 +99,7 @@ export class StoreIndex {
           const used = Math.floor(usedMs * 1000);
           const checked = Math.floor(usedMs);
           const row = { ...this.#columns(entry), used, checked, known: Number(known) };
-          this.#file.run('meet', row);
+          this.#file.write('meet', row);
           this.#clock = Math.max(this.#clock, used);
         }
       }),
@@ -110,7 +110,7 @@ export class StoreIndex {
   learn(entry: Entry, old: IndexedEntry): void {
     const used = Math.floor(old.usedMs * 1000);
     const row = { ...this.#columns(entry), used, checked: old.checkedMs };
-    this.#do(() => this.#file.run('put', row));
+    this.#do(() => this.#file.write('put', row));
   }
 
   forget(digest: Digest): void {
@@ -263,7 +263,7 @@ export class StoreIndex {
     if (this.#file.state('pins') === text) return;
     const digests = JSON.stringify([...pins.digests]);
     const places = JSON.stringify([...pins.places]);
-    this.#file.run('repin', { digests, places });
+    this.#file.write('repin', { digests, places });
     this.#file.setState('pins', text);
   }
 

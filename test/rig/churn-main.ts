@@ -26,7 +26,8 @@ async function writeSome(n: number): Promise<void> {
   const input = inputs[n];
   if (input === undefined) return;
   const blob = await store.create(input);
-  using _kept = blob.retain();
+  using kept = blob.retain();
+  void kept;
   const bytes = churnBytes(n);
   for (const index of [...blob.have.missing()].slice(0, 1 + random(5))) {
     const { start, end } = chunkRange(blob.layout, index);

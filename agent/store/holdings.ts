@@ -64,6 +64,11 @@ export class Holdings {
     return this.#shelf.get(digest) ?? this.#load(digest);
   }
 
+  /** A blob whose facts are in memory; nothing is read for it. */
+  peek(digest: Digest): HeldBlob | undefined {
+    return this.#shelf.get(digest, false);
+  }
+
   /** The row of something that is neither coming nor going. */
   entry(digest: Digest): IndexedEntry | undefined {
     if (this.isMoving(digest)) return undefined;

@@ -118,6 +118,19 @@ describe('content that containerd has', () => {
     assert.equal(store.stats().blobs, 0);
   });
 
+  it('that was deleted while nobody ran is not had after a restart', async () => {
+    await using node = await Node.make();
+    const { input, path } = await put(node);
+    const first = await node.start();
+    await first.create(input);
+    await first.close();
+    await rm(path);
+    const second = await node.folder.start({ containerdContent: node.content });
+    await second.lookAtNode();
+    await second.settled();
+    assert.equal(second.find(input.digest), undefined);
+  });
+
   it('is proved anew when another file has taken the name', async () => {
     await using node = await Node.make();
     const { bytes, input, path } = await put(node);

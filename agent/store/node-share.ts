@@ -111,9 +111,11 @@ export class NodeShare {
       if (last === undefined) return;
       after = last.digest;
       for (const { digest } of entries) {
-        const blob = holdings.find(digest);
+        const blob = holdings.peek(digest);
         // oxlint-disable-next-line no-await-in-loop -- one after the other
         if (blob?.kind === 'node') await blob.look();
+        // oxlint-disable-next-line no-await-in-loop -- one after the other
+        else if (!(await this.has(digest))) await this.#lost(digest, 'vanished');
       }
     }
   }

@@ -34,7 +34,7 @@ describe('images that a node has from before', { skip: missingFor() }, () => {
   async function hasFromBefore(node: FleetNode, image: Published): Promise<void> {
     const { containerd, machine } = node;
     const hosts = hostsOf(machine, fleet.hub.machine);
-    await containerd.setHosts({ ...hosts, mirrors: [] });
+    await containerd.setHosts({ ...hosts, mirrors: [hosts.server] });
     await pulls(node, image);
     await containerd.setHosts(hosts);
     assert.equal(await stored(node, 'reserved_bytes'), 0);

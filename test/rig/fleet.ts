@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { Semaphore } from '../../proto/std/semaphore.ts';
 import { Containerd } from './containerd.ts';
 import { ADMIN, HUB_NAME, agentConfig, hubConfig } from './fleet-config.ts';
 import { HUB_PORT, MIRROR_PORT, Program } from './flotilla.ts';
-import type { Config } from './flotilla.ts';
+import type { Config, ConfigFile } from './flotilla.ts';
 import { makeImage } from './images.ts';
 import type { Image } from './images.ts';
 import { HUB_MACHINE_NAME, MACHINE_NETWORKS, Network } from './network.ts';
@@ -15,6 +16,8 @@ import { Worker } from './worker.ts';
 
 const TOKEN_EXPIRES_MS = 3_600_000;
 const KNOWN_TIMEOUT_MS = 30_000;
+/** Nodes that start at the same time; more would make each other late on a small machine. */
+const STARTS_AT_ONCE_MAX = 4;
 const SANDBOX_IMAGE = `${HUB_NAME}/rig/pause:1`;
 
 export type FleetOptions = {
@@ -32,6 +35,8 @@ export type FleetOptions = {
   shareContainerd?: boolean;
   /** Added to the configuration of every agent, section by section. */
   agentChanges?: Record<string, Config>;
+  /** Likewise to that of the hub. */
+  hubChanges?: Record<string, Config>;
 };
 
 export type FleetNode = {
@@ -44,19 +49,19 @@ export type FleetNode = {
 /** A hub and N nodes on one machine, each with its own network, agent and containerd. */
 export class Fleet implements AsyncDisposable {
   readonly scratch: Scratch;
+  readonly network: Network;
   readonly hub: Program;
   readonly nodes: readonly FleetNode[];
   readonly #stops: (() => Promise<unknown>)[];
 
   private constructor(
-    scratch: Scratch,
-    hub: Program,
-    nodes: readonly FleetNode[],
+    parts: Pick<Fleet, 'scratch' | 'network' | 'hub' | 'nodes'>,
     stops: (() => Promise<unknown>)[],
   ) {
-    this.scratch = scratch;
-    this.hub = hub;
-    this.nodes = nodes;
+    this.scratch = parts.scratch;
+    this.network = parts.network;
+    this.hub = parts.hub;
+    this.nodes = parts.nodes;
     this.#stops = stops;
   }
 
@@ -67,11 +72,16 @@ export class Fleet implements AsyncDisposable {
       const network = await Network.create(scratch, options);
       const hub = await startHub(scratch, network.hub, options, stops);
       const token = await createJoinToken(hub);
+      const turns = new Semaphore({ permits: STARTS_AT_ONCE_MAX, queueMax: options.nodes });
       const nodes = await Promise.all(
-        network.nodes.map((machine) => startNode(scratch, machine, hub, token, options, stops)),
+        network.nodes.map(async (machine) => {
+          using turn = await turns.acquire();
+          void turn;
+          return await startNode(scratch, machine, hub, token, options, stops);
+        }),
       );
       await Promise.all(nodes.map(({ agent }) => knowsOthers(agent, nodes.length - 1)));
-      const fleet = new Fleet(scratch, hub, nodes, stops);
+      const fleet = new Fleet({ scratch, network, hub, nodes }, stops);
       if (options.containerd !== false) {
         await fleet.push(await makeImage(scratch, 'pause', []), 'rig/pause:1');
       }
@@ -157,6 +167,7 @@ async function startHub(
   if (options.hubPortForAgents !== undefined) {
     config['fleet'] = { addressCidrs: [...MACHINE_NETWORKS] };
   }
+  change(config, options.hubChanges);
   const hub = new Program({ kind: 'hub', machine, folder, worker, config });
   stops.push(() => hub.stop());
   await hub.start();
@@ -190,9 +201,7 @@ async function startNode(
   if (options.shareContainerd === true) {
     config['store'] = { ...config['store'], containerdContent: containerd.contentFolder };
   }
-  for (const [section, changes] of Object.entries(options.agentChanges ?? {})) {
-    config[section] = { ...config[section], ...changes };
-  }
+  change(config, options.agentChanges);
   const worker = await Worker.start(machine);
   stops.push(() => worker.stop());
   const agent = new Program({ kind: 'agent', machine, folder, worker, config });
@@ -205,6 +214,12 @@ async function startNode(
     await containerd.start({ sandboxImage, hosts });
   }
   return { machine, worker, agent, containerd };
+}
+
+function change(config: ConfigFile, changes: Record<string, Config> = {}): void {
+  for (const [section, values] of Object.entries(changes)) {
+    config[section] = { ...config[section], ...values };
+  }
 }
 
 /** A node learns of those that join after it when it next asks the hub. */

@@ -9,6 +9,10 @@ const V6_PREFIX = 'fd00:77::';
 /** The networks all machines are in. */
 export const MACHINE_NETWORKS = [`${V4_PREFIX}0/24`, `${V6_PREFIX}/64`];
 const HUB_HOST = 100;
+const PORT_PREFIX = 'v-';
+/** The second switch, and the two ends of the line to it. */
+const FAR_SWITCH = 'br1';
+const TRUNK = ['t-near', 't-far'] as const;
 /** What programs on the machines call the hub's machine. */
 export const HUB_MACHINE_NAME = 'hub.test';
 /** Room for short bursts in the token bucket that shapes a link. */
@@ -71,7 +75,7 @@ export class Machine {
 
   async connect(): Promise<void> {
     const { netns } = this;
-    const port = `v-${this.name}`;
+    const port = this.#port;
     const lines = [
       `link add ${port} netns ${this.#switchNetns} type veth peer name eth0 netns ${netns}`,
     ];
@@ -89,23 +93,26 @@ export class Machine {
 
   /** Limits what the machine sends. `mbit` undefined lifts the limit. */
   async shape(mbit: number | undefined): Promise<void> {
-    const base = ['tc', '-n', this.netns, 'qdisc'];
-    if (mbit === undefined) {
-      // Fails when there is no limit to lift.
-      await attempt([...base, 'del', 'dev', 'eth0', 'root']);
-      return;
-    }
-    const shaper = ['tbf', 'rate', `${mbit}mbit`, 'burst', SHAPER_BURST, 'latency', SHAPER_LATENCY];
-    await run([...base, 'replace', 'dev', 'eth0', 'root', ...shaper]);
+    await shapeDevice(this.netns, 'eth0', mbit);
+  }
+
+  /** Limits what the machine receives. `mbit` undefined lifts the limit. */
+  async shapeDown(mbit: number | undefined): Promise<void> {
+    await shapeDevice(this.#switchNetns, this.#port, mbit);
   }
 
   /** Pulls the machine's cable, or plugs it in again. */
   async link(state: 'up' | 'down'): Promise<void> {
-    await run(['ip', '-n', this.#switchNetns, 'link', 'set', `v-${this.name}`, state]);
+    await run(['ip', '-n', this.#switchNetns, 'link', 'set', this.#port, state]);
+  }
+
+  /** The machine's port on the switch. */
+  get #port(): string {
+    return `${PORT_PREFIX}${this.name}`;
   }
 
   /** Bytes that went over the link since the machine exists, link headers included. */
-  async traffic(): Promise<{ sentBytes: number; receivedBytes: number }> {
+  async traffic(): Promise<Traffic> {
     const command = ['ip', '-n', this.netns, '-s', '-j', 'link', 'show', 'eth0'];
     const { stdout } = await run(command);
     const bytes = (kind: 'rx' | 'tx'): number => {
@@ -117,14 +124,70 @@ export class Machine {
   }
 }
 
+async function shapeDevice(netns: string, device: string, mbit: number | undefined): Promise<void> {
+  const base = ['tc', '-n', netns, 'qdisc'];
+  if (mbit === undefined) {
+    // Fails when there is no limit to lift.
+    await attempt([...base, 'del', 'dev', device, 'root']);
+    return;
+  }
+  const shaper = ['tbf', 'rate', `${mbit}mbit`, 'burst', SHAPER_BURST, 'latency', SHAPER_LATENCY];
+  await run([...base, 'replace', 'dev', device, 'root', ...shaper]);
+}
+
+/** Bytes that went over a machine's link since the machine exists, link headers included. */
+type Traffic = { sentBytes: number; receivedBytes: number };
+/** Likewise, and in how many packets; one that the kernel has not cut yet counts as one. */
+export type PortTraffic = Traffic & { sentPackets: number; receivedPackets: number };
+
+/** What `ip -s -j link` prints of one device. */
+type Counter = { bytes: number; packets: number };
+type Device = { ifname?: string; stats64?: { rx?: Counter; tx?: Counter } };
+
 /** A switch, a hub machine and nodes n1..nN, apart from the machine's own network. */
 export class Network {
   readonly hub: Machine;
   readonly nodes: readonly Machine[];
+  readonly #switchNetns: string;
 
-  private constructor(hub: Machine, nodes: readonly Machine[]) {
+  private constructor(hub: Machine, nodes: readonly Machine[], switchNetns: string) {
     this.hub = hub;
     this.nodes = nodes;
+    this.#switchNetns = switchNetns;
+  }
+
+  /** What every machine sent and received so far, by its name, all at one moment. */
+  async traffic(): Promise<Map<string, PortTraffic>> {
+    const { stdout } = await run(['ip', '-n', this.#switchNetns, '-s', '-j', 'link', 'show']);
+    const devices: Device[] = JSON.parse(stdout);
+    const found = new Map<string, PortTraffic>();
+    for (const { ifname = '', stats64 } of devices) {
+      if (!ifname.startsWith(PORT_PREFIX)) continue;
+      // What the switch receives on the port is what the machine sent.
+      found.set(ifname.slice(PORT_PREFIX.length), {
+        sentBytes: stats64?.rx?.bytes ?? 0,
+        sentPackets: stats64?.rx?.packets ?? 0,
+        receivedBytes: stats64?.tx?.bytes ?? 0,
+        receivedPackets: stats64?.tx?.packets ?? 0,
+      });
+    }
+    return found;
+  }
+
+  /** Moves machines to a second switch, behind a line of this rate both ways. */
+  async separate(machines: readonly Machine[], mbit: number): Promise<void> {
+    const netns = this.#switchNetns;
+    const [near, far] = TRUNK;
+    const setup = [
+      `link add ${FAR_SWITCH} type bridge`,
+      `link set ${FAR_SWITCH} up`,
+      `link add ${near} type veth peer name ${far}`,
+      `link set ${near} master br0 up`,
+      `link set ${far} master ${FAR_SWITCH} up`,
+      ...machines.map(({ name }) => `link set ${PORT_PREFIX}${name} master ${FAR_SWITCH}`),
+    ];
+    await run(['ip', '-n', netns, '-batch', '-'], { input: `${setup.join('\n')}\n` });
+    for (const device of TRUNK) await shapeDevice(netns, device, mbit);
   }
 
   static async create(
@@ -144,6 +207,6 @@ export class Network {
     const names = ['127.0.0.1 localhost', '::1 localhost', `${hub.address} ${HUB_MACHINE_NAME}`];
     await writeFile(path.join(scratch.folder, 'hosts'), `${names.join('\n')}\n`);
     for (const machine of [hub, ...nodes]) await machine.connect();
-    return new Network(hub, nodes);
+    return new Network(hub, nodes, netns);
   }
 }

@@ -17,16 +17,28 @@ const OCI_TAR = 'application/vnd.oci.image.layer.v1.tar';
 const PIECE_BYTES = 1024 * 1024;
 const TAR_BLOCK = 512;
 
+/** A layer to generate; the same key gives the same bytes again. */
+export type LayerPlan = { fileBytes: number; key: Buffer };
+
 /**
  * Generates a valid OCI image with three layers: one of `largestBytes`, one of an eighth and one of
- * a sixty-fourth of it. Each layer is a tar with one file of incompressible bytes which are made
- * anew at every read, so the image needs no room on disk or in memory.
+ * a sixty-fourth of it, with other bytes each time.
  */
 export function generateImage(largestBytes: number): PushableImage {
-  const sizes = [largestBytes / 64, largestBytes / 8, largestBytes].map((n) =>
-    Math.max(1, Math.floor(n)),
+  return imageOf(
+    [largestBytes / 64, largestBytes / 8, largestBytes].map((bytes) => ({
+      fileBytes: Math.max(1, Math.floor(bytes)),
+      key: randomBytes(32),
+    })),
   );
-  const layers = sizes.map((bytes, index) => tarLayer(`data/layer-${index}.bin`, bytes));
+}
+
+/**
+ * A valid OCI image of these layers. Each is a tar with one file of incompressible bytes which are
+ * made anew at every read, so the image needs no room on disk or in memory.
+ */
+export function imageOf(plans: readonly LayerPlan[]): PushableImage {
+  const layers = plans.map((plan, index) => tarLayer(`data/layer-${index}.bin`, plan));
   const config = Buffer.from(
     JSON.stringify({
       architecture: 'amd64',
@@ -47,8 +59,7 @@ export function generateImage(largestBytes: number): PushableImage {
   return { blobs: [configBlob, ...layers], manifest, mediaType: OCI_MANIFEST };
 }
 
-function tarLayer(name: string, fileBytes: number): ImageBlob {
-  const key = randomBytes(32);
+function tarLayer(name: string, { fileBytes, key }: LayerPlan): ImageBlob {
   const read = (): Iterable<Buffer> => tarStream(name, fileBytes, key);
   const hash = createHash('sha256');
   let size = 0;

@@ -1,0 +1,76 @@
+import { writeFile } from 'node:fs/promises';
+import { formatByteSize } from '../../proto/std/byte-size.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import { findProgram } from '../../test/rig/requirements.ts';
+import { describeMachine } from '../rig/machine.ts';
+import { figuresOf, renderFigures } from './figures.ts';
+import { parsePeakOptions, PEAK_HELP } from './options.ts';
+import type { PeakOptions } from './options.ts';
+import { renderPage } from './page.ts';
+import { runPeak } from './run.ts';
+import type { PeakResult } from './run.ts';
+
+const PROGRAMS = ['ip', 'nsenter', 'tc'];
+/** With less of the machine idle, the links may not have been what was measured. */
+const IDLE_PART_MIN = 0.3;
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function checkMachine(): void {
+  if (process.platform !== 'linux') throw new Error('needs Linux network namespaces');
+  if (process.getuid?.() !== 0) throw new Error('needs root, for network namespaces');
+  const missing = PROGRAMS.filter((name) => findProgram(name) === undefined);
+  if (missing.length > 0) throw new Error(`needs ${missing.join(', ')}: see test/rig/install.sh`);
+}
+
+function describeRun(options: PeakOptions): string {
+  const { agents, rateMbit, hubRateMbit, arrivals, layers, seed, failure } = options;
+  const size = formatByteSize(options.sizeBytes);
+  const links = `${agents} agents at ${rateMbit} Mbit/s, hub at ${hubRateMbit} Mbit/s, both ways`;
+  const trouble = failure === undefined ? '' : `, fails: ${failure}`;
+  return `${links}; ${size} in ${layers} layers; arrivals: ${arrivals}${trouble}; seed ${seed}`;
+}
+
+function describeCpu({ cpu, events }: PeakResult): string {
+  const used = `CPU seconds: hub ${cpu.hub.toFixed(1)}, agents ${cpu.agents.toFixed(1)}`;
+  const rest = `measuring clients ${cpu.clients.toFixed(1)}, all else ${cpu.others.toFixed(1)}`;
+  const share = Math.round(cpu.ownPart * 100);
+  const idle = Math.round(cpu.idlePart * 100);
+  const shares = `These used ${share} % of the machine, ${idle} % of it was idle`;
+  const lines = [...events, `${used}, ${rest}.`, `${shares}.`];
+  if (cpu.idlePart < IDLE_PART_MIN) {
+    lines.push('That is little: the machine, not the links, may be what held the nodes up.');
+  }
+  return lines.join('\n');
+}
+
+async function run(options: PeakOptions): Promise<void> {
+  checkMachine();
+  say(`${describeMachine()}\n${describeRun(options)}`);
+  const result = await runPeak(options);
+  say(`\n${describeCpu(result)}\n`);
+  const figures = figuresOf(options, result);
+  say(`Every byte on every node has the right SHA-256.\n\n${renderFigures(figures)}`);
+  if (options.html !== undefined) {
+    const texts = [describeMachine(), describeRun(options), renderFigures(figures)];
+    const page = renderPage(options, result, figures, [...texts, describeCpu(result)]);
+    await writeFile(options.html, page);
+  }
+  if (options.json !== undefined) {
+    await writeFile(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+  }
+}
+
+// So that what this process leaves on the machine is removed, which happens when it exits.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
+try {
+  const options = parsePeakOptions(process.argv.slice(2));
+  if (options === 'help') process.stdout.write(PEAK_HELP);
+  else await run(options);
+} catch (err) {
+  process.stderr.write(`bench:peak: ${messageOf(err)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,163 @@
+import { availableParallelism } from 'node:os';
+import { formatByteSize } from '../../proto/std/byte-size.ts';
+import { cpuSeconds } from '../rig/cpu.ts';
+import { idleMeter, settle } from '../rig/machine.ts';
+import { seededRandom } from '../rig/random.ts';
+import { arrive } from './arrivals.ts';
+import { boundSeconds } from './bound.ts';
+import { causeFailure, plantLiars } from './failures.ts';
+import { nextVersion, planLayers } from './image-plan.ts';
+import type { PeakOptions } from './options.ts';
+import { Progress } from './progress.ts';
+import type { Measured } from './figures.ts';
+import { Sampler } from './sampler.ts';
+import { Setting } from './setting.ts';
+import { Timeline } from './timeline.ts';
+
+const SETTLE_MS = 20_000;
+
+/** CPU seconds that the parts of a run used between barrier and last byte. */
+export type CpuUse = {
+  hub: number;
+  agents: number;
+  clients: number;
+  /** This bench, the kernel's own threads and all other programs. */
+  others: number;
+  /** Share of the machine that hub, agents and clients used, 0 to 1, and that nobody used. */
+  ownPart: number;
+  idlePart: number;
+};
+
+export type PeakResult = Measured & { cpu: CpuUse; events: readonly string[] };
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Starts everything, measures one peak, and stops everything. */
+export async function runPeak(options: PeakOptions): Promise<PeakResult> {
+  const random = seededRandom(options.seed);
+  say(`Starting a hub and ${options.agents} agents, each with its own network ...`);
+  await using setting = await Setting.start(options);
+  const { imageBytes, tag } = await publish(setting, options);
+  const events: string[] = [];
+  if (options.failure === 'liars') {
+    events.push(`liars: ${(await plantLiars(setting.fleet, random)).join(', ')}`);
+  }
+  await setting.shape();
+  const plainGoodput = await setting.plainGoodput();
+  if (!(await settle(SETTLE_MS))) {
+    events.push('The machine was not quiet before the barrier: something else is running on it.');
+  }
+  say(`Pulling ${formatByteSize(imageBytes)} on every node:`);
+  const measured = await measure(setting, options, { imageBytes, tag, random, events });
+  return { ...measured, imageBytes, plainGoodput, events };
+}
+
+/** Pushes what is to be pulled; `imageBytes` are those that no node has yet. */
+async function publish(
+  setting: Setting,
+  options: PeakOptions,
+): Promise<{ imageBytes: number; tag: string }> {
+  const layers = planLayers(options);
+  say(`Pushing an image of ${formatByteSize(options.sizeBytes)}, ${layers.length} layers ...`);
+  const imageBytes = await setting.push('v1', layers);
+  if (options.arrivals !== 'second-image') return { imageBytes, tag: 'v1' };
+  const pullFirst = setting.clients.map((client, index) => {
+    const machine = setting.fleet.node(index + 1).machine;
+    return client.perform(setting.pullTask(machine, 'v1'));
+  });
+  say('Pulling it on every node, and pushing the next version of it ...');
+  await Promise.all(pullFirst);
+  const next = nextVersion(layers, options.seed);
+  const whole = await setting.push('v2', next);
+  const shared = next.slice(0, -1).reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+  return { imageBytes: whole - shared, tag: 'v2' };
+}
+
+type Peak = { imageBytes: number; tag: string; random: () => number; events: string[] };
+
+async function measure(
+  setting: Setting,
+  options: PeakOptions,
+  peak: Peak,
+): Promise<Pick<PeakResult, 'outcomes' | 'samples' | 'cpu'>> {
+  const { imageBytes, events, random } = peak;
+  const { fleet } = setting;
+  const expectedSeconds = boundSeconds(options, imageBytes);
+  const sampler = new Sampler(fleet.network, { expectedSeconds });
+  const timeline =
+    options.timeline === undefined ? undefined : new Timeline(fleet.nodes, options.timeline);
+  const victims = new Set<string>();
+  const stop = new AbortController();
+  const meter = cpuMeter(setting);
+  await sampler.start();
+  timeline?.start();
+  const progress = new Progress(
+    setting.clients.map(({ name }) => name),
+    imageBytes,
+    () => describe(sampler, imageBytes),
+  );
+  const { hubCopies } = options;
+  const scene = { fleet, random, sampler, imageBytes, boundSeconds: expectedSeconds, hubCopies };
+  const trouble =
+    options.failure === undefined
+      ? undefined
+      : causeFailure(options.failure, scene, victims, stop.signal);
+  void trouble?.then(
+    (event) => events.push(event),
+    () => events.push('the peak was over before anything went wrong'),
+  );
+  try {
+    const pullers = setting.clients.map((client, index) => {
+      const task = setting.pullTask(fleet.node(index + 1).machine, peak.tag);
+      const pull = () => client.perform(task, (count) => progress.add(client.name, count));
+      return { name: client.name, pull };
+    });
+    const { barrierMs, outcomes } = await arrive(pullers, options, { imageBytes, random });
+    const cpu = meter();
+    await sampler.stop();
+    const samples = sampler.samples.map((sample) => ({ ...sample, atMs: sample.atMs - barrierMs }));
+    return { outcomes: outcomes.filter(({ name }) => !victims.has(name)), samples, cpu };
+  } finally {
+    stop.abort(new Error('the peak is over'));
+    await trouble?.catch(() => {});
+    await timeline?.stop();
+    progress.stop();
+  }
+}
+
+function describe(sampler: Sampler, imageBytes: number): string {
+  const copies = (sampler.sentBy('hub') / imageBytes).toFixed(2);
+  const idle = Math.round(sampler.last.idle * 100);
+  return `the hub sent ${copies} copies, CPU ${idle} % idle`;
+}
+
+function cpuMeter({ fleet, clients }: Setting): () => CpuUse {
+  const idle = idleMeter();
+  const started = performance.now();
+  const hubUse = usedSince([fleet.hub.running.pid]);
+  const agentUse = usedSince(fleet.nodes.map(({ agent }) => agent.running.pid));
+  const clientUse = usedSince(clients.map(({ pid }) => pid));
+  return () => {
+    const use = { hub: hubUse(), agents: agentUse(), clients: clientUse() };
+    const idlePart = idle();
+    const seconds = ((performance.now() - started) / 1000) * availableParallelism();
+    const own = use.hub + use.agents + use.clients;
+    const others = Math.max(0, seconds * (1 - idlePart) - own);
+    return { ...use, others, ownPart: own / seconds, idlePart };
+  };
+}
+
+/** CPU seconds the processes use from now on; those killed meanwhile do not count. */
+function usedSince(pids: readonly number[]): () => number {
+  const before = pids.map((pid) => cpuSeconds(pid));
+  return () =>
+    pids.reduce((sum, pid, index) => {
+      try {
+        return sum + cpuSeconds(pid) - (before[index] ?? 0);
+      } catch {
+        return sum;
+      }
+    }, 0);
+}

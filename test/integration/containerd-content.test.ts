@@ -22,7 +22,7 @@ function missing(): string | false {
   return lacking.length > 0 && `needs ${lacking.join(', ')}: see test/rig/install.sh`;
 }
 
-/** A containerd that stores content and runs nothing. */
+/** A containerd that stores content, runs nothing, and collects garbage when content is removed. */
 function configOf(folder: string): string {
   return `version = 2
 root = "${folder}/root"
@@ -33,6 +33,9 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
   address = "${folder}/sock"
 [ttrpc]
   address = "${folder}/sock.ttrpc"
+[plugins."io.containerd.gc.v1.scheduler"]
+  startup_delay = "1h"
+  deletion_threshold = 1
 `;
 }
 

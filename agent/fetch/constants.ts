@@ -121,8 +121,10 @@ export const SMALL_TIMEOUT_MS = 20_000;
 /** Blobs of at most 4 MiB fetched at the same time. */
 export const SMALL_FETCHES_MAX = 256;
 
-/** No byte for this long ends a reader. */
-export const READER_STALL_MS = 20_000;
+/** One chunk straight from the source, with its retries. */
+export const DIRECT_CHUNK_TIMEOUT_MS = 20_000;
+/** No byte for this long ends a reader, if whoever reads has not given up before. */
+export const READER_STALL_MS = 60_000;
 /** No progress for this long ends a download; the next request starts it anew. */
 export const DOWNLOAD_GIVE_UP_MS = 60_000;
 /** Silence of a single connection that ends a pass-through. */

@@ -8,7 +8,7 @@ import { deadline } from '../../proto/std/abort.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { ChunkFetcher } from './chunk-fetcher.ts';
 import type { ChunkProof, FetcherModules } from './chunk-fetcher.ts';
-import { DIRECT_ATTEMPTS_MAX, READER_STALL_MS } from './constants.ts';
+import { DIRECT_ATTEMPTS_MAX, DIRECT_CHUNK_TIMEOUT_MS } from './constants.ts';
 import { fetchError } from './errors.ts';
 import type { CallOptions, HubSource } from './ports.ts';
 import { checkRange } from './supply.ts';
@@ -45,7 +45,7 @@ async function fetchWithRetry(
   o: CallOptions,
 ): Promise<Buffer> {
   let lastError: unknown;
-  using limit = deadline(READER_STALL_MS, o.signal);
+  using limit = deadline(DIRECT_CHUNK_TIMEOUT_MS, o.signal);
   for (let attempt = 0; attempt < DIRECT_ATTEMPTS_MAX; attempt += 1) {
     let kept: Buffer | undefined;
     const keep = (bytes: Buffer): Promise<void> => {

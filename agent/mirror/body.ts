@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { BlobHandle } from '../fetch/ports.ts';
+import { BODY_STALL_MAX_MS } from './constants.ts';
 import { MirrorError } from './errors.ts';
 
 /** The next buffer, or undefined at the end. */
@@ -34,15 +35,24 @@ export class BodyReader {
 
   /**
    * The next bytes, valid until the next call; undefined at the end.
-   * @throws MirrorError STALLED after `stallMs`; ClientGone; what the source throws
+   * @throws MirrorError STALLED after `stallMs` in which `progress` stood still too, or
+   *   BODY_STALL_MAX_MS in any case; ClientGone; what the source throws
    */
-  async next(stallMs: number, gone?: AbortSignal): Promise<Buffer | undefined> {
-    const stall = ({ reject }: PromiseWithResolvers<Step>): void => {
-      reject(stalled('source', stallMs));
-    };
-    const step = await within(this.#ask(), stallMs, stall, gone);
-    this.#pending = undefined;
-    return step.buffer;
+  async next(
+    { stallMs, progress }: { stallMs: number; progress: () => number },
+    gone?: AbortSignal,
+  ): Promise<Buffer | undefined> {
+    for (let waitedMs = 0, before = progress(); ; before = progress()) {
+      const waitMs = Math.min(stallMs, BODY_STALL_MAX_MS - waitedMs);
+      // oxlint-disable-next-line no-await-in-loop -- one wait after the other
+      const step = await within<Step | undefined>(this.#ask(), waitMs, giveUp, gone);
+      if (step !== undefined) {
+        this.#pending = undefined;
+        return step.buffer;
+      }
+      waitedMs += waitMs;
+      if (progress() === before || waitedMs >= BODY_STALL_MAX_MS) throw stalled('source', waitedMs);
+    }
   }
 
   stop(): void {
@@ -73,14 +83,16 @@ export async function sendBody(
     expected: number;
     stallMs: number;
     clientStallMs: number;
+    /** Rises while content of the blob arrives, be it further on than this client reads. */
+    progress: () => number;
     sent: (bytes: number) => void;
     gone: AbortSignal;
   },
 ): Promise<void> {
-  const { expected, stallMs, clientStallMs } = o;
+  const { expected, clientStallMs } = o;
   let sent = 0;
   while (sent < expected) {
-    const buffer = await reader.next(stallMs, o.gone);
+    const buffer = await reader.next(o, o.gone);
     if (buffer === undefined) {
       throw new MirrorError('the source ended before the body was complete', {
         code: 'SHORT_BODY',
@@ -130,6 +142,10 @@ export function writeFlushed(
       finish(err === undefined || err === null ? undefined : clientGone(err));
     });
   });
+}
+
+function giveUp({ resolve }: PromiseWithResolvers<Step | undefined>): void {
+  resolve(undefined);
 }
 
 /** The promise, or what `late` makes of it after `ms`, or a rejection once the client is gone. */

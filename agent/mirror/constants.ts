@@ -10,6 +10,8 @@ export const HUB_SILENT_PATIENCE_MS = 1_000;
 export const STALE_TAG_MAX_AGE_MS = 24 * 60 * 60_000;
 /** Silence of the source in the middle of a body; then the connection is cut. */
 export const BODY_STALL_TIMEOUT_MS = 20_000;
+/** The same while other parts of the blob arrive: less than the minute that containerd allows. */
+export const BODY_STALL_MAX_MS = 45_000;
 /** Time a client may leave its socket unread; then the connection is cut. */
 export const CLIENT_STALL_TIMEOUT_MS = 5 * 60_000;
 /** After a stall, requests for that digest are refused this long unless bytes arrive earlier. */

@@ -142,6 +142,7 @@ export class MirrorHandler {
         expected: plan.body.end - plan.body.start,
         stallMs: this.#options.bodyStallTimeoutMs,
         clientStallMs: this.#options.clientStallTimeoutMs,
+        progress: () => this.#modules.stalls.progress(facts.digest),
         sent: (bytes) => exchange.sent(bytes),
         gone: exchange.gone,
       });
@@ -239,7 +240,10 @@ export class MirrorHandler {
     const bytes = Buffer.allocUnsafe(facts.size);
     let length = 0;
     for (;;) {
-      const buffer = await reader.next(this.#options.headersTimeoutMs);
+      const buffer = await reader.next({
+        stallMs: this.#options.headersTimeoutMs,
+        progress: () => 0,
+      });
       if (buffer === undefined) break;
       if (length + buffer.length > bytes.length) break;
       length += buffer.copy(bytes, length);

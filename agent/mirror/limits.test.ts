@@ -84,6 +84,25 @@ test('a stall cuts the connection, and the resumed request is sent on', async ()
   assert.match(await on.metrics.text(), /mirror_stalls_total\{side="source"\} 2/);
 });
 
+test('a reader waits longer while other parts of the blob arrive', async (t) => {
+  await using on = await startTestMirror({ bodyStallTimeout: 50 });
+  const digest = putHubBlob(on, 'app', LARGE);
+  standStill(on, 1_000_000);
+  const response = await openResponse(`${on.url}/v2/app/blobs/${digest}`);
+  response.resume();
+  let looks = 0;
+  const have = {
+    get count(): number {
+      looks += 1;
+      return Math.min(looks, 10);
+    },
+  };
+  on.local.large.set(digest, { size: LARGE.length, have, complete: false });
+  await closed(response);
+  t.diagnostic(`${looks} looks`);
+  assert.ok(looks > 10, 'it is cut only when nothing arrives any more');
+});
+
 test('a client that does not read is cut', async () => {
   await using on = await startTestMirror({ clientStallTimeout: 1_000 });
   const huge = Buffer.alloc(64 * 1024 * 1024, 7);

@@ -34,6 +34,11 @@ export class StallBook {
     this.#stalls.set(digest, { progress: this.#progressOf(digest), untilMs });
   }
 
+  /** See `progressOf`. */
+  progress(digest: Digest | undefined): number {
+    return digest === undefined ? 0 : this.#progressOf(digest);
+  }
+
   isStalled(digest: Digest): boolean {
     const stall = this.#stalls.get(digest);
     if (stall === undefined) return false;

@@ -1,6 +1,7 @@
 import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import {
+  BYPASS_CHUNKS_MIN,
   BYPASS_PART,
   BYPASS_WINDOW_MS,
   FEEDERS_PER_ZONE,
@@ -190,7 +191,7 @@ export class BlobSwarm {
     if (nowMs - this.#bypass.sinceMs >= BYPASS_WINDOW_MS) {
       this.#bypass = { sinceMs: nowMs, chunks: 0 };
     }
-    const most = Math.max(1, Math.floor(this.layout.chunkCount * BYPASS_PART));
+    const most = Math.max(BYPASS_CHUNKS_MIN, Math.floor(this.layout.chunkCount * BYPASS_PART));
     return Math.max(0, most - this.#bypass.chunks);
   }
 

@@ -28,8 +28,12 @@ export const LEASE_SLOW_MS = 2500;
 export const SOURCE_BYTES_PER_SECOND = 64 * 1_048_576;
 /** How much of it agents may take in one go: what it comes to in this time. */
 export const SOURCE_BUDGET_BURST_MS = 2_000;
-/** Of a blob that is leased, the part that may be taken beside the leases within that time. */
+/**
+ * Of a blob that is leased, what may be taken beside the leases within the time below: this part
+ * of it, and of a small one so many chunks.
+ */
 export const BYPASS_PART = 0.1;
+export const BYPASS_CHUNKS_MIN = 16;
 export const BYPASS_WINDOW_MS = 60_000;
 /** Members of the own zone looked at to choose the peers of one answer, and of other zones. */
 export const PEER_SAMPLE_MAX = 80;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { CodedError } from '../../proto/std/errors.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { askPeers, collectFromPeers, sampleMembers } from './ask-peers.ts';
 import { FAR_SEARCHES_MAX, MEMBER_SAMPLE, MEMBER_SEARCH_MAX } from './constants.ts';
@@ -37,6 +38,24 @@ test('a search that finds nothing asks each member once, up to its bound, and en
   assert.equal(await askPeers(many, ask, {}), undefined);
   assert.equal(new Set(many.linked).size, MEMBER_SEARCH_MAX);
   assert.equal(await askPeers(swarmOf(0), ask, {}), undefined);
+});
+
+test('a member that is busy is asked once more', async () => {
+  const swarm = swarmOf(3);
+  let asked = 0;
+  const busy = (): Promise<Buffer> => {
+    asked += 1;
+    if (asked === 1) throw new CodedError('busy', { code: 'BUSY' });
+    return Promise.resolve(BYTES);
+  };
+  swarm.answers.set('peer-1', { blob: async () => busy() });
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+  swarm.answers.set('peer-1', {
+    blob: async () => Promise.reject(new CodedError('gone', { code: 'CLOSED' })),
+  });
+  swarm.linked.length = 0;
+  assert.equal(await askPeers(swarm, ask, {}), undefined);
+  assert.equal(swarm.linked.filter((peerId) => peerId === 'peer-1').length, 2);
 });
 
 test('whoever had an answer is asked first the next time', async () => {

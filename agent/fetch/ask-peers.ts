@@ -1,9 +1,11 @@
 import { abortable, deadline, sleep } from '../../proto/std/abort.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import {
   HELPFUL_PEERS_KEPT,
   MEMBER_SAMPLE,
   MEMBER_SEARCH_MAX,
+  PEER_BUSY_MS,
   PEER_EXCHANGE_MS,
   PEER_ANSWER_TIMEOUT_MS,
   PEER_QUESTIONS_MAX,
@@ -117,6 +119,9 @@ async function visit<T>(
   o.signal?.throwIfAborted();
 }
 
+/** A member is busy, or its connection has just ended: it may answer the next time. */
+const LATER = Symbol('later');
+
 /** One question on its way through the members. */
 class Search<T> {
   readonly #swarm: Swarm;
@@ -125,6 +130,9 @@ class Search<T> {
   readonly #membersMax: number;
   readonly #endMs: number;
   readonly #asked = new Set<string>();
+  /** Members that may have an answer a moment later. */
+  readonly #again = new Set<Membership>();
+  readonly #askedAgain = new Set<string>();
   readonly #stop = new AbortController();
   readonly #done = Promise.withResolvers<void>();
   #next: Membership[] = [];
@@ -177,10 +185,17 @@ class Search<T> {
       this.#asked.add(member.peerId);
       // oxlint-disable-next-line no-await-in-loop -- one question after the other
       const found = await askOne(this.#swarm, member, this.#question, this.#stop.signal);
-      if (found !== undefined) this.#found(found, member);
+      if (found === LATER) this.#notNow(member);
+      else if (found !== undefined) this.#found(found, member);
     }
     this.#asking -= 1;
     if (this.#asking === 0) await this.#goOn();
+  }
+
+  #notNow(member: Membership): void {
+    if (this.#askedAgain.has(member.peerId)) return;
+    this.#askedAgain.add(member.peerId);
+    this.#again.add(member);
   }
 
   #found(answer: T, member: Membership): void {
@@ -191,11 +206,16 @@ class Search<T> {
     else this.#ending ??= setTimeout(() => this.end(), moreMs);
   }
 
-  /** All have been asked. Whom they told us about meanwhile is asked too, else this is the end. */
+  /**
+   * All have been asked. Whom they told us about meanwhile is asked too, and once more who was busy,
+   * else this is the end.
+   */
   async #goOn(): Promise<void> {
     if (!this.#isOver && this.#asked.size > 0) {
-      await sleep(PEER_EXCHANGE_MS);
+      await sleep(this.#again.size > 0 ? PEER_BUSY_MS : PEER_EXCHANGE_MS);
       this.#refill();
+      this.#next.push(...this.#again);
+      this.#again.clear();
     }
     // Another lane may have begun while this one waited.
     if (this.#asking > 0) return;
@@ -221,13 +241,13 @@ async function askOne<T>(
   member: Membership,
   question: PeerQuestion<T>,
   signal: AbortSignal,
-): Promise<T | undefined> {
+): Promise<T | typeof LATER | undefined> {
   if (signal.aborted) return undefined;
   using limit = deadline(PEER_ANSWER_TIMEOUT_MS, signal);
   try {
     const link = await swarm.link(member, { signal: limit.signal });
     return await abortable(question(link, { signal: limit.signal }), limit.signal);
-  } catch {
-    return undefined;
+  } catch (err) {
+    return hasCode(err, 'BUSY', 'CLOSED') ? LATER : undefined;
   }
 }

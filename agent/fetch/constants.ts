@@ -103,6 +103,8 @@ export const PEER_QUESTIONS_MAX = 20;
 export const PEER_WIDEN_MS = 400;
 /** When all are asked, time for members that they have just told of to become known. */
 export const PEER_EXCHANGE_MS = 50;
+/** Pause before a member is asked again that was busy, or whose connection ended. */
+export const PEER_BUSY_MS = 300;
 /** After this, a search asks nobody new: a reader waits for it. */
 export const PEER_SEARCH_MS = 2_500;
 /** Members one search asks at most. */

@@ -207,7 +207,7 @@ class Search<T> {
   }
 
   /**
-   * All have been asked. Whom they told us about meanwhile is asked too, and once more who was busy,
+   * All have been asked. Whom they told us about meanwhile is asked too, and who was busy again,
    * else this is the end.
    */
   async #goOn(): Promise<void> {

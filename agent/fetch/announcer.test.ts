@@ -56,3 +56,18 @@ it('announces as often as the tracker wants, and at once when there is news', as
   patient.announcer.nudge();
   await patient.reach(before + 1);
 });
+
+it('goes on, and lets others go on, when what is stored cannot be told', async () => {
+  let asked = 0;
+  const stored = (): never => {
+    asked += 1;
+    throw new Error('the disk is full');
+  };
+  const fleet = { announce: () => Promise.resolve([]) };
+  const logger = createLogger({ level: 'silent', name: 'test' });
+  const announcer = new Announcer({ fleet, stored, logger });
+  announcer.start();
+  await new Promise(setImmediate);
+  assert.equal(asked, 1);
+  await announcer.close();
+});

@@ -95,7 +95,10 @@ export class Announcer {
         await sleep(ANNOUNCE_SPACING_MS, { signal });
         await this.#pause(signal);
       } catch (err) {
-        if (!signal.aborted) this.#modules.logger.error({ err }, 'announcing failed');
+        if (signal.aborted) return;
+        this.#modules.logger.error({ err }, 'announcing failed');
+        // What fails at once must not be tried without end in one turn of the event loop.
+        await sleep(ANNOUNCE_RETRY_MIN_MS, { signal }).catch(() => {});
       }
     }
   }

@@ -118,13 +118,21 @@ export class StoreIndex {
     this.#do(() => this.#file.run('forget', digest));
   }
 
-  /** Its files are about to be deleted; it counts no more. */
+  /**
+   * Its files are about to be deleted; it counts no more. Where there is no room left to note that,
+   * they are deleted all the same: that makes room, and a row without files is dropped when found.
+   */
   leave(digests: readonly Digest[]): void {
-    this.#do(() =>
-      this.#file.atomically(() => {
-        for (const digest of digests) this.#file.run('leave', digest);
-      }),
-    );
+    try {
+      this.#do(() =>
+        this.#file.atomically(() => {
+          for (const digest of digests) this.#file.run('leave', digest);
+        }),
+      );
+    } catch (err) {
+      if (!hasCode(err, 'DISK_FULL')) throw err;
+      this.#logger.debug({ reason: messageOf(err) }, 'content leaves without a note of it');
+    }
   }
 
   /** It was read. */
@@ -147,10 +155,8 @@ export class StoreIndex {
   }
 
   totals(): IndexTotals {
-    const row = this.#do(() => {
-      this.#write();
-      return this.#file.one('totals');
-    });
+    this.#writeOrWait();
+    const row = this.#do(() => this.#file.one('totals'));
     const number = (key: string): number => Number(row?.[key] ?? 0);
     const [entries, bytes] = [number('entries'), number('bytes')];
     return { entries, bytes, held: number('held'), pinned: number('pinned') };
@@ -158,10 +164,8 @@ export class StoreIndex {
 
   /** What may go, least recently read first, until `visit` says false. */
   eachVictim(visit: (entry: IndexedEntry) => boolean): void {
-    this.#do(() => {
-      this.#write();
-      this.#file.each('victims', (row) => visit(entryOf(row)));
-    });
+    this.#writeOrWait();
+    this.#do(() => this.#file.each('victims', (row) => visit(entryOf(row))));
   }
 
   /** What peers may be told about, most recently read first. */
@@ -213,10 +217,8 @@ export class StoreIndex {
   }
 
   #rows(question: 'listed' | 'due' | 'unknown' | 'leaving', ...limits: number[]): IndexedEntry[] {
-    return this.#do(() => {
-      this.#write();
-      return this.#file.all(question, ...limits);
-    }).map(entryOf);
+    this.#writeOrWait();
+    return this.#do(() => this.#file.all(question, ...limits)).map(entryOf);
   }
 
   /** A time of use that is later than any before, also when the clock was set back. */

@@ -145,6 +145,8 @@ export class NodeShare {
 
   async #lost(digest: Digest, why: NodeLoss): Promise<void> {
     const { metrics, logger, holdings } = this.#modules;
+    // A reader and the look around may find out at the same time.
+    if (holdings.entry(digest) === undefined) return;
     metrics.nodeLost.inc({ reason: why });
     if (why === 'damaged') {
       logger.warn({ digest }, 'a file of containerd does not hold what its name says; not shared');

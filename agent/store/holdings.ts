@@ -5,7 +5,7 @@ import { messageOf } from '../../proto/std/errors.ts';
 import { removeBlobFolder } from './blob-files.ts';
 import type { BlobPaths } from './blob-paths.ts';
 import { BlobShelf } from './blob-shelf.ts';
-import { LISTED_MAX } from './constants.ts';
+import { EVICTIONS_PARALLEL, LISTED_MAX } from './constants.ts';
 import type { FsBlob, FsBlobState } from './fs-blob.ts';
 import { Ledger } from './ledger.ts';
 import type { LedgerLimits } from './ledger.ts';
@@ -53,8 +53,8 @@ export class Holdings {
     this.ledger = new Ledger(options.limits, {
       index,
       isInUse: ({ digest }) => this.#isInUse(digest),
-      remove: (entry) => this.remove(entry),
-      onEvict: (reason) => metrics.evictions.inc({ reason }),
+      remove: (entries) => this.remove(entries),
+      onEvict: (reason, count) => metrics.evictions.inc({ reason }, count),
     });
   }
 
@@ -107,21 +107,32 @@ export class Holdings {
     if (entry === undefined) return;
     this.#modules.metrics.evictions.inc({ reason: 'invalid' });
     this.#modules.index.leave([digest]);
-    await this.remove(entry);
+    await this.remove([entry]);
   }
 
-  /** Deletes files and then the row of an entry that is marked as leaving. */
-  async remove(entry: IndexedEntry): Promise<void> {
-    const { digest } = entry;
-    const running = this.#leaving.get(digest);
-    if (running !== undefined) return running;
-    const removal = this.#delete(entry).catch((err: unknown) => {
-      const fields = { digest, reason: messageOf(err) };
-      this.#modules.logger.warn(fields, 'an evicted blob was not wholly deleted');
+  /**
+   * Deletes files and then rows of entries that are marked as leaving, some at a time. None of them
+   * is found from this call on, so that nobody takes up what waits for its turn.
+   */
+  async remove(entries: readonly IndexedEntry[]): Promise<void> {
+    const turns = entries.flatMap((entry) => {
+      if (this.#leaving.has(entry.digest)) return [];
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#leaving.set(entry.digest, promise);
+      return { entry, resolve };
     });
-    this.#leaving.set(digest, removal);
-    await removal;
-    this.#leaving.delete(digest);
+    const all = entries.flatMap(({ digest }) => this.#leaving.get(digest) ?? []);
+    const waiting = turns.values();
+    const lane = async (): Promise<void> => {
+      for (const { entry, resolve } of waiting) {
+        // oxlint-disable-next-line no-await-in-loop -- EVICTIONS_PARALLEL at a time
+        await this.#tryDelete(entry);
+        this.#leaving.delete(entry.digest);
+        resolve();
+      }
+    };
+    for (let lanes = 0; lanes < EVICTIONS_PARALLEL; lanes += 1) void lane();
+    await Promise.all(all);
   }
 
   /** What peers may be told about, of what is in memory; the rest of it is brought there. */
@@ -217,6 +228,15 @@ export class Holdings {
       } catch (err) {
         this.#modules.logger.debug({ reason: messageOf(err) }, 'a stored blob was not read');
       }
+    }
+  }
+
+  async #tryDelete(entry: IndexedEntry): Promise<void> {
+    try {
+      await this.#delete(entry);
+    } catch (err) {
+      const fields = { digest: entry.digest, reason: messageOf(err) };
+      this.#modules.logger.warn(fields, 'an evicted blob was not wholly deleted');
     }
   }
 

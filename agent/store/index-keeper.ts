@@ -106,7 +106,7 @@ export class IndexKeeper {
       if (left.length === 0 || this.#closed) return;
       for (const entry of left) {
         // oxlint-disable-next-line no-await-in-loop -- in the background, little at a time
-        await holdings.remove(entry);
+        await holdings.remove([entry]);
         // What cannot be deleted now is tried at the next start.
         if (index.get(entry.digest)?.leaving === true) return;
       }

@@ -64,9 +64,11 @@ class Trial {
     const ledger = new Ledger(limits, {
       index,
       isInUse: ({ digest }) => this.used.has(nameOf(digest)),
-      remove: ({ digest }) => {
-        index.forget(digest);
-        this.evicted.push(nameOf(digest));
+      remove: (entries) => {
+        for (const { digest } of entries) {
+          index.forget(digest);
+          this.evicted.push(nameOf(digest));
+        }
         return Promise.resolve();
       },
       onEvict: () => {},

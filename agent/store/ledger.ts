@@ -1,5 +1,4 @@
 import type { Digest } from '../../proto/oci/digest.ts';
-import { EVICTIONS_PARALLEL } from './constants.ts';
 import { storeFull } from './errors.ts';
 import type { Entry, IndexedEntry, StoreIndex } from './store-index.ts';
 
@@ -18,9 +17,9 @@ export type LedgerModules = {
   index: StoreIndex;
   /** True while it is being read, written or served. */
   isInUse: (entry: IndexedEntry) => boolean;
-  /** Deletes the files, then the row, which is marked as leaving already. */
-  remove: (entry: IndexedEntry) => Promise<void>;
-  onEvict: (reason: EvictionReason) => void;
+  /** Hides them all at once, then deletes files and rows, which are marked as leaving already. */
+  remove: (entries: readonly IndexedEntry[]) => Promise<void>;
+  onEvict: (reason: EvictionReason, count: number) => void;
 };
 
 /**
@@ -154,14 +153,7 @@ export class Ledger {
   async #evict(victims: readonly IndexedEntry[], reason: EvictionReason): Promise<void> {
     if (victims.length === 0) return;
     this.#modules.index.leave(victims.map(({ digest }) => digest));
-    const waiting = victims.values();
-    const lane = async (): Promise<void> => {
-      for (const victim of waiting) {
-        this.#modules.onEvict(reason);
-        // oxlint-disable-next-line no-await-in-loop -- EVICTIONS_PARALLEL at a time
-        await this.#modules.remove(victim);
-      }
-    };
-    await Promise.all(Array.from({ length: EVICTIONS_PARALLEL }, lane));
+    this.#modules.onEvict(reason, victims.length);
+    await this.#modules.remove(victims);
   }
 }

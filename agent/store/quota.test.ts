@@ -2,16 +2,26 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
+import { LEAF_BYTES, layoutOf } from '../../proto/chunks/layout.ts';
+import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { placeOf } from './pins.ts';
+import type { CreateBlob } from './port.ts';
 import { ORIGIN, StoreFolder, sampleOf } from './test-store.ts';
 import type { Sample } from './test-store.ts';
 
 const BLOB_BYTES = sampleOf(4).bytes.length;
 const PINNED = { namespace: 'docker.io', repository: 'library/base' };
 const PINS = { digests: new Set<never>(), places: new Set([placeOf(PINNED)]) };
+
+/** A blob of the size of so many samples, of which no byte will ever come. */
+function roomFor(blobs: number): CreateBlob {
+  const size = blobs * BLOB_BYTES;
+  const hashes = randomBytes(layoutOf(size).chunkCount * HASH_BYTES);
+  return { digest: digestOf(randomBytes(8)), size, hashes, statement: Buffer.of(1) };
+}
 
 function samples(count: number): Sample[] {
   return Array.from({ length: count }, () => sampleOf(4));
@@ -35,6 +45,25 @@ describe('the quota of the store', () => {
     assert.ok(store.find(last.input.digest), 'the newest is in use and stays');
     const left = others.map(({ input }) => store.find(input.digest) !== undefined);
     assert.deepEqual(left, [false, false, false, false, true, true, true]);
+  });
+
+  it('never takes a blob that somebody found and kept while others were being deleted', async () => {
+    await using folder = await StoreFolder.make();
+    const store = await folder.start({ quotaBytes: 40 * BLOB_BYTES, highWater: 1 });
+    const old = Array.from({ length: 40 }, () => roomFor(1));
+    for (const input of old) {
+      await store.create(input);
+      await turnOfTheLoop();
+    }
+    const isAbout = ({ digest }: { digest: Digest }): boolean => store.find(digest) !== undefined;
+    const coming = store.create(roomFor(39));
+    while (old.every(isAbout)) await turnOfTheLoop();
+    const found = old.flatMap(({ digest }) => store.find(digest) ?? []);
+    using kept = new DisposableStack();
+    for (const blob of found) kept.use(blob.retain());
+    await coming;
+    await store.settled();
+    for (const { digest } of found) assert.ok(store.find(digest), 'what was kept is there');
   });
 
   it('never takes what is pinned, under whichever name it was asked for first', async () => {

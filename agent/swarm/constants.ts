@@ -57,6 +57,12 @@ export const UPLOADS_PER_PEER_MAX = 8;
 export const UPLOAD_QUEUE_MAX = 128;
 /** A request that got no upload slot within this time is answered BUSY. */
 export const UPLOAD_QUEUE_TIMEOUT_MS = 2_000;
+/**
+ * Blobs of at most 4 MiB in memory for peers, from the reading to the last byte sent: over all
+ * peers, and for one.
+ */
+export const SMALL_BODIES_MAX = 16;
+export const SMALL_BODIES_PER_PEER_MAX = 4;
 /** Bulk streams a client opens to one peer beside the control stream. */
 export const BULK_STREAMS_MAX = 2;
 /** Chunk requests on one bulk stream before the next one is opened. */

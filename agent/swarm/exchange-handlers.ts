@@ -17,9 +17,10 @@ import type { GrantTable } from './grant-table.ts';
 /** Who asks. */
 export type Asker = { readonly peerId: string; readonly member: Membership };
 
-/** Bytes that follow an answer. */
+/** Bytes that follow an answer; a small blob is read when it is its turn to be sent. */
 export type Body =
-  | { kind: 'bytes'; bytes: Buffer; upload: boolean }
+  | { kind: 'bytes'; bytes: Buffer }
+  | { kind: 'small'; digest: Digest }
   | { kind: 'chunk'; blob: ServableBlob; start: number; end: number };
 
 export type Reply = { answer: Omit<SwarmResponse, 'id' | 'bodyBytes'>; body?: Body };
@@ -74,17 +75,14 @@ export async function replyTo(
   }
   const { digest } = request;
   if (!modules.grants.reaches(asker.peerId, digest)) return NO_GRANT;
-  if (request.kind === 'getBlob') {
-    const bytes = await modules.content.small(digest);
-    return bytes ? ok({ kind: 'bytes', bytes, upload: true }) : NOT_FOUND;
-  }
+  if (request.kind === 'getBlob') return ok({ kind: 'small', digest });
   const blob = modules.content.find(digest);
   if (!blob) return NOT_FOUND;
   switch (request.kind) {
     case 'getStatement':
-      return ok({ kind: 'bytes', bytes: blob.statement, upload: false });
+      return ok({ kind: 'bytes', bytes: blob.statement });
     case 'getHashes':
-      return ok({ kind: 'bytes', bytes: blob.hashes, upload: false });
+      return ok({ kind: 'bytes', bytes: blob.hashes });
     case 'getChunk': {
       if (request.index >= blob.chunkCount) return BAD_REQUEST;
       if (!blob.have.has(request.index)) return NOT_FOUND;
@@ -143,7 +141,7 @@ function relayGrant(
 function relayTag(name: TagName, modules: HandlerModules): Reply {
   const statement = modules.relay.tagStatement(name);
   if (!statement || !publicGrant(name, statement.digest, modules)) return NOT_FOUND;
-  return ok({ kind: 'bytes', bytes: statement.bytes, upload: false });
+  return ok({ kind: 'bytes', bytes: statement.bytes });
 }
 
 function publicGrant(

@@ -1,4 +1,5 @@
 import type { Connection, Stream } from '@libp2p/interface';
+import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { FRAME_MAX_BYTES, INFLIGHT_REQUESTS_MAX } from '../../proto/swarm/constants.ts';
@@ -148,31 +149,39 @@ class ServerStream {
   }
 
   async #sendBody({ id }: SwarmRequest, body: Body): Promise<SwarmStatus> {
-    const bodyBytes = body.kind === 'bytes' ? body.bytes.length : body.end - body.start;
-    const frame = encodeFrame(encodeResponse({ id, status: 'ok', bodyBytes }));
-    if (body.kind === 'bytes' && !body.upload) {
-      await this.#writer.exclusive((send) => sendSlices(Buffer.concat([frame, body.bytes]), send));
+    if (body.kind === 'small') return await this.#sendSmall(id, body.digest);
+    if (body.kind === 'bytes') {
+      const { bytes } = body;
+      const frame = okFrame(id, bytes.length);
+      await this.#writer.exclusive((send) => sendSlices(Buffer.concat([frame, bytes]), send));
       return 'ok';
     }
-    using slot = await this.#modules.uploads.acquire(this.#asker.peerId, bodyBytes);
-    if (!slot) return this.#sendHead(id, { status: 'busy' });
-    const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
-    if (body.kind === 'chunk') return await this.#sendChunk(id, frame, body, slot, sent);
+    using slot = await this.#modules.uploads.acquire(this.#asker.peerId, lengthOf(body));
+    if (!slot) return await this.#sendHead(id, { status: 'busy' });
+    return await this.#sendChunk(id, body, slot);
+  }
+
+  /** In memory only while it is one of few, so that a peer that asks for many costs no more. */
+  async #sendSmall(id: number, digest: Digest): Promise<SwarmStatus> {
+    const { uploads, content, metrics } = this.#modules;
+    const { peerId } = this.#asker;
+    using turn = await uploads.small.acquire(peerId);
+    if (!turn) return await this.#sendHead(id, { status: 'busy' });
+    this.#ended.signal.throwIfAborted();
+    const bytes = await content.small(digest);
+    if (!bytes) return await this.#sendHead(id, { status: 'notFound' });
+    using slot = await uploads.acquire(peerId, bytes.length);
+    if (!slot) return await this.#sendHead(id, { status: 'busy' });
     await this.#writer.exclusive(async (send) => {
-      await send(frame);
-      await sendSlices(body.bytes, send);
-      sent(body.bytes.length);
+      await send(okFrame(id, bytes.length));
+      await sendSlices(bytes, send);
     });
+    metrics.uploaded.inc(bytes.length);
     return 'ok';
   }
 
-  async #sendChunk(
-    id: number,
-    frame: Buffer,
-    chunk: ChunkBody,
-    slot: UploadSlot,
-    sent: (bytes: number) => void,
-  ): Promise<SwarmStatus> {
+  async #sendChunk(id: number, chunk: ChunkBody, slot: UploadSlot): Promise<SwarmStatus> {
+    const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
     using held = new DisposableStack();
     held.use(chunk.blob.retain());
     let first: Buffer;
@@ -183,7 +192,7 @@ class ServerStream {
       return await this.#sendHead(id, { status: 'internal' });
     }
     await this.#writer.exclusive(async (send) => {
-      await send(frame);
+      await send(okFrame(id, lengthOf(chunk)));
       await sendChunk(chunk, first, slot.buffers, send, sent);
     });
     return 'ok';
@@ -222,6 +231,14 @@ async function sendSlices(bytes: Buffer, send: SendSlice): Promise<void> {
 }
 
 type ChunkBody = Extract<Body, { kind: 'chunk' }>;
+
+function lengthOf({ start, end }: ChunkBody): number {
+  return end - start;
+}
+
+function okFrame(id: number, bodyBytes: number): Buffer {
+  return encodeFrame(encodeResponse({ id, status: 'ok', bodyBytes }));
+}
 
 async function readSlice(chunk: ChunkBody, position: number, buffer: Buffer): Promise<Buffer> {
   const slice = buffer.subarray(0, Math.min(WRITE_SLICE_BYTES, chunk.end - position));

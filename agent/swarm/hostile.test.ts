@@ -1,18 +1,26 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import type { Stream } from '@libp2p/interface';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HELLO_PROTOCOL, INFLIGHT_REQUESTS_MAX } from '../../proto/swarm/constants.ts';
+import { digestOf } from '../../proto/oci/digest.ts';
+import {
+  HELLO_PROTOCOL,
+  INFLIGHT_REQUESTS_MAX,
+  STREAMS_PER_PEER_MAX,
+} from '../../proto/swarm/constants.ts';
 import { encodeFrame } from '../../proto/swarm/frame-codec.ts';
 import { RequestSchema } from '../../proto/swarm/messages_pb.ts';
-import { encodeRequest } from '../../proto/swarm/request.ts';
+import { encodeRequest, type SwarmRequest } from '../../proto/swarm/request.ts';
 import { encodeDigest } from '../../proto/trust/digest-bytes.ts';
 import {
   CONNECTIONS_PER_PEER_MAX,
   PENDING_REQUESTS_MAX,
   PRE_HELLO_MAX_BYTES,
+  SMALL_BODIES_PER_PEER_MAX,
   STREAMS_PER_CONNECTION_MAX,
   UNADMITTED_CONNECTIONS_MAX,
 } from './constants.ts';
+import { readOneFrame } from './frame-stream.ts';
 import { RawPeer, received, trySend } from './raw-peer.ts';
 import { TestFleet, type TestNode } from './test-fleet.ts';
 
@@ -23,6 +31,10 @@ const LENGTH_4_GIB = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x0f]);
 
 function signal(): { signal: AbortSignal } {
   return { signal: AbortSignal.timeout(TIMEOUT_MS) };
+}
+
+function ask(stream: Stream, request: SwarmRequest): void {
+  trySend(stream, encodeFrame(encodeRequest(request)));
 }
 
 /** The server still serves a member that behaves. */
@@ -62,6 +74,35 @@ test('a stranger can run no protocol but hello and gets no byte', async () => {
   trySend(exchange, encodeFrame(encodeRequest({ id: 1, kind: 'getPeers', limit: 30 })));
   assert.equal(await received(exchange), 0);
   assert.equal(await refusals(server, 'no_hello'), 1);
+});
+
+test('a member that asks for many small blobs has few of them in our memory', async () => {
+  await using fleet = new TestFleet();
+  const disk = Promise.withResolvers<undefined>();
+  let reading = 0;
+  const small = (): Promise<undefined> => {
+    reading += 1;
+    return disk.promise;
+  };
+  const server = await fleet.node('server', { wrap: () => ({ find: () => undefined, small }) });
+  await using hostile = await RawPeer.member(fleet, server);
+  const digest = digestOf(Buffer.from('a manifest'));
+  const first = await hostile.exchange();
+  ask(first, { id: 1, kind: 'openGrant', bundle: fleet.grant([digest]) });
+  await readOneFrame(first, { maxBytes: MIB, ...signal() });
+  const rest = Array.from({ length: STREAMS_PER_PEER_MAX - 1 }, () => hostile.exchange());
+  for (const stream of await Promise.all(rest)) {
+    // The answer to the last question tells that those before it were taken.
+    const answer = readOneFrame(stream, { maxBytes: MIB, ...signal() });
+    for (let id = 1; id < INFLIGHT_REQUESTS_MAX; id++) {
+      ask(stream, { id, kind: 'getBlob', digest });
+    }
+    ask(stream, { id: INFLIGHT_REQUESTS_MAX, kind: 'getPeers', limit: 1 });
+    // oxlint-disable-next-line no-await-in-loop -- one stream after the other
+    await answer;
+  }
+  assert.ok(reading <= SMALL_BODIES_PER_PEER_MAX, `${reading} are being read`);
+  disk.resolve(undefined);
 });
 
 test('a stranger that says nothing is cut', async () => {

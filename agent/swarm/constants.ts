@@ -37,7 +37,12 @@ export const ADDRESS_DIAL_TIMEOUT_MS = 3_000;
 export const LINK_TIMEOUT_MS = 10_000;
 /** Orderly close of a connection, after which it is destroyed. */
 export const CLOSE_TIMEOUT_MS = 1_000;
-/** A peer that accepts no byte of a response for this long loses the stream. */
+/** Bytes per second of the slowest transfer that counts as one that moves. */
+export const TRANSFER_RATE_MIN = 8 * 1024;
+/**
+ * A peer that accepts no byte of a response for this long loses the stream. To it comes the
+ * time that what was written takes at TRANSFER_RATE_MIN: the system tells of it as a whole.
+ */
 export const WRITE_STALL_TIMEOUT_MS = 15_000;
 /** No answer to a control request. */
 export const REQUEST_TIMEOUT_MS = 5_000;
@@ -45,7 +50,7 @@ export const REQUEST_TIMEOUT_MS = 5_000;
 export const HAVE_GRACE_MS = 4_000;
 /** No byte of an expected body for this long, from the request on. */
 export const BODY_STALL_TIMEOUT_MS = 6_000;
-/** A body as a whole, whatever its size. */
+/** A body as a whole, and the time its bytes take at TRANSFER_RATE_MIN. */
 export const BODY_TIMEOUT_MS = 60_000;
 /** A stream without a request for this long is closed by the server. */
 export const STREAM_IDLE_TIMEOUT_MS = 10 * 60_000;

@@ -1,9 +1,9 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
-import { messageOf } from '../../proto/std/errors.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { HAVE_WAIT_MAX_MS } from '../../proto/swarm/constants.ts';
 import type { SwarmRequest } from '../../proto/swarm/request.ts';
-import type { SwarmResponse } from '../../proto/swarm/response.ts';
+import type { SwarmResponse, SwarmStatus } from '../../proto/swarm/response.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
 import type { TagName } from '../../proto/trust/tag-statement.ts';
@@ -99,6 +99,13 @@ export async function replyTo(
     if (!modules.content.find(digest)) return NOT_FOUND;
   }
   return availability(blob);
+}
+
+/** The status of a chunk that was there when it was asked for, and could not be read then. */
+export function unreadable(err: unknown, logger: Logger): SwarmStatus {
+  if (hasCode(err, 'EVICTED', 'NOT_VERIFIED')) return 'notFound';
+  logger.warn({ reason: messageOf(err) }, 'reading a chunk for a peer failed');
+  return 'internal';
 }
 
 function ok(body: Body): Reply {

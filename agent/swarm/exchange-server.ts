@@ -11,6 +11,7 @@ import { PENDING_REQUESTS_MAX, STREAM_IDLE_TIMEOUT_MS, WRITE_SLICE_BYTES } from 
 import { errorOf, PeerError } from './errors.ts';
 import {
   replyTo,
+  unreadable,
   type Asker,
   type Body,
   type HandlerModules,
@@ -156,6 +157,9 @@ class ServerStream {
       await this.#writer.exclusive((send) => sendSlices(Buffer.concat([frame, bytes]), send));
       return 'ok';
     }
+    using held = new DisposableStack();
+    // Before the wait for a slot, so that no eviction comes between.
+    held.use(body.blob.retain());
     using slot = await this.#modules.uploads.acquire(this.#asker.peerId, lengthOf(body));
     if (!slot) return await this.#sendHead(id, { status: 'busy' });
     return await this.#sendChunk(id, body, slot);
@@ -182,14 +186,11 @@ class ServerStream {
 
   async #sendChunk(id: number, chunk: ChunkBody, slot: UploadSlot): Promise<SwarmStatus> {
     const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
-    using held = new DisposableStack();
-    held.use(chunk.blob.retain());
     let first: Buffer;
     try {
       first = await readSlice(chunk, chunk.start, slot.buffers[0]);
     } catch (err) {
-      this.#modules.logger.warn({ reason: messageOf(err) }, 'reading a chunk for a peer failed');
-      return await this.#sendHead(id, { status: 'internal' });
+      return await this.#sendHead(id, { status: unreadable(err, this.#modules.logger) });
     }
     await this.#writer.exclusive(async (send) => {
       await send(okFrame(id, lengthOf(chunk)));

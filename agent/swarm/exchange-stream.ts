@@ -8,9 +8,10 @@ import {
 import { encodeFrame, FrameReader } from '../../proto/swarm/frame-codec.ts';
 import { encodeRequest, type SwarmRequest } from '../../proto/swarm/request.ts';
 import { decodeResponse, type SwarmResponse } from '../../proto/swarm/response.ts';
-import { BODY_TIMEOUT_MS, CLIENT_REQUESTS_QUEUED_MAX, WRITE_SLICE_BYTES } from './constants.ts';
+import { CLIENT_REQUESTS_QUEUED_MAX, WRITE_SLICE_BYTES } from './constants.ts';
 import { errorOf, PeerError } from './errors.ts';
 import { onSlices } from './frame-stream.ts';
+import { bodyPatienceMs } from './patience.ts';
 import { StreamWriter } from './stream-writer.ts';
 
 /** A request without its number. */
@@ -131,11 +132,12 @@ export class ExchangeStream {
     const outcome = Promise.withResolvers<Answer>();
     pending.answered.promise.then(outcome.resolve, outcome.reject);
     const startMs = Date.now();
+    const wholeMs = bodyPatienceMs(longestOf(pending.expect));
     let timer: NodeJS.Timeout;
     const onTimer = (): void => {
       const nowMs = Date.now();
       const quietMs = nowMs - Math.max(startMs, this.#lastByteMs);
-      if (quietMs < stallMs && nowMs - startMs < BODY_TIMEOUT_MS) {
+      if (quietMs < stallMs && nowMs - startMs < wholeMs) {
         timer = setTimeout(onTimer, stallMs - quietMs);
         return;
       }
@@ -250,6 +252,12 @@ export class ExchangeStream {
       peerId: this.#peerId,
     });
   }
+}
+
+/** Bytes of the largest body that fits. */
+function longestOf(expect: BodyExpectation): number {
+  if (expect === undefined) return 0;
+  return 'exact' in expect ? expect.exact : expect.max;
 }
 
 /** A claimed length is compared with what was asked for before any memory is taken. */

@@ -1,6 +1,7 @@
 import type { Stream } from '@libp2p/interface';
 import { WRITE_STALL_TIMEOUT_MS } from './constants.ts';
 import { PeerError } from './errors.ts';
+import { writePatienceMs } from './patience.ts';
 
 /** Sends one slice; resolves when libp2p holds no reference to it any more. */
 export type SendSlice = (slice: Uint8Array) => Promise<void>;
@@ -44,7 +45,7 @@ export class StreamWriter {
     } catch (cause) {
       throw closed(cause);
     }
-    if (!this.#flushed()) await this.#waitFlushed();
+    if (!this.#flushed()) await this.#waitFlushed(writePatienceMs(slice.length, this.#stallMs));
   }
 
   // What libp2p still refers to is either in the stream's own queue, or was handed to a connection
@@ -54,7 +55,7 @@ export class StreamWriter {
   }
 
   // `onDrain()` cannot be used: after its first call it resolves at once, full or not.
-  async #waitFlushed(): Promise<void> {
+  async #waitFlushed(patienceMs: number): Promise<void> {
     const stream = this.#stream;
     let wake = Promise.withResolvers<void>();
     let stalled = false;
@@ -65,7 +66,7 @@ export class StreamWriter {
       stalled = true;
       wake.resolve();
     };
-    let timer = setTimeout(onStall, this.#stallMs);
+    let timer = setTimeout(onStall, patienceMs);
     stream.addEventListener('drain', onEvent);
     stream.addEventListener('idle', onEvent);
     stream.addEventListener('close', onEvent);
@@ -79,9 +80,9 @@ export class StreamWriter {
         if (stream.writeBufferLength < queued) {
           queued = stream.writeBufferLength;
           clearTimeout(timer);
-          timer = setTimeout(onStall, this.#stallMs);
+          timer = setTimeout(onStall, patienceMs);
         } else if (stalled) {
-          const err = new PeerError(`The peer took no byte for ${this.#stallMs} ms.`, {
+          const err = new PeerError(`The peer took no byte for ${patienceMs} ms.`, {
             code: 'TIMEOUT',
           });
           stream.abort(err);

@@ -3,8 +3,8 @@ import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { deadline } from '../../../proto/std/abort.ts';
 import type { Membership } from '../../../proto/trust/membership.ts';
 import type { ChunkBuffers } from '../chunk-buffers.ts';
-import { BODY_TIMEOUT_MS } from '../constants.ts';
 import { errorOf, PeerError } from '../errors.ts';
+import { bodyPatienceMs } from '../patience.ts';
 import { shownPeerId, type LaneCertificate } from './certificate.ts';
 import { LANE_ALPN, LANE_DIAL_TIMEOUT_MS } from './constants.ts';
 import { LaneSocket } from './lane-socket.ts';
@@ -15,8 +15,8 @@ export type LaneDialModules = {
   onViolation: (peerId: string, err: Error) => void;
   now: () => number;
   stallMs: number;
-  /** Longest time for one body; default BODY_TIMEOUT_MS. */
-  bodyMs?: number;
+  /** Longest time for a body of so many bytes; default bodyPatienceMs. */
+  bodyMs?: (bytes: number) => number;
 };
 
 /**
@@ -56,7 +56,7 @@ function dialAddress(
   signal: AbortSignal,
 ): Promise<LaneSocket> {
   const { peerId, lanePort } = member;
-  const { stallMs, bodyMs = BODY_TIMEOUT_MS } = modules;
+  const { stallMs, bodyMs = bodyPatienceMs } = modules;
   const lane = new LaneSocket(
     { peerId, stallMs, bodyMs },
     { buffers: modules.buffers, onViolation: (err) => modules.onViolation(peerId, err) },

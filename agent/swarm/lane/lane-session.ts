@@ -6,10 +6,10 @@ import { LANE_HEAD_BYTES, writeLaneHead } from '../../../proto/swarm/lane.ts';
 import { decodeRequest, type SwarmRequest } from '../../../proto/swarm/request.ts';
 import type { SwarmStatus } from '../../../proto/swarm/response.ts';
 import type { Membership } from '../../../proto/trust/membership.ts';
-import { WRITE_STALL_TIMEOUT_MS } from '../constants.ts';
 import { PeerError } from '../errors.ts';
-import { replyTo, type Body, type HandlerModules } from '../exchange-handlers.ts';
+import { replyTo, unreadable, type Body, type HandlerModules } from '../exchange-handlers.ts';
 import type { SwarmMetrics } from '../metrics.ts';
+import { writePatienceMs } from '../patience.ts';
 import type { UploadSlots } from '../upload-slots.ts';
 import { LANE_PIPELINE_MAX, LANE_REQUEST_MAX_BYTES } from './constants.ts';
 
@@ -107,13 +107,14 @@ export class LaneSession {
 
   async #sendChunk(id: number, chunk: ChunkBody): Promise<SwarmStatus> {
     const length = chunk.end - chunk.start;
+    // Before the wait for a slot, so that no eviction comes between.
+    using held = new DisposableStack();
+    held.use(chunk.blob.retain());
     using slot = await this.#modules.uploads.acquire(this.#modules.member.peerId, length);
     if (slot === undefined) {
       await this.#refuse(id, 'busy');
       return 'busy';
     }
-    using held = new DisposableStack();
-    held.use(chunk.blob.retain());
     const [first] = slot.buffers;
     const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, length);
     try {
@@ -122,9 +123,9 @@ export class LaneSession {
         chunk.start,
       );
     } catch (err) {
-      this.#modules.logger.warn({ reason: messageOf(err) }, 'reading a chunk for a peer failed');
-      await this.#refuse(id, 'internal');
-      return 'internal';
+      const status = unreadable(err, this.#modules.logger);
+      await this.#refuse(id, status);
+      return status;
     }
     writeLaneHead({ id, status: 'ok', bodyBytes: length }, first);
     let slice = first.subarray(0, LANE_HEAD_BYTES + firstBytes);
@@ -148,10 +149,11 @@ export class LaneSession {
   #write(bytes: Buffer, last: boolean): Promise<void> {
     if (last) this.#unanswered--;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const patienceMs = writePatienceMs(bytes.length);
     const stall = setTimeout(() => {
-      const text = `The peer took no byte for ${WRITE_STALL_TIMEOUT_MS} ms.`;
+      const text = `The peer did not take ${bytes.length} bytes in ${patienceMs} ms.`;
       this.#socket.destroy(new PeerError(text, { code: 'TIMEOUT' }));
-    }, WRITE_STALL_TIMEOUT_MS);
+    }, patienceMs);
     this.#socket.write(bytes, (err) => {
       clearTimeout(stall);
       if (err) reject(err);

@@ -32,7 +32,7 @@ export class LaneSocket {
   readonly #buffers: ChunkBuffers;
   readonly #onViolation: (err: Error) => void;
   readonly #stallMs: number;
-  readonly #bodyMs: number;
+  readonly #bodyMs: (bytes: number) => number;
   readonly #scratch = Buffer.allocUnsafeSlow(LANE_SCRATCH_BYTES);
   readonly #pending: Pending[] = [];
   /** Bytes of the scratch buffer that hold the beginning of a head. */
@@ -48,7 +48,7 @@ export class LaneSocket {
   #closed: Error | undefined;
 
   constructor(
-    options: { peerId: string; stallMs: number; bodyMs: number },
+    options: { peerId: string; stallMs: number; bodyMs: (bytes: number) => number },
     modules: { buffers: ChunkBuffers; onViolation: (err: Error) => void },
   ) {
     this.#peerId = options.peerId;
@@ -206,8 +206,13 @@ export class LaneSocket {
   #watch(): void {
     if (this.#timer !== undefined) return;
     const nowMs = performance.now();
-    const endMs = Math.min(this.#lastByteMs + this.#stallMs, this.#turnMs + this.#bodyMs);
+    const endMs = Math.min(this.#lastByteMs + this.#stallMs, this.#turnMs + this.#turnMaxMs);
     this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, endMs - nowMs));
+  }
+
+  /** Longest time for the next answer. */
+  get #turnMaxMs(): number {
+    return this.#bodyMs(this.#pending[0]?.length ?? 0);
   }
 
   #onTimer(): void {
@@ -216,7 +221,7 @@ export class LaneSocket {
     const nowMs = performance.now();
     const quietMs = Math.round(nowMs - this.#lastByteMs);
     const turnMs = Math.round(nowMs - this.#turnMs);
-    if (quietMs < this.#stallMs && turnMs < this.#bodyMs) {
+    if (quietMs < this.#stallMs && turnMs < this.#turnMaxMs) {
       this.#watch();
       return;
     }

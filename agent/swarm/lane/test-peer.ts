@@ -86,7 +86,7 @@ export async function laneTo(
     onViolation: (_peer: string, err: Error) => void violations.push(err),
     now: Date.now,
     stallMs: NEVER_MS,
-    bodyMs: limits.bodyMs ?? NEVER_MS,
+    bodyMs: () => limits.bodyMs ?? NEVER_MS,
   };
   const lane = await dialLane(member, modules, signal().signal);
   const end = async (): Promise<void> => {

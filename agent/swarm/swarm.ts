@@ -2,7 +2,7 @@ import type { Connection, Libp2p, PrivateKey } from '@libp2p/interface';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { parseListen } from '../../proto/ops/listen.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
-import { messageOf } from '../../proto/std/errors.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import {
   EXCHANGE_PROTOCOL,
@@ -32,6 +32,7 @@ import { serveExchange, type ServerModules } from './exchange-server.ts';
 import { createGater, dialAddresses } from './gater.ts';
 import { GrantTable } from './grant-table.ts';
 import { HelloProtocol } from './hello.ts';
+import { LANE_PROBE_MS } from './lane/constants.ts';
 import { Lanes } from './lane/lanes.ts';
 import { createLibp2pNode, portOf } from './libp2p-node.ts';
 import type { CountRefusals, SwarmMetrics } from './metrics.ts';
@@ -283,8 +284,25 @@ export class SwarmNode implements Swarm {
     const listen = options.listen;
     this.#lanes = await Lanes.start(
       { privateKey, listen, lanePort, stallMs: this.#bodyStallMs, now: this.#now },
-      { ...server, admitted: (peerId) => this.#admitted(peerId), buffers: new ChunkBuffers() },
+      {
+        ...server,
+        admitted: (peerId) => this.#admitted(peerId),
+        buffers: new ChunkBuffers(),
+        answers: (peerId) => this.#answers(peerId),
+      },
     );
+  }
+
+  /** Whether a peer answers a small question in time, whatever the answer. */
+  async #answers(peerId: string): Promise<boolean> {
+    using limit = deadline(LANE_PROBE_MS, this.#stopped.signal);
+    try {
+      const link = await this.link(this.#memberOf(peerId), limit);
+      await link.peers(0, limit);
+      return true;
+    } catch (err) {
+      return hasCode(err, 'BUSY');
+    }
   }
 
   #admitted(peerId: string): Membership | undefined {

@@ -23,6 +23,10 @@ export const LANE_RETRY_MAX_MS = 5 * 60_000;
 export const LANE_FAILURES_MAX = 4_096;
 /** A lane nobody asked anything on for this long is closed. */
 export const LANE_IDLE_MS = 2 * 60_000;
+/** After this silence of a lane with open requests, its peer is asked over libp2p if it lives. */
+export const LANE_DOUBT_MS = 1_500;
+/** A peer that answers neither there within this, nor on the lane, is given up. */
+export const LANE_PROBE_MS = 1_500;
 /** Requests unanswered on one lane socket. */
 export const LANE_PIPELINE_MAX = 8;
 /** Largest request frame on a lane. */

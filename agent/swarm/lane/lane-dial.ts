@@ -6,7 +6,7 @@ import type { ChunkBuffers } from '../chunk-buffers.ts';
 import { errorOf, PeerError } from '../errors.ts';
 import { bodyPatienceMs } from '../patience.ts';
 import { shownPeerId, type LaneCertificate } from './certificate.ts';
-import { LANE_ALPN, LANE_DIAL_TIMEOUT_MS } from './constants.ts';
+import { LANE_ALPN, LANE_DIAL_TIMEOUT_MS, LANE_DOUBT_MS } from './constants.ts';
 import { LaneSocket } from './lane-socket.ts';
 
 export type LaneDialModules = {
@@ -15,6 +15,10 @@ export type LaneDialModules = {
   onViolation: (peerId: string, err: Error) => void;
   now: () => number;
   stallMs: number;
+  /** Whether a peer answers over libp2p within LANE_PROBE_MS. Never rejects. */
+  answers: (peerId: string) => Promise<boolean>;
+  /** Silence after which it is asked there; default LANE_DOUBT_MS. */
+  doubtMs?: number;
   /** Longest time for a body of so many bytes; default bodyPatienceMs. */
   bodyMs?: (bytes: number) => number;
 };
@@ -56,10 +60,14 @@ function dialAddress(
   signal: AbortSignal,
 ): Promise<LaneSocket> {
   const { peerId, lanePort } = member;
-  const { stallMs, bodyMs = bodyPatienceMs } = modules;
+  const { stallMs, doubtMs = LANE_DOUBT_MS, bodyMs = bodyPatienceMs } = modules;
   const lane = new LaneSocket(
-    { peerId, stallMs, bodyMs },
-    { buffers: modules.buffers, onViolation: (err) => modules.onViolation(peerId, err) },
+    { peerId, stallMs, doubtMs, bodyMs },
+    {
+      buffers: modules.buffers,
+      onViolation: (err) => modules.onViolation(peerId, err),
+      answers: () => modules.answers(peerId),
+    },
   );
   const { certPem, keyPem } = modules.certificate();
   const options: ConnectionOptions & Pick<TcpNetConnectOpts, 'onread'> = {

@@ -26,6 +26,38 @@ test('a body that trickles is given up like one that stalls', async () => {
   assert.equal(rig.lane.closed, true);
 });
 
+test('a silent lane is given up as soon as its peer answers nowhere else', async () => {
+  await using rig = await laneTo(() => {}, { doubtMs: DRIP_MS, answers: async () => false });
+  await assert.rejects(fetch(rig.lane, 0), code('TIMEOUT'));
+  assert.equal(rig.lane.closed, true);
+});
+
+test('a silent lane is kept while its peer answers elsewhere, or begins to answer', async () => {
+  for (const isAlive of [true, false]) {
+    const answer = Promise.withResolvers<() => void>();
+    let doubts = 0;
+    const answers = async (): Promise<boolean> => {
+      doubts++;
+      (await answer.promise)();
+      if (!isAlive) await abortable(rig.buffers.first.promise, signal().signal);
+      return isAlive;
+    };
+    // oxlint-disable no-await-in-loop -- one after the other
+    await using rig = await laneTo(
+      (id, index, socket) => {
+        const bytes = Buffer.concat([headOf(id), bodyOf(index)]);
+        answer.resolve(() => void socket.write(bytes));
+      },
+      { doubtMs: DRIP_MS, answers },
+    );
+    using chunk = await fetch(rig.lane, 2);
+    assert.ok(chunk.bytes.equals(bodyOf(2)));
+    assert.ok(doubts > 0);
+    assert.equal(rig.lane.closed, false);
+    // oxlint-enable no-await-in-loop
+  }
+});
+
 test('bytes that nobody asked for are a breach, what came before them is good', async () => {
   await using rig = await laneTo((id, index, socket) => {
     socket.write(Buffer.concat([headOf(id), bodyOf(index), Buffer.alloc(LANE_HEAD_BYTES)]));

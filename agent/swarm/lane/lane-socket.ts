@@ -18,6 +18,22 @@ type Pending = {
   abandoned: boolean;
 };
 
+type LaneLimits = {
+  /** Longest silence while an answer is due. */
+  stallMs: number;
+  /** Silence after which the peer is asked elsewhere. */
+  doubtMs: number;
+  /** Longest time for a body of so many bytes. */
+  bodyMs: (bytes: number) => number;
+};
+
+export type LaneSocketModules = {
+  buffers: ChunkBuffers;
+  onViolation: (err: Error) => void;
+  /** Whether the peer answers elsewhere. Never rejects. */
+  answers: () => Promise<boolean>;
+};
+
 /** Without a chunk the bytes are read into the scratch buffer, for nobody. */
 type Body = { pending: Pending; chunk: LentBuffer | undefined; filled: number };
 
@@ -29,10 +45,8 @@ type Body = { pending: Pending; chunk: LentBuffer | undefined; filled: number };
  */
 export class LaneSocket {
   readonly #peerId: string;
-  readonly #buffers: ChunkBuffers;
-  readonly #onViolation: (err: Error) => void;
-  readonly #stallMs: number;
-  readonly #bodyMs: (bytes: number) => number;
+  readonly #limits: LaneLimits;
+  readonly #modules: LaneSocketModules;
   readonly #scratch = Buffer.allocUnsafeSlow(LANE_SCRATCH_BYTES);
   readonly #pending: Pending[] = [];
   /** Bytes of the scratch buffer that hold the beginning of a head. */
@@ -45,17 +59,14 @@ export class LaneSocket {
   #lastByteMs = 0;
   /** Since when the oldest request is the next to be answered. */
   #turnMs = 0;
+  /** The last byte before the silence in which the peer was asked elsewhere. */
+  #doubtedMs = -1;
   #closed: Error | undefined;
 
-  constructor(
-    options: { peerId: string; stallMs: number; bodyMs: (bytes: number) => number },
-    modules: { buffers: ChunkBuffers; onViolation: (err: Error) => void },
-  ) {
+  constructor(options: LaneLimits & { peerId: string }, modules: LaneSocketModules) {
     this.#peerId = options.peerId;
-    this.#stallMs = options.stallMs;
-    this.#bodyMs = options.bodyMs;
-    this.#buffers = modules.buffers;
-    this.#onViolation = modules.onViolation;
+    this.#limits = options;
+    this.#modules = modules;
   }
 
   get closed(): boolean {
@@ -175,7 +186,7 @@ export class LaneSocket {
       pending.answered.reject(statusError(head.status, this.#peerId));
       return 0;
     }
-    const chunk = pending.abandoned ? undefined : this.#buffers.take(expected);
+    const chunk = pending.abandoned ? undefined : this.#modules.buffers.take(expected);
     const used = Math.min(rest.length, expected);
     if (chunk !== undefined) rest.copy(chunk.bytes, 0, 0, used);
     this.#body = { pending, chunk, filled: 0 };
@@ -206,25 +217,50 @@ export class LaneSocket {
   #watch(): void {
     if (this.#timer !== undefined) return;
     const nowMs = performance.now();
-    const endMs = Math.min(this.#lastByteMs + this.#stallMs, this.#turnMs + this.#turnMaxMs);
+    const { stallMs, doubtMs } = this.#limits;
+    const quietMaxMs = this.#doubtedMs === this.#lastByteMs ? stallMs : Math.min(doubtMs, stallMs);
+    const endMs = Math.min(this.#lastByteMs + quietMaxMs, this.#turnMs + this.#turnMaxMs);
     this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, endMs - nowMs));
   }
 
   /** Longest time for the next answer. */
   get #turnMaxMs(): number {
-    return this.#bodyMs(this.#pending[0]?.length ?? 0);
+    return this.#limits.bodyMs(this.#pending[0]?.length ?? 0);
   }
 
+  // After a busy moment timers come before the bytes that have arrived meanwhile.
   #onTimer(): void {
+    setImmediate(() => this.#judge());
+  }
+
+  #judge(): void {
     this.#timer = undefined;
     if (this.#pending.length === 0 || this.#closed !== undefined) return;
     const nowMs = performance.now();
     const quietMs = Math.round(nowMs - this.#lastByteMs);
     const turnMs = Math.round(nowMs - this.#turnMs);
-    if (quietMs < this.#stallMs && turnMs < this.#turnMaxMs) {
+    const { stallMs, doubtMs } = this.#limits;
+    if (quietMs < stallMs && turnMs < this.#turnMaxMs) {
+      if (quietMs >= doubtMs && this.#doubtedMs !== this.#lastByteMs) void this.#doubt();
       this.#watch();
       return;
     }
+    this.#giveUp(quietMs, turnMs);
+  }
+
+  /** Asks the peer elsewhere; who answers neither there nor here meanwhile is gone. */
+  async #doubt(): Promise<void> {
+    const sinceMs = this.#lastByteMs;
+    this.#doubtedMs = sinceMs;
+    if (await this.#modules.answers()) return;
+    setImmediate(() => {
+      if (this.#lastByteMs !== sinceMs || this.#pending.length === 0) return;
+      const nowMs = performance.now();
+      this.#giveUp(Math.round(nowMs - sinceMs), Math.round(nowMs - this.#turnMs));
+    });
+  }
+
+  #giveUp(quietMs: number, turnMs: number): void {
     const text = `The peer was silent for ${quietMs} ms, a chunk took ${turnMs} ms.`;
     this.#end(new PeerError(text, { code: 'TIMEOUT', peerId: this.#peerId }));
   }
@@ -234,7 +270,7 @@ export class LaneSocket {
     const err = new PeerError(text, { code: 'PROTOCOL', peerId: this.#peerId }, { cause });
     this.#end(err);
     // What came before the peer has shown who it is was perhaps not the peer's.
-    if (this.#socket !== undefined) this.#onViolation(err);
+    if (this.#socket !== undefined) this.#modules.onViolation(err);
   }
 
   #closedError(cause?: Error): PeerError {

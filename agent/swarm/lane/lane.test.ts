@@ -217,3 +217,18 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
   using next = await transport.fetchChunk(link.peerId, ask(4), signal());
   assert.ok(next.bytes.equals(blob.bytes.subarray(4 * MIB, 5 * MIB)));
 });
+
+test('requests on a lane whose peer is gone do not wait for the whole stall time', async () => {
+  const bodyStallMs = 600_000;
+  const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs });
+  await using _ = fleet;
+  using mute = await impersonate(server, () => {});
+  moveLane(fleet, { server, client }, mute.port);
+  const { transport } = client.swarm;
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
+  await untilLanes(client, 'opened');
+  const lost = transport.fetchChunk(link.peerId, ask(1), signal());
+  await Promise.all([assert.rejects(lost, code('TIMEOUT')), server.swarm.close()]);
+});

@@ -21,6 +21,8 @@ export type LaneOptions = {
 
 export type LaneModules = Omit<LaneServerModules, 'certificate' | 'now'> & {
   buffers: ChunkBuffers;
+  /** See LaneDialModules. */
+  answers: (peerId: string) => Promise<boolean>;
 };
 
 /** All lanes of this node, in both directions, under one certificate. */

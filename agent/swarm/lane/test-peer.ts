@@ -41,7 +41,7 @@ export class CountedBuffers extends ChunkBuffers {
 /** A lane to a peer that answers as the test wants. */
 export async function laneTo(
   answer: Answer,
-  limits: { bodyMs?: number } = {},
+  limits: { bodyMs?: number; doubtMs?: number; answers?: () => Promise<boolean> } = {},
   buffers: CountedBuffers = new CountedBuffers(),
 ): Promise<Rig> {
   const key = await generateKeyPair('Ed25519');
@@ -86,6 +86,8 @@ export async function laneTo(
     onViolation: (_peer: string, err: Error) => void violations.push(err),
     now: Date.now,
     stallMs: NEVER_MS,
+    doubtMs: limits.doubtMs ?? NEVER_MS,
+    answers: limits.answers ?? (async () => true),
     bodyMs: () => limits.bodyMs ?? NEVER_MS,
   };
   const lane = await dialLane(member, modules, signal().signal);

@@ -49,6 +49,31 @@ test('a node enrols as soon as the hub answers, and is a member again without it
   await assert.rejects(again.announce([], signal()), rejectsWith('HUB_UNREACHABLE'));
 });
 
+function refusal(code: string): object {
+  return { error: { code, message: 'later' } };
+}
+
+test('a hub that is busy is not gone, so that rights do not outlive their end', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken() });
+  for (const [status, body, online] of [
+    [503, refusal('BUSY'), true],
+    [500, refusal('INTERNAL'), false],
+    [429, {}, true],
+    [503, {}, false],
+    [502, {}, false],
+  ] as const) {
+    hub.handlers[FLEET_PATHS.announce] = () => ({ status, body });
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    await assert.rejects(fleet.announce([], signal()), rejectsWith('HUB_STATUS'));
+    assert.deepEqual(
+      [status, fleet.online, fleet.graceMs()],
+      [status, online, online ? 0 : DAY_MS],
+    );
+  }
+});
+
 test('keys of another root than the join token names are refused', async () => {
   await using bench = new Bench();
   await using hub = await new TestHub().start();

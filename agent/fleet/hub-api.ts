@@ -22,6 +22,9 @@ import { FleetError } from './errors.ts';
 import type { NodeIdentity } from './identity.ts';
 import type { FleetMetrics } from './metrics.ts';
 
+/** Refusals of a hub that works. */
+const ALIVE: ReadonlySet<string> = new Set(['BUSY', 'FLEET_FULL']);
+
 type Call<S extends TSchema> = {
   /** Name in the metrics. */
   name: string;
@@ -63,7 +66,7 @@ export class HubApi {
     this.#now = options.now;
   }
 
-  /** Whether the last call was answered. */
+  /** Whether the last call was answered, be it that the hub is too busy for it. */
   get online(): boolean {
     return this.#online;
   }
@@ -94,7 +97,7 @@ export class HubApi {
     } catch (err) {
       options.signal?.throwIfAborted();
       const failure = asFleetError(err, call.path);
-      const answered = failure.data.code === 'HUB_STATUS' && failure.data.status < 500;
+      const answered = isAnswer(failure);
       this.#online = answered;
       calls.inc({ call: call.name, outcome: answered ? 'refused' : 'failed' });
       throw failure;
@@ -178,6 +181,14 @@ export function originOf(text: string, allowPlainHttp: boolean): string {
     );
   }
   return url.origin;
+}
+
+/**
+ * Rights outlive their end while the hub cannot be asked, so a hub that is there must not look
+ * gone because it is busy. It says so itself; something before it that fails in its place does not.
+ */
+function isAnswer({ data }: FleetError): boolean {
+  return data.code === 'HUB_STATUS' && (data.status < 500 || ALIVE.has(data.hubCode));
 }
 
 function isLoopback(hostname: string): boolean {

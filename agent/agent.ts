@@ -8,7 +8,7 @@ import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import type { OpsServer } from '../proto/ops/ops-server.ts';
 import { budgetsOf } from './bandwidth.ts';
-import { checkAgentOptions } from './checked-options.ts';
+import { adviceOn, checkAgentOptions } from './checked-options.ts';
 import { Downloads } from './fetch/downloads.ts';
 import { loneFleet, loneSwarm } from './fetch/lone.ts';
 import { createFetchMetrics } from './fetch/metrics.ts';
@@ -54,6 +54,7 @@ export type Agent = {
 export async function startAgent(config: AgentConfig, modules: AgentModules): Promise<Agent> {
   checkAgentOptions(config);
   const { logger, build = readBuildInfo() } = modules;
+  for (const advice of adviceOn(config)) logger.warn(advice);
   await using starting = new AsyncDisposableStack();
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   metrics.collectProcess(build);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadConfig } from '../proto/ops/config.ts';
-import { checkAgentOptions } from './checked-options.ts';
+import { adviceOn, checkAgentOptions } from './checked-options.ts';
 import { AgentOptions } from './options.ts';
 
 function check(sections: object): void {
@@ -32,4 +32,17 @@ test('upstreams do not share a name, nor is an address a name; all is told at on
   const swarm = { addresses: ['10.0.0.1', 'node-1'] };
   const message = /upstreams\[1\]\.name: "docker\.io" is taken[^]*swarm\.addresses\[1\]/;
   refused({ upstreams, swarm }, message);
+});
+
+function adviceFor(staleTagMaxAge: string, grantOutageGrace: string): string[] {
+  const text = JSON.stringify({ mirror: { staleTagMaxAge }, fetch: { grantOutageGrace } });
+  return adviceOn(loadConfig(AgentOptions, { text, env: {} }));
+}
+
+test('tags that outlive the rights to their content are told of, and no more than that', () => {
+  assert.deepEqual(adviceFor('24h', '24h'), []);
+  assert.deepEqual(adviceFor('0s', '0s'), []);
+  const [advice = ''] = adviceFor('48h', '60m');
+  assert.match(advice, /staleTagMaxAge is 2880m.*for at most 90m.*fetch\.grantOutageGrace/);
+  assert.deepEqual(adviceOn(loadConfig(AgentOptions, { text: '{}', env: {} })), []);
 });

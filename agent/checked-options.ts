@@ -3,9 +3,29 @@ import { isLoopback } from '../proto/distribution/hosts.ts';
 import { canonicalHost } from '../proto/oci/name.ts';
 import { ConfigError } from '../proto/ops/errors.ts';
 import type { ConfigProblem } from '../proto/ops/errors.ts';
+import { GRANT_MAX_MS } from '../proto/trust/grant.ts';
+import { STALE_TAG_MAX_AGE_MS } from './mirror/constants.ts';
 import type { AgentConfig } from './options.ts';
 
 type Report = (path: string, message: string) => void;
+
+/**
+ * What is allowed, and does not what it seems to. The age of a tag counts from its statement, the
+ * rights to content from the beginning of the outage; who raises only the first gains nothing.
+ */
+export function adviceOn(config: Pick<AgentConfig, 'fetch' | 'mirror'>): string[] {
+  const { staleTagMaxAge } = config.mirror;
+  const contentMs = GRANT_MAX_MS + config.fetch.grantOutageGrace;
+  if (staleTagMaxAge <= Math.max(STALE_TAG_MAX_AGE_MS, contentMs)) return [];
+  return [
+    `mirror.staleTagMaxAge is ${minutes(staleTagMaxAge)}, but without the hub content is given for ` +
+      `at most ${minutes(contentMs)}; raise fetch.grantOutageGrace if it shall be given longer`,
+  ];
+}
+
+function minutes(ms: number): string {
+  return `${Math.round(ms / 60_000)}m`;
+}
 
 /**
  * Settings that no schema can judge: addresses, and what has to fit together.

@@ -46,8 +46,8 @@ export const MirrorOptions = Type.Object(
     staleTagMaxAge: Duration({
       description:
         'while the hub does not answer, a tag is resolved by the last statement that the hub ' +
-        'signed about it, if that is not older than this; 0: never. The content itself is ' +
-        'given for as long as fetch.grantOutageGrace allows',
+        'signed about it, if that is not older than this; 0: never. Whatever this is, content ' +
+        'is given for at most 30m and fetch.grantOutageGrace from the last answer of the hub on',
       default: `${STALE_TAG_MAX_AGE_MS / 3_600_000}h`,
       minimum: 0,
       maximum: 30 * 24 * 3_600_000,

@@ -164,8 +164,11 @@ export const SPARE_PEERS_MAX = 32;
 export const LINK_TIMEOUT_MS = 5_000;
 /** How long a peer may hold an availability question back. */
 export const HAVE_WAIT_MS = 1_000;
-/** Least time between two such questions to one peer. */
+/** Time between two such questions to one peer, at least and at most. */
 export const HAVE_SPACING_MS = 50;
+export const HAVE_SPACING_MAX_MS = 500;
+/** In between, as long as this many chunks take. */
+export const HAVE_CHUNKS = 3;
 /** Time between looks at a peer that holds everything. */
 export const HAVE_COMPLETE_MS = 10_000;
 /** A peer that has nothing for us this many times in a row is let go for a while. */

@@ -15,6 +15,7 @@ import { fetchClosed, fetchError } from './errors.ts';
 import type { GrantBook } from './grants.ts';
 import { sizeBucket } from './metrics.ts';
 import type { FetchMetrics } from './metrics.ts';
+import { NewsPace } from './news-pace.ts';
 import { PeerSet } from './peer-set.ts';
 import { SwarmPlanner } from './planner.ts';
 import type { Planner, PlannerCommand, PlannerEvent } from './planner-port.ts';
@@ -63,6 +64,7 @@ export class Download implements Supply, Announced {
   readonly #ending = Promise.withResolvers<void>();
   readonly #holds = new DisposableStack();
   readonly #startMs = performance.now();
+  readonly #newsPace = new NewsPace({ startMs: this.#startMs });
   #progressMs = performance.now();
   #leasesWanted = 0;
   #bypassWanted = 0;
@@ -93,6 +95,7 @@ export class Download implements Supply, Announced {
         swarm: modules.swarm,
         grant: (o) => modules.grants.ensure(request.namespace, request.repository, digest, o),
         onEvent: (event) => this.#dispatch(event),
+        spacingMs: () => this.#newsPace.spacingMs,
         logger: modules.logger,
       },
     );
@@ -268,6 +271,7 @@ export class Download implements Supply, Announced {
   #chunkChanged(index: number): void {
     if (this.#blob.have.has(index)) {
       this.#progressMs = performance.now();
+      this.#newsPace.landed(this.#progressMs);
       this.#dispatch({ type: 'chunkDone', index, ticket: this.#landing.get(index) });
     } else this.#dispatch({ type: 'released', index });
     this.#waiters.wakeAll();

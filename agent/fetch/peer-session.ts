@@ -6,7 +6,6 @@ import type { Membership } from '../../proto/trust/membership.ts';
 import {
   GRANT_RENEW_MS,
   HAVE_COMPLETE_MS,
-  HAVE_SPACING_MS,
   HAVE_WAIT_MS,
   LINK_MISSES_MAX,
   LINK_RETRY_MS,
@@ -21,6 +20,8 @@ export type SessionModules = {
   grant: (o: { signal: AbortSignal }) => Promise<GrantBundle | undefined>;
   onUp: (link: PeerLink) => void;
   onHave: (have: ChunkSet) => void;
+  /** How long to leave the peer alone between two questions. */
+  spacingMs: () => number;
 };
 
 /**
@@ -49,6 +50,7 @@ export class PeerSession {
 
   /** Rejects with the reason of the signal, or with what the link threw. */
   async run(member: Membership, signal: AbortSignal): Promise<void> {
+    const { spacingMs } = this.#modules;
     const link = await this.#link(member, signal);
     await this.#present(link, signal);
     this.#modules.onUp(link);
@@ -62,7 +64,7 @@ export class PeerSession {
       } else {
         this.#misses = 0;
         this.#take(link, answer);
-        await this.#pause(answer.complete ? HAVE_COMPLETE_MS : HAVE_SPACING_MS, signal);
+        await this.#pause(answer.complete ? HAVE_COMPLETE_MS : spacingMs(), signal);
       }
     }
   }

@@ -14,6 +14,8 @@ export type PeerSetModules = {
   grant: (o: { signal: AbortSignal }) => Promise<GrantBundle | undefined>;
   /** Told of peers that come, go and gain chunks. */
   onEvent: (event: PlannerEvent) => void;
+  /** How long to leave a peer alone between two questions about what it holds. */
+  spacingMs: () => number;
   logger: Logger;
 };
 
@@ -89,12 +91,13 @@ export class PeerSet {
   async #follow(member: Membership): Promise<void> {
     const { peerId, node } = member;
     const near = this.#isNear(member);
-    const { swarm, grant, onEvent, logger } = this.#modules;
+    const { swarm, grant, onEvent, spacingMs, logger } = this.#modules;
     const stop = new AbortController();
     let isUp = false;
     const session = new PeerSession(this.#blob, {
       swarm,
       grant,
+      spacingMs,
       onUp: () => {
         isUp = true;
         onEvent({ type: 'peerUp', peerId, near });

@@ -217,7 +217,10 @@ export class Peak {
     const node = this.#node(this.#topology.ownerOf(connection));
     node.requests.delete(ticket);
     if (node.planner === undefined) return;
-    if (node.have.set(index)) this.#usefulBytes += this.#chunkBytes(index);
+    if (node.have.set(index)) {
+      this.#usefulBytes += this.#chunkBytes(index);
+      node.newsPace.landed(this.#nowMs);
+    }
     this.#tell(node, { type: 'chunkDone', index, ticket }, this.#nowMs);
     if (node.have.complete) this.#finish(node);
   }

@@ -1,6 +1,5 @@
 import {
   HAVE_COMPLETE_MS,
-  HAVE_SPACING_MS,
   HAVE_WAIT_MS,
   LINKS_MAX,
   LINK_REST_MS,
@@ -101,7 +100,7 @@ export class SimLinks {
     if (count !== node.told[place]) {
       node.told[place] = count;
       tell(node, { type: 'availability', peerId: peer.name, have: peer.have }, nowMs);
-      nextMs = complete ? HAVE_COMPLETE_MS : HAVE_SPACING_MS + HAVE_SETTLE_MS;
+      nextMs = complete ? HAVE_COMPLETE_MS : node.newsPace.spacingMs + HAVE_SETTLE_MS;
       nextMs += this.#tripMs(connection);
     }
     if (node.planner === undefined || complete) return;

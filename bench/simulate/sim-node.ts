@@ -1,4 +1,5 @@
 import { LINKS_MAX } from '../../agent/fetch/constants.ts';
+import { NewsPace } from '../../agent/fetch/news-pace.ts';
 import { SwarmPlanner } from '../../agent/fetch/planner.ts';
 import type { Planner, ReaderState } from '../../agent/fetch/planner-port.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
@@ -30,6 +31,7 @@ export class SimNode {
   leasesWanted = 0;
   bypassWanted = 0;
   leasesFlow = true;
+  newsPace = new NewsPace({ startMs: 0 });
   #gap = 0;
   #waitingSinceMs: number | undefined;
 
@@ -43,6 +45,7 @@ export class SimNode {
   begin(nowMs: number, random: () => number): Planner {
     const { size } = this.have;
     this.arrivedMs = nowMs;
+    this.newsPace = new NewsPace({ startMs: nowMs });
     this.planner = new SwarmPlanner({
       chunkCount: size,
       have: this.have,

@@ -5,12 +5,12 @@ import {
   BYPASS_PART,
   BYPASS_WINDOW_MS,
   FEEDERS_PER_ZONE,
-  LEASE_BATCH_MAX,
-  LEASE_BATCH_MIN,
+  LEASES_PER_MEMBER_MIN,
   LEASE_MS,
   PEER_SAMPLE_MAX,
 } from './constants.ts';
 import { FreeChunks } from './free-chunks.ts';
+import { LeaseAllowance } from './lease-allowance.ts';
 import type { LeasePace } from './lease-pace.ts';
 
 type Lease = { grantedMs: number; endMs: number };
@@ -21,6 +21,7 @@ type Participant = {
   have: ChunkBitmap;
   complete: boolean;
   readonly leases: Map<number, Lease>;
+  readonly allowance: LeaseAllowance;
   /** Place in the list of its zone. */
   place: number;
   /** How often others were told of it. */
@@ -133,6 +134,7 @@ export class BlobSwarm {
       have: this.#none,
       complete: false,
       leases: new Map(),
+      allowance: new LeaseAllowance(),
       place,
       named: 0,
     });
@@ -167,11 +169,10 @@ export class BlobSwarm {
     this.expire(clock.nowMs);
     if (participant === undefined || participant.complete || this.#completeCount > 0) return [];
     const active = this.#participants.size - this.#completeCount;
-    const share = Math.ceil(this.#free.size / (2 * active));
-    const batch = Math.min(Math.max(share, LEASE_BATCH_MIN), LEASE_BATCH_MAX);
-    const room = LEASE_BATCH_MAX - participant.leases.size;
+    const share = Math.max(Math.ceil(this.#free.size / (2 * active)), LEASES_PER_MEMBER_MIN);
+    const room = Math.max(0, participant.allowance.most - participant.leases.size);
     const out = this.#pace.roomFor(this.#lessees.size);
-    const count = Math.min(wanted, batch, room, out, this.#free.size);
+    const count = Math.min(wanted, share, room, out, this.#free.size);
     const leased: number[] = [];
     while (leased.length < count) {
       const index = this.#free.take(clock.random());
@@ -225,6 +226,7 @@ export class BlobSwarm {
       const endMs = participant?.leases.get(index)?.endMs ?? 0;
       if (endMs <= nowMs && participant !== undefined) {
         this.#endLease(participant, index);
+        participant.allowance.expired();
         this.#pace.expired();
       } else this.#nextExpiryMs = Math.min(this.#nextExpiryMs, endMs);
     }
@@ -241,6 +243,7 @@ export class BlobSwarm {
 
   #redeem(participant: Participant, index: number, tookMs: number): void {
     this.#endLease(participant, index);
+    participant.allowance.redeemed(tookMs);
     this.#pace.redeemed(tookMs);
   }
 

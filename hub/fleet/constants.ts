@@ -1,10 +1,15 @@
 /** A member that is silent for this long is forgotten by the tracker. */
 export const TRACKER_TTL_MS = 30_000;
+/**
+ * A member that downloads and is late by this with its next announcement is taken to be gone from
+ * its downloads, so that what only it held is leased again.
+ */
+export const TRACKER_LATE_MS = 5000;
 /** A chunk leased from the hub is leased to nobody else for so long without progress. */
 export const LEASE_MS = 5000;
-/** Least and most leases handed out in one answer, unless fewer are wanted or left. */
-export const LEASE_BATCH_MIN = 4;
-export const LEASE_BATCH_MAX = 64;
+/** Leases one member has of one blob at a time: at first and at least, and at most. */
+export const LEASES_PER_MEMBER_MIN = 4;
+export const LEASES_PER_MEMBER_MAX = 64;
 /** Digests the tracker knows at a time. */
 export const TRACKER_DIGESTS_MAX = 50_000;
 /** Pairs of member and digest the tracker knows at a time. */
@@ -55,7 +60,7 @@ export const ANNOUNCES_PER_SECOND = 2000;
 /** When to ask again after leases were handed out, and at the latest when none were left. */
 export const LEASE_RETRY_MS = 250;
 /** Time between two searches for silent members. */
-export const TRACKER_SWEEP_MS = 5000;
+export const TRACKER_SWEEP_MS = 2000;
 
 /** Life of a membership. */
 export const MEMBERSHIP_LIFE_MS = 7 * 86_400_000;

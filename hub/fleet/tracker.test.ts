@@ -5,7 +5,15 @@ import { layoutOf } from '../../proto/chunks/layout.ts';
 import { ANNOUNCE_PEERS_MAX } from '../../proto/hubapi/constants.ts';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
-import { BYPASS_WINDOW_MS, LEASE_BATCH_MAX, LEASE_MS, TRACKER_TTL_MS } from './constants.ts';
+import {
+  ANNOUNCE_ACTIVE_MS,
+  BYPASS_WINDOW_MS,
+  LEASES_PER_MEMBER_MAX,
+  LEASE_MS,
+  TRACKER_LATE_MS,
+  TRACKER_SWEEP_MS,
+  TRACKER_TTL_MS,
+} from './constants.ts';
 import { Tracker, type BlobAnswer } from './tracker.ts';
 
 const MIB = 1024 ** 2;
@@ -58,7 +66,7 @@ type Step = { peer: number; wanted: number; progress: number; waitMs: number; si
 const STEPS = fc.array(
   fc.record({
     peer: fc.nat(5),
-    wanted: fc.nat(LEASE_BATCH_MAX),
+    wanted: fc.nat(LEASES_PER_MEMBER_MAX),
     progress: fc.nat(6),
     waitMs: fc.oneof(fc.nat(400), fc.nat(LEASE_MS * 2)),
     silent: fc.boolean(),
@@ -146,8 +154,8 @@ test('a thousand agents that start whenever they like take one copy from the hub
 test('what a dead member had on lease goes to another one after the lease', () => {
   const tracker = new Tracker();
   let leased = 0;
-  while (leased < chunkCount) {
-    leased += announce(tracker, { peerId: 'dead', wanted: 64 }, 0).hubChunks.length;
+  for (let dead = 0; leased < chunkCount; dead += 1) {
+    leased += announce(tracker, { peerId: `dead${dead}`, wanted: 64 }, 0).hubChunks.length;
   }
   assert.deepEqual(announce(tracker, { peerId: 'alive', wanted: 64 }, LEASE_MS - 1).hubChunks, []);
   const after = announce(tracker, { peerId: 'alive', wanted: 64 }, LEASE_MS);
@@ -164,13 +172,41 @@ test('what only a dead member held is leased again when it has been silent long 
   assert.ok(announce(tracker, { peerId: 'alive', wanted: 64 }, TRACKER_TTL_MS).hubChunks.length);
 });
 
+test('what only a downloading member held is leased again soon after it fell silent', () => {
+  const tracker = new Tracker();
+  const all = holding(...Array.from({ length: chunkCount - 1 }, (_, index) => index));
+  const { retryAfterMs } = announce(tracker, { peerId: 'dead', have: all, wanted: 0 }, 0);
+  const lateMs = Math.max(retryAfterMs, ANNOUNCE_ACTIVE_MS) + TRACKER_LATE_MS;
+  assert.ok(lateMs < TRACKER_TTL_MS / 2);
+  for (let nowMs = 0; nowMs < lateMs; nowMs += TRACKER_SWEEP_MS) tracker.sweep(nowMs);
+  const missing = announce(tracker, { peerId: 'alive', wanted: 64 }, lateMs - 1).hubChunks;
+  assert.deepEqual(missing, [chunkCount - 1]);
+  tracker.sweep(lateMs);
+  const { hubChunks, peers } = announce(tracker, { peerId: 'alive', wanted: 64 }, lateMs);
+  assert.ok(hubChunks.length > 0);
+  assert.deepEqual(peers, []);
+  // It was only slow.
+  announce(tracker, { peerId: 'dead', have: all, wanted: 0 }, lateMs + 1);
+  assert.deepEqual(announce(tracker, { peerId: 'third', wanted: 64 }, lateMs + 2).hubChunks, []);
+});
+
+test('a pause of the hub itself takes nobody for gone', () => {
+  const tracker = new Tracker();
+  const all = holding(...Array.from({ length: chunkCount - 1 }, (_, index) => index));
+  tracker.sweep(0);
+  announce(tracker, { peerId: 'a', have: all, wanted: 64 }, 0);
+  tracker.sweep(2 * TRACKER_LATE_MS);
+  const { hubChunks } = announce(tracker, { peerId: 'b', wanted: 64 }, 2 * TRACKER_LATE_MS);
+  assert.ok(hubChunks.every((index) => index === chunkCount - 1));
+});
+
 test('a lease lives on while its holder makes progress, and only then', () => {
   const tracker = new Tracker();
-  const leases: number[] = [];
-  while (leases.length < chunkCount) {
-    leases.push(...announce(tracker, { peerId: 'slow', wanted: 64 }, 0).hubChunks);
-  }
+  const leases = announce(tracker, { peerId: 'slow', wanted: 64 }, 0).hubChunks;
   const [first = 0, second = 0] = leases;
+  const rest = holding(...Array.from({ length: chunkCount }, (_, index) => index));
+  for (const index of leases) rest.clear(index);
+  announce(tracker, { peerId: 'holder', have: rest }, 0);
   announce(tracker, { peerId: 'slow', have: holding(first) }, 4000);
   announce(tracker, { peerId: 'slow', have: holding(first, second) }, 8000);
   assert.deepEqual(announce(tracker, { peerId: 'other', wanted: 64 }, 12_000).hubChunks, []);
@@ -302,14 +338,16 @@ test('a large blob leaves a small one its share of the leases', () => {
   const large = digestOf(Buffer.from('large'));
   const lease = (peerId: string): number => {
     const have = new ChunkBitmap(layoutOf(size).chunkCount);
-    const rest = { bypassWanted: 0, leasable: true, hubChunksWanted: LEASE_BATCH_MAX };
+    const rest = { bypassWanted: 0, leasable: true, hubChunksWanted: LEASES_PER_MEMBER_MAX };
     const blobs = [{ digest: large, size, have, ...rest }];
     const [answer] = tracker.announce({ peerId, zone: '', full: false, blobs }, 0).blobs;
     return answer?.hubChunks.length ?? Number.NaN;
   };
-  const taken = Array.from({ length: 9 }, (_, at) => lease(`large-${at}`));
+  const taken = Array.from({ length: 17 }, (_, at) => lease(`large-${at}`));
   assert.equal(taken.at(-1), 0, 'the hub is busy with the large one');
-  const small = announce(tracker, { peerId: 'small', wanted: LEASE_BATCH_MAX }, 0).hubChunks;
+  const small = Array.from({ length: 8 }, (_, at) =>
+    announce(tracker, { peerId: `small-${at}`, wanted: LEASES_PER_MEMBER_MAX }, 0),
+  ).flatMap(({ hubChunks }) => hubChunks);
   assert.ok(small.length >= 16, `${small.length} leases for the small one`);
   assert.equal(lease('large-late'), 0);
 });

@@ -13,7 +13,9 @@ import {
   TRACKER_BYTES_PER_MEMBER_MAX,
   TRACKER_DIGESTS_MAX,
   TRACKER_DIGESTS_PER_MEMBER_MAX,
+  TRACKER_LATE_MS,
   TRACKER_PAIRS_MAX,
+  TRACKER_SWEEP_MS,
   TRACKER_TTL_MS,
 } from './constants.ts';
 import { LeasePace } from './lease-pace.ts';
@@ -71,6 +73,8 @@ type MemberState = {
   /** Sum of those bytes. */
   bytes: number;
   downloading: boolean;
+  /** When it was told to announce again. */
+  dueMs: number;
 };
 
 /**
@@ -106,6 +110,7 @@ export class Tracker {
   readonly #sourceBudget: SourceBudget;
   readonly #members = new Map<string, MemberState>();
   readonly #swarms = new Map<SwarmKey, BlobSwarm>();
+  #sweptMs = Number.NEGATIVE_INFINITY;
   #pairs = 0;
   #bytes = 0;
 
@@ -143,16 +148,17 @@ export class Tracker {
       swarms: new Map<SwarmKey, number>(),
       bytes: 0,
       downloading: false,
+      dueMs: nowMs,
     };
     member.zone = zone;
     member.seenMs = nowMs;
     if (full || blobs.length > 0) member.downloading = blobs.some(({ have }) => have !== undefined);
     this.#members.set(peerId, member);
     if (full) this.#forgetAllBut(peerId, member, blobs);
-    return {
-      blobs: blobs.map((blob) => this.#answer(peerId, member, blob, nowMs)),
-      intervalMs: this.#intervalMs(member),
-    };
+    const answers = blobs.map((blob) => this.#answer(peerId, member, blob, nowMs));
+    const retryMs = Math.min(ANNOUNCE_IDLE_MS, ...answers.map(({ retryAfterMs }) => retryAfterMs));
+    member.dueMs = nowMs + Math.max(ANNOUNCE_ACTIVE_MS, retryMs);
+    return { blobs: answers, intervalMs: this.#intervalMs(member) };
   }
 
   /** Forgets a member: it left, or it was revoked. */
@@ -163,12 +169,26 @@ export class Tracker {
     this.#members.delete(peerId);
   }
 
-  /** Forgets the members that were silent for TRACKER_TTL_MS; call it every few seconds. */
+  /**
+   * Forgets the members that were silent for TRACKER_TTL_MS, and the downloads of those that are
+   * late by TRACKER_LATE_MS; call it every TRACKER_SWEEP_MS.
+   */
   sweep(nowMs: number): void {
+    // After a pause of this process everybody seems to be late.
+    const isAwake = nowMs - this.#sweptMs < 2 * TRACKER_SWEEP_MS;
+    this.#sweptMs = nowMs;
     for (const [peerId, member] of this.#members) {
       if (nowMs - member.seenMs >= TRACKER_TTL_MS) this.forget(peerId);
+      else if (isAwake && nowMs - member.dueMs >= TRACKER_LATE_MS) this.#giveUp(peerId, member);
     }
     for (const swarm of this.#swarms.values()) swarm.expire(nowMs);
+  }
+
+  /** The member is late: what it has begun to fetch does not count on it any more. */
+  #giveUp(peerId: string, member: MemberState): void {
+    for (const key of member.swarms.keys()) {
+      if (this.#swarms.get(key)?.isComplete(peerId) === false) this.#leave(peerId, member, key);
+    }
   }
 
   #answer(peerId: string, member: MemberState, blob: AnnouncedBlob, nowMs: number): BlobAnswer {

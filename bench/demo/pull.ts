@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { Agent, type Dispatcher } from 'undici';
+import { Agent } from 'undici';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { parseManifest } from '../../proto/oci/manifest.ts';
+import { readBody } from './http-body.ts';
 
 /** What one client saw of one pull. `bytes` counts the manifest and every blob. */
 export type PullResult = { bytes: number; seconds: number };
@@ -53,7 +54,7 @@ export async function pullImage(
     let total = bytes.length;
     const worker = async (): Promise<void> => {
       for (let next = queue.shift(); next; next = queue.shift()) {
-        await pullBlob(dispatcher, url(`blobs/${next.digest}`), next, signal, onBytes);
+        await pullBlob(url(`blobs/${next.digest}`), next, signal, onBytes);
         total += next.size;
       }
     };
@@ -65,40 +66,35 @@ export async function pullImage(
 }
 
 async function pullBlob(
-  dispatcher: Dispatcher,
   url: string,
   blob: { digest: string; size: number },
   signal: AbortSignal,
   onBytes: (count: number) => void,
 ): Promise<void> {
   const hash = createHash('sha256');
-  let offset = 0;
+  const got = { bytes: 0 };
   let stuck = 0;
-  while (offset < blob.size || offset === 0) {
-    const before = offset;
+  while (got.bytes < blob.size || got.bytes === 0) {
+    const before = got.bytes;
     try {
-      const headers = offset > 0 ? { range: `bytes=${offset}-` } : {};
-      const response = await dispatcher.request({ ...where(url), method: 'GET', headers, signal });
-      if (response.statusCode !== (offset > 0 ? 206 : 200)) {
-        await response.body.dump();
-        throw new Error(`answered ${response.statusCode}`);
-      }
-      for await (const part of response.body as AsyncIterable<Buffer>) {
+      const take = (part: Buffer): void => {
         hash.update(part);
-        offset += part.length;
+        got.bytes += part.length;
         onBytes(part.length);
-      }
+      };
+      // oxlint-disable-next-line no-await-in-loop -- one try after the other
+      await readBody({ ...where(url), offset: got.bytes }, take, signal);
       if (blob.size === 0) break;
     } catch (err) {
-      stuck = offset > before ? 0 : stuck + 1;
+      stuck = got.bytes > before ? 0 : stuck + 1;
       if (signal.aborted || stuck >= ATTEMPTS_WITHOUT_PROGRESS_MAX) {
-        throw new Error(`GET ${url} stopped at byte ${offset} of ${blob.size}`, { cause: err });
+        throw new Error(`GET ${url} stopped at byte ${got.bytes} of ${blob.size}`, { cause: err });
       }
     }
   }
   const digest = `sha256:${hash.digest('hex')}`;
-  if (digest !== blob.digest || offset !== blob.size) {
-    throw new Error(`GET ${url} gave ${offset} bytes with digest ${digest}`);
+  if (digest !== blob.digest || got.bytes !== blob.size) {
+    throw new Error(`GET ${url} gave ${got.bytes} bytes with digest ${digest}`);
   }
 }
 

@@ -9,10 +9,9 @@ import type { PeakOptions } from './options.ts';
 import { renderPage } from './page.ts';
 import { runPeak } from './run.ts';
 import type { PeakResult } from './run.ts';
+import { compare, IDLE_PART_MIN, renderComparison, scenarioOf } from './simulated.ts';
 
 const PROGRAMS = ['ip', 'nsenter', 'tc'];
-/** With less of the machine idle, the links may not have been what was measured. */
-const IDLE_PART_MIN = 0.3;
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -53,13 +52,19 @@ async function run(options: PeakOptions): Promise<void> {
   say(`\n${describeCpu(result)}\n`);
   const figures = figuresOf(options, result);
   say(`Every byte on every node has the right SHA-256.\n\n${renderFigures(figures)}`);
+  const { imageBytes, cpu } = result;
+  const scenario = scenarioOf(options, { imageBytes, goodputRatio: figures.goodputRatio });
+  const comparison = scenario && compare(scenario, figures.secondsToLast, options.seed);
+  const beside = renderComparison(comparison, cpu.idlePart).join('\n');
+  say(`\n${beside}`);
   if (options.html !== undefined) {
-    const texts = [describeMachine(), describeRun(options), renderFigures(figures)];
+    const texts = [describeMachine(), describeRun(options), renderFigures(figures), beside];
     const page = renderPage(options, result, figures, [...texts, describeCpu(result)]);
     await writeFile(options.html, page);
   }
   if (options.json !== undefined) {
-    await writeFile(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+    const written = { ...figures, idlePart: cpu.idlePart, ...comparison };
+    await writeFile(options.json, `${JSON.stringify(written, undefined, 2)}\n`);
   }
 }
 

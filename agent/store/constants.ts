@@ -19,6 +19,8 @@ export const INDEX_NEWS_MAX = 1_024;
 export const INDEX_FLUSH_MS = 5_000;
 /** Wait for another connection to the index. */
 export const INDEX_BUSY_MS = 1_000;
+/** With less room on the disk a new index is made in memory, for this run of the agent. */
+export const INDEX_ROOM_BYTES = 8 * 1024 * 1024;
 /** Rows of the index looked at together in the background. */
 export const INDEX_BATCH = 64;
 /** New content waits this long for an index that is made anew, then it is passed on unstored. */

@@ -149,7 +149,11 @@ export class FsContentStore implements ContentStore {
   claim(digest: Digest, origin: BlobOrigin): void {
     const place = placeOf(origin);
     if (this.#closed || !this.#pins.places.has(place)) return;
-    if (this.#holdings.entry(digest)?.pinned === false) this.#index.claim(digest, place);
+    try {
+      if (this.#holdings.entry(digest)?.pinned === false) this.#index.claim(digest, place);
+    } catch (err) {
+      this.#modules.logger.warn({ digest, err }, 'pinned content is not kept from eviction');
+    }
   }
 
   find(digest: Digest): StoredBlob | undefined {

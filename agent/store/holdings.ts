@@ -178,9 +178,9 @@ export class Holdings {
   }
 
   #load(digest: Digest): HeldBlob | undefined {
-    const entry = this.entry(digest);
-    if (entry === undefined ? this.isIndexed : entry.kind === 'small') return undefined;
     try {
+      const entry = this.entry(digest);
+      if (entry === undefined ? this.isIndexed : entry.kind === 'small') return undefined;
       if (entry?.kind === 'node') return this.#takeUpNode(entry);
       const folder = this.#modules.paths.chunked(digest);
       return this.#takeUp(loadBlobNow(folder, digest, this.#bootId), digest, entry);
@@ -197,7 +197,7 @@ export class Holdings {
     entry: IndexedEntry | undefined,
   ): FsBlob | undefined {
     if (loaded === undefined) {
-      if (entry !== undefined) void this.drop(digest);
+      if (entry !== undefined) this.#dropSoon(digest);
       return undefined;
     }
     const { index, makeBlob } = this.#modules;
@@ -212,12 +212,20 @@ export class Holdings {
   #takeUpNode(entry: IndexedEntry): NodeBlob | undefined {
     const { index, loadNodeBlob } = this.#modules;
     const blob = loadNodeBlob(entry.digest);
-    if (blob === undefined) void this.drop(entry.digest);
+    if (blob === undefined) this.#dropSoon(entry.digest);
     else {
       if (!entry.known) index.learn(entryOfBlob(blob), entry);
       this.#shelf.put(entry.digest, blob);
     }
     return blob;
+  }
+
+  /** Where the index cannot note it now, it is found damaged again. */
+  #dropSoon(digest: Digest): void {
+    this.drop(digest).catch((err: unknown) => {
+      const fields = { digest, reason: messageOf(err) };
+      this.#modules.logger.warn(fields, 'something damaged in the store was not dropped');
+    });
   }
 
   async #warm(entries: readonly IndexedEntry[]): Promise<void> {

@@ -1,14 +1,16 @@
-import { rmSync } from 'node:fs';
+import { rmSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { hasCode } from '../../proto/std/errors.ts';
-import { INDEX_BUSY_MS } from './constants.ts';
+import { INDEX_BUSY_MS, INDEX_ROOM_BYTES } from './constants.ts';
 import { StoreError } from './errors.ts';
 import { INDEX_SCHEMA, INDEX_SQL, INDEX_VERSION } from './index-schema.ts';
 
 export type IndexRow = Record<string, SQLOutputValue>;
 type Question = keyof typeof INDEX_SQL;
 
+const IN_MEMORY = ':memory:';
 const SQLITE_FULL = 13;
 /** Corrupt, not a database, schema changed under us, and wrong shape of a table. */
 const DAMAGE = new Set([1, 11, 17, 26]);
@@ -28,13 +30,19 @@ export class IndexFile {
   }
 
   /**
-   * Opens the index, or makes an empty one when there is none to be believed.
-   * @throws StoreError DISK_FULL, IO
+   * Opens the index, or makes an empty one when there is none to be believed. On a full disk that
+   * one is in memory, for this run: the agent must start all the same, and can then make room.
+   * @throws StoreError IO
    */
   static open(path: string, bootId: string): IndexFile {
-    const database = openTrusted(path, bootId) ?? makeEmpty(path);
+    const database = openTrusted(path, bootId) ?? makeFresh(path);
     const file = new IndexFile(path, database);
-    file.#begin(bootId);
+    try {
+      file.#begin(bootId);
+    } catch (err) {
+      if (!hasCode(err, 'DISK_FULL')) throw err;
+      file.replace(bootId);
+    }
     return file;
   }
 
@@ -92,7 +100,7 @@ export class IndexFile {
   replace(bootId: string): void {
     closeQuietly(this.#database);
     this.#statements.clear();
-    this.#database = makeEmpty(this.#path);
+    this.#database = makeFresh(this.#path);
     this.#begin(bootId);
   }
 
@@ -159,22 +167,52 @@ function openTrusted(path: string, bootId: string): DatabaseSync | undefined {
 
 function connect(path: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: INDEX_BUSY_MS });
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA cache_size = -2048');
-  return database;
+  try {
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA cache_size = -2048');
+    return database;
+  } catch (err) {
+    // What is deleted while it is open goes on taking room.
+    closeQuietly(database);
+    throw err;
+  }
+}
+
+function makeFresh(path: string): DatabaseSync {
+  try {
+    return makeEmpty(path);
+  } catch (err) {
+    if (!hasCode(err, 'DISK_FULL')) throw err;
+    // An older file would be believed by the next start.
+    removeFiles(path);
+    return makeTables(IN_MEMORY);
+  }
 }
 
 function makeEmpty(path: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
   try {
-    for (const suffix of ['', '-wal', '-shm']) {
-      rmSync(`${path}${suffix}`, { force: true, recursive: true });
-    }
-    database = connect(path);
+    removeFiles(path);
+    const { bavail, bsize } = statfsSync(dirname(path));
+    if (bavail * bsize < INDEX_ROOM_BYTES) throw diskFull(path);
+    return makeTables(path);
+  } catch (err) {
+    throw indexErrorOf(err, path);
+  }
+}
+
+function makeTables(path: string): DatabaseSync {
+  const database = connect(path);
+  try {
     database.exec(`BEGIN; ${INDEX_SCHEMA} COMMIT`);
     return database;
   } catch (err) {
-    if (database !== undefined) closeQuietly(database);
-    throw indexErrorOf(err, path);
+    closeQuietly(database);
+    throw err;
+  }
+}
+
+function removeFiles(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) {
+    rmSync(`${path}${suffix}`, { force: true, recursive: true });
   }
 }
 
@@ -190,11 +228,15 @@ function indexErrorOf(err: unknown, path: string): unknown {
   if (!hasCode(err, 'ERR_SQLITE_ERROR')) return err;
   const code = Number(Object(err).errcode) & 0xff;
   if (code === SQLITE_FULL) {
-    const text = `no room left for ${path}: free space or lower store.quota`;
-    return new StoreError(text, { code: 'DISK_FULL', path }, { cause: err });
+    return diskFull(path, err);
   }
   if (DAMAGE.has(code)) {
     return new StoreError(`${path} is damaged`, { code: 'CORRUPT', path }, { cause: err });
   }
   return new StoreError(`cannot use ${path}`, { code: 'IO', path }, { cause: err });
+}
+
+function diskFull(path: string, cause?: unknown): StoreError {
+  const text = `no room left for ${path}: free space or lower store.quota`;
+  return new StoreError(text, { code: 'DISK_FULL', path }, { cause });
 }

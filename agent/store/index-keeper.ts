@@ -5,6 +5,7 @@ import { INDEX_BATCH } from './constants.ts';
 import type { Holdings } from './holdings.ts';
 import type { StoreMetrics } from './metrics.ts';
 import { readShelf, shelvesOf } from './rebuild.ts';
+import type { Shelf } from './rebuild.ts';
 import type { StoreIndex } from './store-index.ts';
 
 export type KeeperModules = {
@@ -66,24 +67,40 @@ export class IndexKeeper {
     const startMs = performance.now();
     metrics.rebuilds.inc();
     let entries = 0;
+    let unread = 0;
     try {
       for (const shelf of await shelvesOf(paths)) {
         if (this.#closed) return;
         // oxlint-disable-next-line no-await-in-loop -- a folder at a time
-        const found = await readShelf(shelf, paths, {
-          isKnown: (digest, kind) => holdings.isMoving(digest) || index.get(digest)?.kind === kind,
-          onDropped: () => metrics.evictions.inc({ reason: 'invalid' }),
-        });
-        index.meet(found);
-        entries += found.length;
+        const found = await this.#meet(shelf);
+        if (found === undefined) unread += 1;
+        entries += found ?? 0;
       }
-      index.completed();
+      // What could not be read is looked for by the next start; the rest is of use until then.
+      if (unread === 0) index.completed();
       holdings.isIndexed = true;
       await onIndexed();
       const ms = Math.round(performance.now() - startMs);
       if (entries > 0) logger.info({ entries, ms }, 'the index of the store was made anew');
     } catch (err) {
       logger.error({ reason: messageOf(err) }, 'the folders of the store cannot be read');
+    }
+  }
+
+  /** How many things lie in a folder and have their rows now; undefined when it is unreadable. */
+  async #meet(shelf: Shelf): Promise<number | undefined> {
+    const { index, holdings, paths, logger, metrics } = this.#modules;
+    try {
+      const found = await readShelf(shelf, paths, {
+        isKnown: (digest, kind) => holdings.isMoving(digest) || index.get(digest)?.kind === kind,
+        onDropped: () => metrics.evictions.inc({ reason: 'invalid' }),
+      });
+      index.meet(found);
+      return found.length;
+    } catch (err) {
+      const fields = { ...shelf, reason: messageOf(err) };
+      logger.error(fields, 'a folder of the store cannot be read; what is in it is fetched anew');
+      return undefined;
     }
   }
 

@@ -96,7 +96,7 @@ export class Ledger {
 
   /** Resolves when nothing is being evicted to reach the low-water mark. */
   async settled(): Promise<void> {
-    await this.#lowering;
+    await Promise.allSettled([this.#lowering]);
   }
 
   /** Above the high-water mark blobs leave in the background, so that new ones need not wait. */

@@ -145,14 +145,15 @@ export class NodeShare {
 
   async #lost(digest: Digest, why: NodeLoss): Promise<void> {
     const { metrics, logger, holdings } = this.#modules;
-    // A reader and the look around may find out at the same time.
-    if (holdings.entry(digest) === undefined) return;
-    metrics.nodeLost.inc({ reason: why });
-    if (why === 'damaged') {
-      logger.warn({ digest }, 'a file of containerd does not hold what its name says; not shared');
-      if (this.#refused.size < NODE_REFUSED_MAX) this.#refused.add(digest);
-    }
     try {
+      // A reader and the look around may find out at the same time.
+      if (holdings.entry(digest) === undefined) return;
+      metrics.nodeLost.inc({ reason: why });
+      if (why === 'damaged') {
+        const text = 'a file of containerd does not hold what its name says; not shared';
+        logger.warn({ digest }, text);
+        if (this.#refused.size < NODE_REFUSED_MAX) this.#refused.add(digest);
+      }
       await holdings.drop(digest);
     } catch (err) {
       logger.debug({ reason: messageOf(err) }, 'facts about a lost blob were not deleted');

@@ -47,7 +47,7 @@ describe('the quota of the store', () => {
     assert.deepEqual(left, [false, false, false, false, true, true, true]);
   });
 
-  it('never takes a blob that somebody found and kept while others were being deleted', async () => {
+  it('never takes a blob that was found and kept while others were being deleted', async () => {
     await using folder = await StoreFolder.make();
     const store = await folder.start({ quotaBytes: 40 * BLOB_BYTES, highWater: 1 });
     const old = Array.from({ length: 40 }, () => roomFor(1));

@@ -16,6 +16,8 @@ export const HUB_RESPONSE_MAX_BYTES = 8 * 1024 * 1024;
 export const MEMBERS_RESPONSE_MAX_BYTES = 32 * 1024 * 1024;
 /** Time between two questions for a newer list of members. */
 export const MEMBERS_POLL_MS = 5_000;
+/** What changed is added to the list of members for so long, then the whole is asked for. */
+export const MEMBERS_WHOLE_MS = 10 * 60_000;
 /** Time between two questions for a newer key bundle, which may revoke a key. */
 export const KEYS_POLL_MS = 60_000;
 /** Retries of enrolment, renewal and polling. */

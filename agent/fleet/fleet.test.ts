@@ -49,6 +49,37 @@ test('a node enrols as soon as the hub answers, and is a member again without it
   await assert.rejects(again.announce([], signal()), rejectsWith('HUB_UNREACHABLE'));
 });
 
+test('a list of changes adds to the members that are known, a whole one replaces them', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const others = await Promise.all([0, 1, 2].map(() => new TestPeer().load()));
+  const [first = '', second = '', third = ''] = others.map(({ peerId }, at) =>
+    hub.membership({ peerId, node: `other-${at}` }).toString('base64'),
+  );
+  const whole = { version: 5, memberships: [first], revokedSerials: [] };
+  const answers = [
+    whole,
+    { version: 6, since: 5, memberships: [second], revokedSerials: [] },
+    { version: 7, memberships: [third], revokedSerials: [] },
+  ];
+  const asked: string[] = [];
+  hub.handlers[FLEET_PATHS.members] = (_body, { url }) => {
+    asked.push(url.split('?')[1] ?? '');
+    return { body: answers.shift() ?? { version: 7 } };
+  };
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken(), pollMs: 20 });
+  const nodes = (): string =>
+    fleet.members
+      .list()
+      .map(({ node }) => node)
+      .toSorted()
+      .join();
+  const seen = new Set<string>();
+  await until(fleet, () => seen.add(nodes()).has('other-2'));
+  assert.ok(seen.has('other-0,other-1'));
+  assert.deepEqual(asked.slice(0, 3), ['version=0', 'version=5&delta=1', 'version=6&delta=1']);
+});
+
 function refusal(code: string): object {
   return { error: { code, message: 'later' } };
 }

@@ -123,3 +123,24 @@ test('a certificate of another peer is not our own', () => {
   );
   assert.equal(book.own, undefined);
 });
+
+test('what changed is added to the last snapshot, and the revoked leave it', () => {
+  const { book, certificate } = bench();
+  const [kept, gone, renewed, added] = [newPeerId(), newPeerId(), newPeerId(), newPeerId()];
+  const memberships = [kept, gone, renewed].map((peerId, at) =>
+    certificate(peerId, { serial: at + 1 }),
+  );
+  book.replace({ version: 3, memberships, revokedSerials: [] });
+  const news = [certificate(renewed, { serial: 4 }), certificate(added, { serial: 5 })];
+  const told = book.patch({
+    version: 6,
+    memberships: [...news, Buffer.from('no certificate')],
+    revokedSerials: [2],
+  });
+  assert.deepEqual(told, { members: 3, refused: 1 });
+  assert.equal(book.version, 6);
+  const serials = book.list().map(({ serial }) => serial);
+  assert.deepEqual(serials.toSorted((a, b) => a - b), [1, 4, 5]);
+  assert.equal(book.get(gone), undefined);
+  assert.equal(book.snapshot().memberships.length, 3);
+});

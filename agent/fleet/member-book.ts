@@ -110,6 +110,24 @@ export class MemberBook implements MemberDirectory {
     return { members: next.size, refused };
   }
 
+  /** Adds what changed since the last snapshot; the list of revoked serials is whole. */
+  patch(delta: MembersSnapshot): { members: number; refused: number } {
+    const revoked = new Set(delta.revokedSerials);
+    const merged = new Map<string, MemberRecord>();
+    let refused = 0;
+    for (const record of this.#snapshot.values()) merged.set(record.membership.peerId, record);
+    for (const bytes of delta.memberships) {
+      const record = this.#known(bytes) ?? this.#tryVerify(bytes);
+      if (record) merged.set(record.membership.peerId, record);
+      else refused++;
+      if (record) this.#verified.set(record.bytes.toString('latin1'), record);
+    }
+    const left = [...merged.values()].filter(({ membership }) => !revoked.has(membership.serial));
+    const memberships = left.map(({ bytes }) => bytes);
+    const replaced = this.replace({ ...delta, memberships });
+    return { members: replaced.members, refused: refused + replaced.refused };
+  }
+
   /** Checks every certificate again, as after a new key bundle that may revoke a key. */
   reverify(): void {
     for (const records of [this.#snapshot, this.#learned]) {

@@ -14,6 +14,7 @@ import {
   KEYS_POLL_MS,
   MEMBERS_POLL_MS,
   MEMBERS_RESPONSE_MAX_BYTES,
+  MEMBERS_WHOLE_MS,
   RENEW_AFTER_PART,
   RETRY_BASE_MS,
   RETRY_MAX_MS,
@@ -57,6 +58,8 @@ export class Registration {
   #hubNames: string[] = [];
   #keyBundle: Buffer = Buffer.alloc(0);
   #keysAtMs = 0;
+  /** When the list was last known to be that of the hub. */
+  #wholeAtMs = 0;
   #lastError: string | undefined;
   #failures = 0;
   #renewed = false;
@@ -219,6 +222,7 @@ export class Registration {
     );
     this.#setKeys(Buffer.from(answer.keyBundle, 'base64'));
     this.#fleetId = answer.fleetId;
+    this.#wholeAtMs = 0;
     this.#hubNames = answer.hubNames;
     this.#setOwn(answer.membership);
     await this.#save();
@@ -281,23 +285,28 @@ export class Registration {
 
   async #pollMembers(signal: AbortSignal): Promise<void> {
     const { api, members, logger } = this.#modules;
+    const nowMs = this.#options.now();
+    const isPart = nowMs - this.#wholeAtMs < MEMBERS_WHOLE_MS;
     const answer = await api.call(
       {
         name: 'members',
         method: 'GET',
-        path: `${FLEET_PATHS.members}?version=${members.version}`,
+        path: `${FLEET_PATHS.members}?version=${members.version}${isPart ? '&delta=1' : ''}`,
         schema: MembersResponse,
         maxBytes: MEMBERS_RESPONSE_MAX_BYTES,
       },
       { signal },
     );
     const { version, memberships, revokedSerials } = answer;
-    if (!memberships || !revokedSerials) return;
-    const { refused } = members.replace({
-      version,
-      memberships: memberships.map((text) => Buffer.from(text, 'base64')),
-      revokedSerials,
-    });
+    if (!memberships || !revokedSerials) {
+      this.#wholeAtMs = nowMs;
+      return;
+    }
+    const certificates = memberships.map((text) => Buffer.from(text, 'base64'));
+    const told = { version, memberships: certificates, revokedSerials };
+    const isDelta = answer.since !== undefined && answer.since === members.version;
+    const { refused } = isDelta ? members.patch(told) : members.replace(told);
+    if (!isDelta) this.#wholeAtMs = nowMs;
     if (refused > 0) logger.warn({ refused }, 'memberships of the hub that do not verify');
     await this.#save();
   }

@@ -94,3 +94,5 @@ export const STATEMENT_CACHE_MAX = 10_000;
 export const UNKNOWN_BLOB_CACHE_MS = 2000;
 /** Time between two clean-ups of old certificates. */
 export const PURGE_MS = 3_600_000;
+/** Versions of the member list for which the changes since are kept ready. */
+export const MEMBER_DELTAS_MAX = 64;

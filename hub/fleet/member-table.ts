@@ -1,5 +1,6 @@
 import { REVOKED_MAX } from '../../proto/hubapi/constants.ts';
 import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
+import { MEMBER_DELTAS_MAX } from './constants.ts';
 import { FleetError } from './errors.ts';
 import type { CertificateRow } from './store.ts';
 
@@ -15,6 +16,8 @@ export class MemberTable {
   readonly #byNode = new Map<string, Set<string>>();
   #version = 0;
   #snapshot: { version: number; atMs: number; body: Buffer } | undefined;
+  /** Answers about this version, by the version that was known. */
+  readonly #deltas = new Map<number, Buffer>();
 
   constructor(options: { revokedMax?: number } = {}) {
     this.#revokedMax = options.revokedMax ?? REVOKED_MAX;
@@ -30,6 +33,7 @@ export class MemberTable {
     if (version < this.#version) throw new RangeError('the version of the members runs back');
     this.#version = version;
     this.#snapshot = undefined;
+    this.#deltas.clear();
   }
 
   add(row: CertificateRow): void {
@@ -166,6 +170,24 @@ export class MemberTable {
       }),
     );
     this.#snapshot = { version: this.#version, atMs: nowMs, body };
+    return body;
+  }
+
+  /** The same with only the certificates signed after `since`; undefined: that is not known. */
+  delta(nowMs: number, since: number): Buffer | undefined {
+    if (!Number.isSafeInteger(since) || since <= 0 || since >= this.#version) return undefined;
+    const known = this.#deltas.get(since);
+    if (known !== undefined) return known;
+    const changed = this.members(nowMs).filter(({ serial }) => serial > since);
+    const body = Buffer.from(
+      JSON.stringify({
+        version: this.#version,
+        since,
+        memberships: changed.map(({ text }) => text),
+        revokedSerials: this.revokedSerials(),
+      }),
+    );
+    if (this.#deltas.size < MEMBER_DELTAS_MAX) this.#deltas.set(since, body);
     return body;
   }
 

@@ -155,9 +155,12 @@ export class FleetRoutes {
   #memberList(request: FastifyRequest): Answer {
     this.#modules.callers.member(signedPartOf(request));
     const { table } = this.#modules.members;
-    const known = new URL(request.raw.url ?? '', 'http://hub').searchParams.get('version');
+    const query = new URL(request.raw.url ?? '', 'http://hub').searchParams;
+    const known = query.get('version');
     if (known === String(table.version)) return { version: table.version };
-    return table.snapshot(this.#options.now(), ANNOUNCE_IDLE_MS);
+    const nowMs = this.#options.now();
+    const delta = query.has('delta') ? table.delta(nowMs, Number(known)) : undefined;
+    return delta ?? table.snapshot(nowMs, ANNOUNCE_IDLE_MS);
   }
 
   async #enrol(request: FastifyRequest): Promise<EnrolResponse> {

@@ -78,12 +78,16 @@ export type RenewResponse = Static<typeof RenewResponse>;
 
 export const MembersQuery = Type.Object({
   version: Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$' })),
+  /** Present: what changed since that version is enough. */
+  delta: Type.Optional(Type.String({ maxLength: 1 })),
 });
 export type MembersQuery = Static<typeof MembersQuery>;
 
 /** Without lists: nothing changed since the version that was asked about. */
 export const MembersResponse = Type.Object({
   version: COUNTER,
+  /** The memberships are only those signed after this version. */
+  since: Type.Optional(COUNTER),
   memberships: Type.Optional(Type.Array(MEMBERSHIP, { maxItems: MEMBERS_MAX })),
   revokedSerials: Type.Optional(Type.Array(COUNTER, { maxItems: REVOKED_MAX })),
 });

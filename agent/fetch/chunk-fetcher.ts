@@ -11,6 +11,7 @@ import { HUB_CHUNK_TIMEOUT_MS } from './constants.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { ChunkFailure } from './planner-port.ts';
 import type { ChunkBytes, ChunkTransport, HubSource } from './ports.ts';
+import { ReceivedChunk } from './received-chunk.ts';
 
 /** What chunks are checked against. */
 export type ChunkProof = { digest: Digest; layout: ChunkLayout; hashes: Buffer };
@@ -58,30 +59,33 @@ export class ChunkFetcher {
   }
 
   /**
-   * Waits for the link and for memory, calls `started`, fetches, checks, and hands the bytes to
-   * `keep`; the memory is free again when that ends.
+   * Waits for the link and for memory, calls `started`, fetches, checks, and hands the chunk to
+   * `keep`; the memory is free again when that has ended and nobody holds the chunk.
    * @throws ChunkMismatch, what the source or `keep` throws, the reason of the signal
    */
   async fetch(
     from: ChunkFrom,
     index: number,
-    calls: { started: () => void; keep: (bytes: Buffer) => Promise<void> },
+    calls: { started: () => void; keep: (chunk: ReceivedChunk) => Promise<void> },
     signal: AbortSignal,
   ): Promise<void> {
     const { memory, metrics, budgets } = this.#modules;
     const { start, end } = chunkRange(this.#proof.layout, index);
     const budget = from.kind === 'peer' ? budgets?.peersDown : budgets?.source;
     await budget?.pass(end - start, { signal });
-    const room = await memory.acquire(end - start, signal);
+    using room = new DisposableStack();
+    room.use(await memory.acquire(end - start, signal));
     metrics.chunksInFlight.inc();
     try {
       calls.started();
-      using chunk = await this.#ask(from, index, { start, end }, signal);
+      const bytes = await this.#ask(from, index, { start, end }, signal);
+      const chunk = new ReceivedChunk(bytes, room.move());
+      using own = chunk.hold();
+      void own;
       this.#check(from, index, chunk.bytes);
-      await calls.keep(chunk.bytes);
+      await calls.keep(chunk);
     } finally {
       metrics.chunksInFlight.dec();
-      room[Symbol.dispose]();
     }
   }
 

@@ -1,5 +1,5 @@
 import { Semaphore } from '../../proto/std/semaphore.ts';
-import { CHUNK_MEMORY_BYTES, CHUNK_MEMORY_QUEUE_MAX } from './constants.ts';
+import { CHUNK_MEMORY_BYTES, CHUNK_MEMORY_QUEUE_MAX, FRESH_CHUNKS_BYTES } from './constants.ts';
 
 const UNIT_BYTES = 64 * 1024;
 
@@ -7,10 +7,18 @@ const UNIT_BYTES = 64 * 1024;
 export class ChunkMemory {
   readonly #units: number;
   readonly #semaphore: Semaphore;
+  readonly #keptMax: number;
+  #kept = 0;
 
   constructor(options: { bytes?: number } = {}) {
     this.#units = Math.max(1, Math.floor((options.bytes ?? CHUNK_MEMORY_BYTES) / UNIT_BYTES));
+    this.#keptMax = Math.min(FRESH_CHUNKS_BYTES, (this.#units * UNIT_BYTES) / 2);
     this.#semaphore = new Semaphore({ permits: this.#units, queueMax: CHUNK_MEMORY_QUEUE_MAX });
+  }
+
+  /** Bytes of chunks kept for readers. */
+  get bytesKept(): number {
+    return this.#kept;
   }
 
   get bytesInUse(): number {
@@ -24,5 +32,16 @@ export class ChunkMemory {
   acquire(bytes: number, signal: AbortSignal): Promise<Disposable> {
     const permits = Math.min(this.#units, Math.ceil(bytes / UNIT_BYTES));
     return this.#semaphore.acquire({ permits, signal });
+  }
+
+  /** Lets a chunk that has its room stay in it for readers; undefined: enough of them do. */
+  keep(bytes: number): Disposable | undefined {
+    if (this.#kept + bytes > this.#keptMax) return undefined;
+    this.#kept += bytes;
+    return {
+      [Symbol.dispose]: () => {
+        this.#kept -= bytes;
+      },
+    };
   }
 }

@@ -75,6 +75,10 @@ export const BUSY_PAUSE_MAX_MS = 5_000;
 
 /** Bytes of chunks in flight over all downloads: buffers between the network and the disk. */
 export const CHUNK_MEMORY_BYTES = 192 * 1024 * 1024;
+/** The part of it that chunks may take which are in the store already and wait for readers. */
+export const FRESH_CHUNKS_BYTES = 32 * 1024 * 1024;
+/** How long such a chunk waits for readers. */
+export const FRESH_CHUNK_MS = 1_000;
 /** Chunk requests that wait for such memory. */
 export const CHUNK_MEMORY_QUEUE_MAX = 4_096;
 /** Blobs fetched at the same time. */

@@ -16,6 +16,10 @@ export class Cursor implements Disposable {
     this.#leave = leave;
   }
 
+  get position(): number {
+    return this.#position;
+  }
+
   moved(bytes: number): void {
     this.#position += bytes;
     this.#flowBytes += bytes;
@@ -59,6 +63,14 @@ export class Cursors {
     const cursor = new Cursor(position, nowMs, (gone) => this.#cursors.delete(gone));
     this.#cursors.add(cursor);
     return cursor;
+  }
+
+  /** Whether some reader has not passed the range and is less than so many bytes before it. */
+  isAhead(range: { start: number; end: number }, bytes: number): boolean {
+    for (const { position } of this.#cursors) {
+      if (position < range.end && range.start - position < bytes) return true;
+    }
+    return false;
   }
 
   states(chunkBytes: number, nowMs: number): ReaderState[] {

@@ -11,6 +11,7 @@ import type { ChunkProof, FetcherModules } from './chunk-fetcher.ts';
 import { DIRECT_ATTEMPTS_MAX, DIRECT_CHUNK_TIMEOUT_MS } from './constants.ts';
 import { fetchError } from './errors.ts';
 import type { CallOptions, HubSource } from './ports.ts';
+import type { ReceivedChunk } from './received-chunk.ts';
 import { checkRange } from './supply.ts';
 
 /**
@@ -48,8 +49,8 @@ async function fetchWithRetry(
   using limit = deadline(DIRECT_CHUNK_TIMEOUT_MS, o.signal);
   for (let attempt = 0; attempt < DIRECT_ATTEMPTS_MAX; attempt += 1) {
     let kept: Buffer | undefined;
-    const keep = (bytes: Buffer): Promise<void> => {
-      kept = bytes;
+    const keep = (chunk: ReceivedChunk): Promise<void> => {
+      kept = chunk.bytes;
       return Promise.resolve();
     };
     try {

@@ -12,6 +12,7 @@ import { DOWNLOAD_GIVE_UP_MS, TICK_MS } from './constants.ts';
 import { Cursors } from './cursors.ts';
 import type { Cursor } from './cursors.ts';
 import { fetchClosed, fetchError } from './errors.ts';
+import { FreshChunks } from './fresh-chunks.ts';
 import type { GrantBook } from './grants.ts';
 import { sizeBucket } from './metrics.ts';
 import type { FetchMetrics } from './metrics.ts';
@@ -20,7 +21,8 @@ import { PeerSet } from './peer-set.ts';
 import { SwarmPlanner } from './planner.ts';
 import type { Planner, PlannerCommand, PlannerEvent } from './planner-port.ts';
 import type { AnnounceItem, AnnounceResult, HubSource, OpenRequest, Swarm } from './ports.ts';
-import type { Supply } from './supply.ts';
+import type { ReceivedChunk } from './received-chunk.ts';
+import type { Lease, Supply } from './supply.ts';
 import { lostOf } from './stored-supply.ts';
 import { Waiters } from './waiters.ts';
 
@@ -57,6 +59,7 @@ export class Download implements Supply, Announced {
   readonly #peers: PeerSet;
   readonly #fetcher: ChunkFetcher;
   readonly #cursors = new Cursors();
+  readonly #fresh: FreshChunks;
   readonly #waiters = new Waiters();
   readonly #requests = new Map<number, AbortController>();
   /** Chunks being written, and for which request. */
@@ -89,6 +92,7 @@ export class Download implements Supply, Announced {
       random: modules.random ?? Math.random,
     });
     const { digest, size, layout } = blob;
+    this.#fresh = new FreshChunks(layout, { cursors: this.#cursors, memory: modules.memory });
     this.#peers = new PeerSet(
       { digest, size, chunkCount: layout.chunkCount },
       {
@@ -172,6 +176,10 @@ export class Download implements Supply, Announced {
     return this.#blob.read(into, position);
   }
 
+  lend(position: number): Lease | undefined {
+    return this.available(position) === 0 ? undefined : this.#fresh.lend(position);
+  }
+
   enter(position: number, nowMs: number): Cursor {
     return this.#cursors.enter(position, nowMs);
   }
@@ -220,11 +228,15 @@ export class Download implements Supply, Announced {
     this.#requests.set(ticket, controller);
     const { signal } = controller;
     const started = (): void => this.#dispatch({ type: 'started', ticket });
-    const keep = async (bytes: Buffer): Promise<void> => {
+    const keep = async (chunk: ReceivedChunk): Promise<void> => {
       if (this.#over || this.#blob.have.has(index)) return;
       this.#landing.set(index, ticket);
+      this.#fresh.offer(index, chunk, performance.now());
       try {
-        await this.#blob.write(index, bytes);
+        await this.#blob.write(index, chunk.bytes);
+      } catch (err) {
+        this.#fresh.drop(index);
+        throw err;
       } finally {
         this.#landing.delete(index);
       }
@@ -286,6 +298,7 @@ export class Download implements Supply, Announced {
       return;
     }
     const readers = this.#cursors.states(this.#blob.layout.chunkBytes, now);
+    this.#fresh.sweep(now);
     this.#dispatch({ type: 'readers', readers });
     this.#dispatch({ type: 'tick' });
   }
@@ -303,6 +316,7 @@ export class Download implements Supply, Announced {
     this.#over = true;
     for (const controller of this.#requests.values()) controller.abort(fetchClosed());
     this.#peers.close();
+    this.#fresh.clear();
     this.#holds.dispose();
     const { metrics, logger } = this.#modules;
     const seconds = (performance.now() - this.#startMs) / 1000;

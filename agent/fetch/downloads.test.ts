@@ -65,6 +65,23 @@ describe('downloads of a fleet', { timeout: 60_000 }, () => {
     assert.ok((await agent.pull(blob.digest)).equals(blob.bytes));
   });
 
+  it('gives a slow reader right bytes while a fast one is ahead and buffers are used again', async () => {
+    const blob = fleet.hub.addBlob(24 * MIB);
+    await (await fleet.agent()).pull(blob.digest);
+    const agent = await fleet.agent();
+    using handle = await agent.downloads.open(await agent.request(blob.digest), {});
+    const slow = handle.read({ start: 0, end: handle.size }, {})[Symbol.asyncIterator]();
+    const first = await slow.next();
+    assert.ok((await agent.pull(blob.digest)).equals(blob.bytes));
+    // What the slow reader holds is as it was, and the rest comes out of the store.
+    let at = 0;
+    for (let piece = first; piece.done !== true; piece = await slow.next()) {
+      assert.ok(piece.value.equals(blob.bytes.subarray(at, at + piece.value.length)), `at ${at}`);
+      at += piece.value.length;
+    }
+    assert.equal(at, blob.bytes.length);
+  });
+
   it('goes on without the hub, and without a peer that is gone', async () => {
     const blob = fleet.hub.addBlob(32 * MIB);
     const [first, second] = [await fleet.agent(), await fleet.agent()];

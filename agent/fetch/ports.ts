@@ -49,6 +49,8 @@ export interface PeerLink {
 /** Bytes in a buffer that is used again after it was disposed of. */
 export interface ChunkBytes extends Disposable {
   readonly bytes: Buffer;
+  /** Instead of disposing: nobody gets the buffer again. Absent when nobody would anyway. */
+  discard?(): void;
 }
 
 /** How chunk bytes travel. Exactly `length` unverified bytes, or a rejection. */

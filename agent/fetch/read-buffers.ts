@@ -7,7 +7,16 @@ import {
 } from './constants.ts';
 import { fetchError } from './errors.ts';
 
-/** Lends one buffer to each reader and keeps some for the next ones. */
+/** A buffer of one reader, made when it is looked at: one served out of memory needs none. */
+export interface ReadBuffer extends Disposable {
+  /** Its length, and the most that one read takes. */
+  readonly pieceBytes: number;
+  readonly buffer: Buffer;
+  /** Nothing reads the buffer any more. */
+  finished(): void;
+}
+
+/** Lends one buffer to each reader that needs one and keeps some for the next ones. */
 export class ReadBuffers {
   readonly #free: Buffer[] = [];
   readonly #onChange: (lent: number) => void;
@@ -23,19 +32,24 @@ export class ReadBuffers {
    * may leave it in the hands of a socket, and those bytes must not change.
    * @throws FetchError BUSY with READERS_MAX out
    */
-  lend(): { buffer: Buffer; finished: () => void } & Disposable {
+  lend(): ReadBuffer {
     if (this.#lent >= READERS_MAX) throw fetchError('BUSY', `more than ${READERS_MAX} readers`);
     this.#lent += 1;
     this.#onChange(this.#lent);
     const large = this.#large < LARGE_READERS_MAX;
     if (large) this.#large += 1;
-    const buffer = large
-      ? (this.#free.pop() ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES))
-      : Buffer.allocUnsafeSlow(SMALL_READ_BUFFER_BYTES);
+    const pieceBytes = large ? READ_BUFFER_BYTES : SMALL_READ_BUFFER_BYTES;
+    let buffer: Buffer | undefined;
+    const take = (): Buffer =>
+      (large ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(pieceBytes);
     let out = true;
     let reusable = false;
     return {
-      buffer,
+      pieceBytes,
+      get buffer() {
+        buffer ??= take();
+        return buffer;
+      },
       finished: () => {
         reusable = true;
       },
@@ -46,7 +60,7 @@ export class ReadBuffers {
         this.#onChange(this.#lent);
         if (large) this.#large -= 1;
         const keep = large && reusable && this.#free.length < READ_BUFFERS_KEPT;
-        if (keep) this.#free.push(buffer);
+        if (keep && buffer !== undefined) this.#free.push(buffer);
       },
     };
   }

@@ -17,9 +17,18 @@ export interface Supply {
   changed(signal: AbortSignal): Promise<void>;
   /** Fills `into`; only for bytes that are available. */
   read(into: Buffer, position: number): Promise<void>;
+  /** Available bytes from `position` on that are in memory already, if there are any. */
+  lend?(position: number): Lease | undefined;
   enter(position: number, nowMs: number): Cursor;
   /** Keeps the bytes from eviction until disposed. */
   hold(): Disposable;
+}
+
+/** Bytes that do not change until disposed. */
+export interface Lease extends Disposable {
+  readonly bytes: Buffer;
+  /** Before disposing: nothing reads the bytes any more. */
+  finished(): void;
 }
 
 export type ReadModules = { buffers: ReadBuffers; metrics: FetchMetrics };
@@ -47,14 +56,19 @@ export async function* readSupply(
   using cursor = supply.enter(at, performance.now());
   while (at < range.end) {
     o.signal?.throwIfAborted();
-    const length = Math.min(supply.available(at), range.end - at, lent.buffer.length);
-    if (length > 0) {
-      const view = lent.buffer.subarray(0, length);
-      await supply.read(view, at);
-      at += length;
-      cursor.moved(length);
-      yield view;
-    } else await waitFor(supply, at, cursor, modules, o);
+    const limit = Math.min(range.end - at, lent.pieceBytes);
+    using fresh = supply.lend?.(at);
+    const length = Math.min(fresh?.bytes.length ?? supply.available(at), limit);
+    if (length === 0) {
+      await waitFor(supply, at, cursor, modules, o);
+      continue;
+    }
+    const view = (fresh?.bytes ?? lent.buffer).subarray(0, length);
+    if (fresh === undefined) await supply.read(view, at);
+    at += length;
+    cursor.moved(length);
+    yield view;
+    fresh?.finished();
   }
   lent.finished();
 }

@@ -126,10 +126,11 @@ export class TestAgent {
       },
       transport: {
         name: 'test',
-        fetchChunk: async (peerId, request, o) => ({
-          bytes: await other(peerId).serveChunk(request, o),
-          [Symbol.dispose]: () => {},
-        }),
+        // As if the buffer went to another chunk the moment it is given back.
+        fetchChunk: async (peerId, request, o) => {
+          const bytes = await other(peerId).serveChunk(request, o);
+          return { bytes, [Symbol.dispose]: () => void bytes.fill(0xee) };
+        },
       },
       ban: (peerId, reason) => this.bans.push({ peerId, reason }),
       isBanned,

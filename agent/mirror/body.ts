@@ -15,6 +15,7 @@ export class BodyReader {
   readonly #iterator: AsyncIterator<Buffer>;
   readonly #stop = new AbortController();
   #pending: Promise<Step> | undefined;
+  #isSent = false;
 
   constructor(handle: BlobHandle, range: { start: number; end: number }) {
     this.#handle = handle;
@@ -55,10 +56,16 @@ export class BodyReader {
     }
   }
 
+  /** The system has all bytes that were wanted, so their buffer may be used again. */
+  sent(): void {
+    this.#isSent = true;
+  }
+
   stop(): void {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort(new Error('the reader has ended'));
     this.#pending?.catch(() => {});
+    if (this.#isSent) this.#iterator.next().catch(() => {});
     this.#iterator.return?.().catch(() => {});
     this.#handle[Symbol.dispose]();
   }
@@ -111,6 +118,7 @@ export async function sendBody(
     sent += buffer.length;
     o.sent(buffer.length);
   }
+  reader.sent();
 }
 
 /** Thrown when the client closed its connection: normal, containerd does it all the time. */

@@ -14,7 +14,11 @@ import { fetchBlob, PeerPath, peakRssBytes, pidOf } from './peer-path.ts';
 import type { Layer, PathResult, Variant } from './peer-path.ts';
 import { renderFigures, type Figures } from './report.ts';
 
-const WARM_UP_BYTES = 64 * 1024 * 1024;
+/** The parts get a pass of their own; with much less the compiler would be measured too. */
+const WARM_UP_BYTES = 256 * 1024 * 1024;
+const NO_NGINX =
+  'no nginx on this machine, so nothing to compare a warm layer with: install nginx-light, or ' +
+  'run test/rig/install.sh';
 const READERS = 4;
 const GB = 1e9;
 const BIN = path.join(import.meta.dirname, '..', '..', 'bin', 'main.ts');
@@ -86,6 +90,7 @@ function figuresOf(
     ratioToPlainTcp: mid(({ lane, parts }) => parts.plainSeconds / lane.seconds),
     ratioToStockLibp2p: mid(({ lane, plainNode }) => rate(lane) / rate(plainNode)),
     ratioToStockLibp2pWithFlags: mid(({ lane, streams }) => rate(lane) / rate(streams)),
+    warmCpuRatioToRing: mid(({ warm, parts, lane }) => warm.cpu / lane.bytes / parts.http),
     warmCpuRatioToNginx: mid(({ warm, nginx }) => warm.cpu / (nginx?.cpu ?? Number.NaN)),
     warmRateRatioToNginx: mid(({ warm, nginx }) => (nginx?.seconds ?? Number.NaN) / warm.seconds),
   };
@@ -102,7 +107,7 @@ async function run(options: ThroughputOptions): Promise<void> {
     const source = path.join(folder, 'layer');
     await copyFile(peers.fileOf(layer), source);
     nginx = await startNginx(folder);
-    if (nginx === undefined) say('no nginx on this machine: no warm figures');
+    if (nginx === undefined) say(NO_NGINX);
     const rounds: Round[] = [];
     const idle = idleMeter();
     for (let round = 1; round <= options.rounds; round++) {

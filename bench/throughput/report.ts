@@ -12,6 +12,9 @@ export type Figures = {
   ratioToPlainTcp: number;
   ratioToStockLibp2p: number;
   ratioToStockLibp2pWithFlags: number;
+  /** Against a Node.js program that sends the file from two buffers in turns, and no more. */
+  warmCpuRatioToRing: number;
+  /** nginx has the kernel send the file (sendfile), which Node.js cannot ask for. */
   warmCpuRatioToNginx: number;
   warmRateRatioToNginx: number;
   /** With 50 peers, against a libp2p host with 50 connections. */
@@ -27,7 +30,8 @@ const LINES: readonly [key: keyof Figures, text: string][] = [
   ['ratioToPlainTcp', 'rate, times that of the same path over plain TCP'],
   ['ratioToStockLibp2p', 'rate, times that of libp2p streams without V8 flags'],
   ['ratioToStockLibp2pWithFlags', 'rate, times that of libp2p streams'],
-  ['warmCpuRatioToNginx', 'warm layer, times the CPU of nginx'],
+  ['warmCpuRatioToRing', 'warm layer, times the CPU of a bare Node.js program that sends it'],
+  ['warmCpuRatioToNginx', 'warm layer, times the CPU of nginx with sendfile'],
   ['warmRateRatioToNginx', 'warm layer, times the rate of nginx'],
   ['idleRssAboveBareLibp2pBytes', 'idle memory with 50 peers above a bare libp2p host'],
   ['peakRssBytes', 'highest resident memory with four readers'],

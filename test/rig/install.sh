@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the real programs that the end-to-end tests drive. Quick when all are present.
+# Installs the real programs that the end-to-end tests and benches drive. Quick when all are present.
 #
 # As root on Debian: packages of the machine's own release through apt, and oras from a newer
 # release, unpacked into a cache folder (never installed). Anywhere else it only says what is
@@ -9,7 +9,7 @@
 set -eu
 
 PACKAGES="containerd runc skopeo podman buildah umoci busybox-static containernetworking-plugins
-iproute2 iptables docker.io util-linux openssl"
+iproute2 iptables docker.io util-linux openssl nginx-light"
 # oras is not in Debian 12; this release has a build that runs on its libc.
 NEWER_SUITE=trixie
 ORAS_PACKAGE=oras

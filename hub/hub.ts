@@ -6,6 +6,7 @@ import type { BuildInfo } from '../proto/ops/build-info.ts';
 import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
+import { linkCard } from '../proto/ops/link-speed.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
@@ -19,12 +20,15 @@ import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { loadKeyRing } from './fleet/key-files.ts';
 import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
 import { createBaseUrl } from './http/base-url.ts';
+import { createCallerOf } from './http/caller-of.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
+import { createUplinkMetrics } from './uplink/metrics.ts';
+import { Uplink } from './uplink/uplink.ts';
 
 export type HubModules = { logger: Logger; build?: BuildInfo };
 
@@ -76,6 +80,8 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       catalog,
       guard: createGuard({ access, baseUrl }),
       statementFor: (digest) => fleet.statementFor(digest),
+      uplink: await openUplink(config, { metrics, logger }),
+      callerOf: createCallerOf({ trustedProxies }),
       metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
       logger,
     },
@@ -109,6 +115,22 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
     close: () => running.disposeAsync(),
   };
+}
+
+async function openUplink(
+  config: HubConfig,
+  modules: { metrics: MetricsRegistry; logger: Logger },
+): Promise<Uplink> {
+  const card = await linkCard();
+  const bytesPerSecond = config.http.uplink ?? card?.bytesPerSecond;
+  const fields = { bytesPerSecond, card: card?.name };
+  if (bytesPerSecond === undefined) {
+    modules.logger.info(
+      fields,
+      'speed of the uplink unknown, not shared by repository; see http.uplink',
+    );
+  } else modules.logger.info(fields, 'uplink');
+  return new Uplink({ bytesPerSecond }, { metrics: createUplinkMetrics(modules.metrics) });
 }
 
 function listenerOf(registry: Registry, api: FastifyInstance) {

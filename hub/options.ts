@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { Listen } from '../proto/ops/config.ts';
+import { ByteSize, Listen } from '../proto/ops/config.ts';
 import { LISTENERS_MAX } from '../proto/ops/constants.ts';
 import { ConfigError, type ConfigProblem } from '../proto/ops/errors.ts';
 import { LogOptions, opsOptions } from '../proto/ops/options.ts';
@@ -12,6 +12,7 @@ import { parseExternalUrl } from './http/base-url.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 
 const NAMES_MAX = 32;
+const UPLINK_MIN = 1_000_000;
 
 const HttpOptions = Type.Object(
   {
@@ -26,6 +27,14 @@ const HttpOptions = Type.Object(
       default: [],
       maxItems: NAMES_MAX,
     }),
+    uplink: Type.Optional(
+      ByteSize({
+        description:
+          'bytes per second of the link of the hub, of which blobs get 94 %, shared evenly by ' +
+          'repositories; if left out, what the network card says; if that is silent, not bounded',
+        minimum: UPLINK_MIN,
+      }),
+    ),
   },
   { description: 'the registry and the fleet API', default: {} },
 );

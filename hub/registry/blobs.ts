@@ -1,9 +1,11 @@
+import type { IncomingMessage } from 'node:http';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { formatContentRange, parseRange, type RangeRequest } from '../../proto/oci/ranges.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
+import type { Uplink } from '../uplink/uplink.ts';
 import { sendBody } from './body.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
@@ -17,6 +19,9 @@ type Target = { repository: Repository; digest: Digest };
 type Modules = {
   blobs: BlobReader;
   catalog: BlobCatalog;
+  uplink: Pick<Uplink, 'enter'>;
+  /** Who is to have his share of the uplink. */
+  callerOf(request: IncomingMessage): string;
   metrics: RegistryMetrics;
   logger: Logger;
 };
@@ -54,7 +59,9 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
   });
   if (request.method === 'HEAD') return void response.end();
   metrics.lastPull.set(Date.now() / 1000);
-  await sendBody(blob, part, exchange, (count) => metrics.sentBytes.inc(count));
+  const caller = modules.callerOf(request);
+  using body = modules.uplink.enter({ repository: target.repository, digest, caller });
+  await sendBody(blob, part, exchange, body, (count) => metrics.sentBytes.inc(count));
 }
 
 /** DELETE of a blob: it is gone from this repository, not from others. */

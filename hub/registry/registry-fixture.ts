@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,8 +18,11 @@ import { FilesystemBlobStore } from '../blobs/filesystem.ts';
 import type { Catalog } from '../catalog/port.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { createBaseUrl } from '../http/base-url.ts';
+import { createCallerOf } from '../http/caller-of.ts';
 import { createGuard } from '../http/guard.ts';
 import { startServers } from '../http/servers.ts';
+import { createUplinkMetrics } from '../uplink/metrics.ts';
+import { Uplink } from '../uplink/uplink.ts';
 import { createRegistryMetrics } from './metrics.ts';
 import { Registry, type RegistryOptions } from './registry.ts';
 
@@ -69,7 +73,12 @@ export class TestRegistry {
   /** Stopped, and its folder removed, when the test has ended. */
   static async start(
     t: TestContext,
-    options: RegistryOptions & { externalUrl?: string; trustedProxies?: string[] } = {},
+    options: RegistryOptions & {
+      externalUrl?: string;
+      trustedProxies?: string[];
+      uplink?: number;
+      callerOf?: (request: IncomingMessage) => string;
+    } = {},
   ): Promise<TestRegistry> {
     const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-registry-'));
     const logged: Record<string, unknown>[] = [];
@@ -89,6 +98,11 @@ export class TestRegistry {
       catalog,
       guard: createGuard({ access, baseUrl }),
       statementFor: async () => undefined,
+      uplink: new Uplink(
+        { bytesPerSecond: options.uplink },
+        { metrics: createUplinkMetrics(metrics) },
+      ),
+      callerOf: options.callerOf ?? createCallerOf({ trustedProxies }),
       metrics: (open) => createRegistryMetrics(metrics, open),
       logger,
     });

@@ -7,6 +7,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
+import type { Uplink } from '../uplink/uplink.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
@@ -38,6 +39,9 @@ export type RegistryModules = {
   catalog: Catalog;
   guard: RegistryGuard;
   statementFor(digest: Digest): Promise<Buffer | undefined>;
+  uplink: Pick<Uplink, 'enter'>;
+  /** Who is to have his share of the uplink. */
+  callerOf(request: IncomingMessage): string;
   metrics: (uploadsOpen: () => number) => RegistryMetrics;
   logger: Logger;
 };

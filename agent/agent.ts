@@ -7,12 +7,12 @@ import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import type { OpsServer } from '../proto/ops/ops-server.ts';
-import { budgetsOf } from './bandwidth.ts';
 import { adviceOn, checkAgentOptions } from './checked-options.ts';
 import { Downloads } from './fetch/downloads.ts';
 import { loneFleet, loneSwarm } from './fetch/lone.ts';
 import { createFetchMetrics } from './fetch/metrics.ts';
 import { openFleet, openGrants, openTags, startSwarm } from './joining.ts';
+import { LinkBudgets } from './link/budgets.ts';
 import { startMirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
@@ -59,18 +59,18 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   metrics.collectProcess(build);
   const state = { draining: false, startedMs: performance.now() };
-
   const store = await openStore(config, starting, { logger, metrics });
   const fetchMetrics = createFetchMetrics(metrics);
   const userAgent = `flotilla/${build.version}`;
-  const registries = await Registries.open(config, { metrics: fetchMetrics, userAgent });
+  const { budgets } = starting.use(await LinkBudgets.open(config.bandwidth, { metrics, logger }));
+  const receiving = { metrics: fetchMetrics, budget: budgets.source, userAgent };
+  const registries = await Registries.open(config, receiving);
   starting.defer(() => registries.close());
 
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
   const content = (modules.wrapContent ?? ((own) => own))(readerOf(store));
-  const budgets = await budgetsOf(config.bandwidth);
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
   if (node !== undefined) starting.defer(() => node.close());

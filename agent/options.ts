@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { LogOptions, opsOptions } from '../proto/ops/options.ts';
-import { BandwidthOptions } from './bandwidth.ts';
 import { FetchSection } from './fetch/options.ts';
 import { HubOptions } from './fleet/options.ts';
+import { BandwidthOptions } from './link/options.ts';
 import { MirrorOptions, UpstreamsOptions } from './mirror/options.ts';
 import { StoreSection } from './store/options.ts';
 import { SwarmOptions } from './swarm/options.ts';

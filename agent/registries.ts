@@ -5,6 +5,7 @@ import { wellKnownHosts } from '../proto/distribution/well-known.ts';
 import { canonicalHost } from '../proto/oci/name.ts';
 import { ConfigError } from '../proto/ops/errors.ts';
 import { messageOf } from '../proto/std/errors.ts';
+import type { RateBudget } from '../proto/std/rate-budget.ts';
 import { RegistrySource } from './fetch/hub-source.ts';
 import type { FetchMetrics } from './fetch/metrics.ts';
 import type { HubSource } from './fetch/ports.ts';
@@ -32,7 +33,7 @@ export class Registries {
    */
   static async open(
     config: Pick<AgentConfig, 'hub' | 'upstreams'>,
-    modules: { metrics: FetchMetrics; userAgent: string },
+    modules: { metrics: FetchMetrics; budget?: RateBudget | undefined; userAgent: string },
   ): Promise<Registries> {
     const { url, allowPlainHttp, caFile, redirectHosts } = config.hub;
     const own = { allowPlainHttp, caFile, redirectHosts, path: 'hub' };
@@ -134,7 +135,7 @@ async function openRegistry(
     /** Where in the configuration this registry stands. */
     path: string;
   },
-  modules: { metrics: FetchMetrics; userAgent: string },
+  modules: { metrics: FetchMetrics; budget?: RateBudget | undefined; userAgent: string },
 ): Promise<Registry> {
   const ca = await readCertificates(options.caFile, `${options.path}.caFile`);
   const known = wellKnownHosts(options.url);
@@ -147,6 +148,7 @@ async function openRegistry(
     redirectSetting: `${options.path}.redirectHosts`,
     ...(ca === undefined ? {} : { ca }),
   });
-  const source = new RegistrySource({ kind }, { client, metrics: modules.metrics });
+  const { metrics, budget } = modules;
+  const source = new RegistrySource({ kind }, { client, metrics, budget });
   return { client, source, origin: new RegistryOrigin(client) };
 }

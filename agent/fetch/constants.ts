@@ -204,3 +204,7 @@ export const DIRECT_READERS_MAX = 32;
 export const NO_ROOM_MS = 30_000;
 /** Blobs of resolved images that wait for a look at the store of this node's runtime. */
 export const SHARES_WAITING_MAX = 1_024;
+/** A download that nobody has read for this long gives way to those that are read. */
+export const READERLESS_MS = 5_000;
+/** Chunks in flight, over all downloads that nobody reads, while others are read. */
+export const UNREAD_CHUNKS_MAX = 1;

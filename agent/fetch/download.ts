@@ -18,6 +18,7 @@ import { sizeBucket } from './metrics.ts';
 import type { FetchMetrics } from './metrics.ts';
 import { NewsPace } from './news-pace.ts';
 import { PeerSet } from './peer-set.ts';
+import type { Claim, Precedence } from './precedence.ts';
 import { SwarmPlanner } from './planner.ts';
 import type { Planner, PlannerCommand, PlannerEvent } from './planner-port.ts';
 import type { AnnounceItem, AnnounceResult, HubSource, OpenRequest, Swarm } from './ports.ts';
@@ -32,6 +33,7 @@ export type DownloadModules = {
   announcer: Announcer;
   memory: ChunkMemory;
   budgets?: ChunkBudgets | undefined;
+  precedence: Precedence;
   grants: Pick<GrantBook, 'ensure'>;
   metrics: FetchMetrics;
   logger: Logger;
@@ -58,6 +60,7 @@ export class Download implements Supply, Announced {
   readonly #planner: Planner;
   readonly #peers: PeerSet;
   readonly #fetcher: ChunkFetcher;
+  readonly #claim: Claim;
   readonly #cursors = new Cursors();
   readonly #fresh: FreshChunks;
   readonly #waiters = new Waiters();
@@ -103,6 +106,7 @@ export class Download implements Supply, Announced {
         logger: modules.logger,
       },
     );
+    this.#claim = modules.precedence.enter();
     this.#fetcher = new ChunkFetcher(blob, request.repository, {
       transport: modules.swarm.transport,
       source: modules.source,
@@ -114,6 +118,7 @@ export class Download implements Supply, Announced {
 
   start(): void {
     this.#modules.metrics.inFlight.inc();
+    this.#holds.use(this.#claim);
     this.#holds.use(this.#blob.retain());
     this.#holds.use(this.#blob.onChange((index) => this.#chunkChanged(index)));
     const timer = setInterval(() => this.#tick(), TICK_MS);
@@ -137,7 +142,9 @@ export class Download implements Supply, Announced {
   item(): AnnounceItem {
     const { namespace, repository } = this.#request;
     const { digest, size, complete, have } = this.#blob;
-    const hubChunksWanted = this.#over ? 0 : this.#leasesWanted;
+    // What has to wait here takes no leases from those who could use them.
+    const leasesMax = this.#claim.yields ? 1 : this.#leasesWanted;
+    const hubChunksWanted = this.#over ? 0 : Math.min(leasesMax, this.#leasesWanted);
     const bypassWanted = this.#over ? 0 : this.#bypassWanted;
     const wishes = { hubChunksWanted, bypassWanted };
     return { namespace, repository, digest, size, complete, have, ...wishes };
@@ -241,7 +248,10 @@ export class Download implements Supply, Announced {
         this.#landing.delete(index);
       }
     };
+    const { start, end } = chunkRange(this.#blob.layout, index);
     try {
+      using turn = await this.#claim.turn(end - start, signal);
+      void turn;
       await this.#fetcher.fetch(from, index, { started, keep }, signal);
       // Normally told by the store already; a chunk that was there before is told here.
       this.#dispatch({ type: 'chunkDone', index, ticket });
@@ -297,6 +307,7 @@ export class Download implements Supply, Announced {
       this.#fail(fetchError('UNAVAILABLE', text, this.digest), 'stalled');
       return;
     }
+    this.#claim.readers(this.#cursors.size, now);
     const readers = this.#cursors.states(this.#blob.layout.chunkBytes, now);
     this.#fresh.sweep(now);
     this.#dispatch({ type: 'readers', readers });

@@ -2,6 +2,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 import type { ContentStore, StoredBlob } from '../store/port.ts';
@@ -21,6 +22,7 @@ import type { SharePlace } from './node-shares.ts';
 import { bufferHandle, directHandle, supplyHandle, unstatedHandle } from './handles.ts';
 import type { FetchMetrics } from './metrics.ts';
 import { Passthrough } from './passthrough.ts';
+import { Precedence } from './precedence.ts';
 import type {
   AnnounceItem,
   BlobHandle,
@@ -52,7 +54,7 @@ export type DownloadsModules = {
   /** Source of any other namespace, if one is configured. */
   upstream: (namespace: string) => HubSource | undefined;
   /** What chunks may take of the link. */
-  budgets?: ChunkBudgets | undefined;
+  budgets?: (ChunkBudgets & { prefetch?: RateBudget | undefined }) | undefined;
   metrics: FetchMetrics;
   logger: Logger;
 };
@@ -67,6 +69,7 @@ export class Downloads {
   readonly #options: DownloadsOptions;
   readonly #announcer: Announcer;
   readonly #memory: ChunkMemory;
+  readonly #precedence: Precedence;
   readonly #small: SmallBlobs;
   readonly #shares: NodeShares;
   readonly #reading: Reading;
@@ -82,6 +85,7 @@ export class Downloads {
     this.#options = options;
     const bytes = options.chunkMemoryBytes;
     this.#memory = new ChunkMemory(bytes === undefined ? {} : { bytes });
+    this.#precedence = new Precedence({ budget: modules.budgets?.prefetch, metrics });
     this.#announcer = new Announcer({ fleet, stored: () => store.list(), logger });
     const sourceOf = (namespace: string): HubSource | undefined => this.#sourceOf(namespace);
     const online = (): boolean => fleet.online;
@@ -278,6 +282,7 @@ export class Downloads {
       source: this.#sourceOf(request.namespace),
       announcer: this.#announcer,
       memory: this.#memory,
+      precedence: this.#precedence,
       budgets: this.#modules.budgets,
       ...(random === undefined ? {} : { random }),
     };

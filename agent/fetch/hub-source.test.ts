@@ -4,6 +4,7 @@ import { digestOf } from '../../proto/oci/digest.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { RateBudget } from '../../proto/std/rate-budget.ts';
 import { RegistrySource } from './hub-source.ts';
 import { createFetchMetrics } from './metrics.ts';
 
@@ -11,7 +12,11 @@ const BLOB = digestOf(Buffer.from('a blob'));
 const REPOSITORY = parseRepository('team/app');
 
 /** A source whose registry answers every read with these pieces. */
-function sourceOf(pieces: readonly Buffer[], kind: 'hub' | 'upstream' = 'hub') {
+function sourceOf(
+  pieces: readonly Buffer[],
+  kind: 'hub' | 'upstream' = 'hub',
+  budget?: RateBudget,
+) {
   const registry = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   const asked: string[] = [];
   async function* body(): AsyncGenerator<Buffer> {
@@ -37,10 +42,24 @@ function sourceOf(pieces: readonly Buffer[], kind: 'hub' | 'upstream' = 'hub') {
     },
   };
   const metrics = createFetchMetrics(registry);
-  return { registry, asked, source: new RegistrySource({ kind }, { client, metrics }) };
+  return { registry, asked, source: new RegistrySource({ kind }, { client, metrics, budget }) };
 }
 
 describe('a registry as a source', () => {
+  it('streams within the budget of sources, and a small blob does not wait for it', async () => {
+    const budget = new RateBudget({ bytesPerSecond: 8, now: () => 0 });
+    const { source } = sourceOf([Buffer.from('abc'), Buffer.from('de')], 'hub', budget);
+    await source.small(REPOSITORY, BLOB, 'blob', {});
+    assert.equal(budget.taken, 3);
+    const gone = new AbortController();
+    const stream = await source.stream(REPOSITORY, BLOB, 0, { signal: gone.signal });
+    const read = stream?.body[Symbol.asyncIterator]();
+    const first = read?.next();
+    gone.abort(new Error('the budget is used up'));
+    await assert.rejects(async () => first, /used up/);
+    assert.equal(budget.taken, 6);
+  });
+
   it('puts a range together and counts what it received', async () => {
     const { source, registry } = sourceOf([Buffer.from('abc'), Buffer.from('de')]);
     const bytes = await source.chunk(REPOSITORY, BLOB, { start: 2, end: 7 }, {});

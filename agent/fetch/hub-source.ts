@@ -2,6 +2,7 @@ import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { fetchError } from './errors.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { CallOptions, HubSource, SourceStream } from './ports.ts';
@@ -31,19 +32,30 @@ export interface RegistryReads {
   getBytes(path: string, o: CallOptions & { maxBytes: number }): Promise<Buffer | undefined>;
 }
 
-/** Reads blobs of the hub, or of an upstream, over the registry protocol and counts the bytes. */
+/**
+ * Reads blobs of the hub, or of an upstream, over the registry protocol and counts the bytes. What
+ * streams keeps to the budget; who asks for a chunk has taken it out of there, and small blobs do
+ * not wait.
+ */
 export class RegistrySource implements HubSource {
   readonly kind: 'hub' | 'upstream';
   readonly #client: RegistryReads;
   readonly #metrics: FetchMetrics;
+  readonly #budget: RateBudget | undefined;
 
   constructor(
     options: { kind: 'hub' | 'upstream' },
-    modules: { client: RegistryReads; metrics: FetchMetrics },
+    modules: {
+      client: RegistryReads;
+      metrics: FetchMetrics;
+      /** What the source may take of the link; undefined: as fast as it goes. */
+      budget?: RateBudget | undefined;
+    },
   ) {
     this.kind = options.kind;
     this.#client = modules.client;
     this.#metrics = modules.metrics;
+    this.#budget = modules.budget;
   }
 
   head(
@@ -105,7 +117,7 @@ export class RegistrySource implements HubSource {
     const from = start === 0 ? {} : { start };
     const response = await this.#client.openBlob(repository, digest, { ...o, ...from });
     if (response === undefined) return undefined;
-    return { size: response.size, body: this.#counted(response.body) };
+    return { size: response.size, body: this.#counted(response.body, o) };
   }
 
   async small(
@@ -119,12 +131,17 @@ export class RegistrySource implements HubSource {
         ? (await this.#client.getManifest(repository, { kind: 'digest', digest }, o))?.bytes
         : await this.#client.readBlob(repository, digest, { ...o, maxBytes: UNCHUNKED_MAX_BYTES });
     this.#count(bytes?.length ?? 0);
+    this.#budget?.take(bytes?.length ?? 0);
     return bytes;
   }
 
-  async *#counted(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+  async *#counted(
+    body: AsyncIterable<Buffer>,
+    o: CallOptions,
+  ): AsyncGenerator<Buffer, void, undefined> {
     for await (const piece of body) {
       this.#count(piece.length);
+      await this.#budget?.pass(piece.length, o);
       yield piece;
     }
   }

@@ -70,8 +70,14 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   stallSeconds.inc(0);
   const readers = metrics.gauge('readers', 'Readers of blobs now.');
   readers.set(0);
+  const unreadBytes = metrics.counter(
+    'unread_bytes_total',
+    'Bytes of chunks asked for by downloads that go on after their readers have left.',
+  );
+  unreadBytes.inc(0);
   return {
     bytes,
+    unreadBytes,
     verified,
     rejected,
     downloads,

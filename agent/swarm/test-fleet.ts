@@ -12,6 +12,7 @@ import { formatListen } from '../../proto/ops/listen.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import {
   grantContentHash,
@@ -136,6 +137,8 @@ export class TestFleet implements AsyncDisposable {
       graceMs?: number;
       /** Whether others may open lanes to it. */
       lane?: boolean;
+      /** What it may send. */
+      uploadRate?: RateBudget;
       /** Newest version of the exchange it speaks, for a node of an earlier version. */
       versionMax?: number;
     } = {},
@@ -156,6 +159,7 @@ export class TestFleet implements AsyncDisposable {
         lanePort: options.lane === true ? 0 : undefined,
         connectionsMax: 64,
         uploads: 8,
+        uploadRate: options.uploadRate,
         build: 'test',
         ...(options.bodyStallMs === undefined ? {} : { bodyStallMs: options.bodyStallMs }),
         ...(options.versionMax === undefined ? {} : { versionMax: options.versionMax }),

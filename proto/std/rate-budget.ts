@@ -5,7 +5,12 @@ const BURST_MS = 250;
 
 /** Bytes that come in at a steady rate; who takes more than there are waits for his turn. */
 export class RateBudget {
-  readonly bytesPerSecond: number;
+  /** May be changed at any time; what is taken already stays as it is. */
+  bytesPerSecond: number;
+  /** Bytes taken so far. */
+  taken = 0;
+  /** Milliseconds that takers were told to wait so far. */
+  waitedMs = 0;
   readonly #now: () => number;
   /** Until when what comes in is taken already. */
   #takenUntilMs = Number.NEGATIVE_INFINITY;
@@ -26,6 +31,8 @@ export class RateBudget {
     const waitMs = Math.max(0, until - now);
     if (waitMs > waitMaxMs) return undefined;
     this.#takenUntilMs = until;
+    this.taken += bytes;
+    this.waitedMs += waitMs;
     return waitMs;
   }
 

@@ -1,3 +1,4 @@
+import { compactMemory } from '../proto/ops/compact-memory.ts';
 import { SHUTDOWN_GRACE_MS } from '../proto/ops/constants.ts';
 import { runCli } from '../proto/ops/cli.ts';
 import type { JoinTokenWish, ProgramEntry, ProgramInput } from '../proto/ops/cli.ts';
@@ -23,7 +24,12 @@ const agent: ProgramEntry = {
         kind: 'agent',
         schema: AgentOptions,
         logLevel: (config) => config.log.level,
-        start: startAgent,
+        start: async (config, base) => {
+          const running = await startAgent(config, base);
+          // Agents are on every node, beside the work the nodes are for.
+          compactMemory();
+          return running;
+        },
       },
       { ...input, env },
     );

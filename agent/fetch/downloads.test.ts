@@ -65,7 +65,7 @@ describe('downloads of a fleet', { timeout: 60_000 }, () => {
     assert.ok((await agent.pull(blob.digest)).equals(blob.bytes));
   });
 
-  it('gives a slow reader right bytes while a fast one is ahead and buffers are used again', async () => {
+  it('gives a slow reader right bytes while buffers are used again for a fast one', async () => {
     const blob = fleet.hub.addBlob(24 * MIB);
     await (await fleet.agent()).pull(blob.digest);
     const agent = await fleet.agent();

@@ -56,7 +56,8 @@ Needs root and Linux (network namespaces, tc).
   --fail WHAT        something goes wrong meanwhile:
                        kill10   a tenth of the agents is killed at half of the bound
                        busiest  the agent that has sent most is killed at half of the bound
-                       hub      the hub is killed when it has sent --hub-copies
+                       hub      the hub is killed when it has sent --hub-copies, or at least one
+                                and no more
                        zone     half of the nodes lie behind a line of half a node's rate
                        liars    a twentieth of the agents sends wrong bytes
   --hub-copies X     copies of the image the hub sends before --fail hub (default 1.5)

@@ -9,8 +9,14 @@ export const FAR_INFLIGHT_MAX = 8;
 export const NEAR_PEERS_MIN = 4;
 /** Chunk requests in flight to the hub for one blob. */
 export const HUB_INFLIGHT_MAX = 4;
-/** Chunk requests in flight for one blob over all sources. */
+/** Chunk requests in flight for one blob over all sources, at most and at least. */
 export const DOWNLOAD_INFLIGHT_MAX = 24;
+export const DOWNLOAD_INFLIGHT_MIN = 4;
+/** In between: one for so many chunks of the blob, or as many as come within this time. */
+export const CHUNKS_PER_INFLIGHT = 48;
+export const INFLIGHT_LANDING_MS = 400;
+/** The hub is asked for as many chunks at a time as it brings one after the other in this time. */
+export const HUB_SHARE_MS = 500;
 /** Peers a planner keeps state for. */
 export const PLANNER_PEERS_MAX = 64;
 /** Requests in flight that repeat one in flight elsewhere, per blob. */

@@ -27,6 +27,7 @@ export class Flights {
   readonly #reopened = new Set<number>();
   #next = 1;
   #duplicates = 0;
+  #overdue = 0;
 
   constructor(chunkCount: number) {
     this.busy = newBits(chunkCount);
@@ -38,6 +39,11 @@ export class Flights {
 
   get duplicates(): number {
     return this.#duplicates;
+  }
+
+  /** Those whose source seems stuck: nothing is gained by waiting for them. */
+  get overdue(): number {
+    return this.#overdue;
   }
 
   get(ticket: number): Flight | undefined {
@@ -68,6 +74,7 @@ export class Flights {
 
   /** The request is slow: its chunk may be asked for elsewhere. */
   reopen(flight: Flight, how: 'overdue' | 'hedged'): void {
+    if (how === 'overdue' && !flight.overdue) this.#overdue += 1;
     flight[how] = true;
     this.#review(flight.index);
   }
@@ -100,6 +107,7 @@ export class Flights {
     const flight = this.#byTicket.get(ticket);
     if (flight === undefined) return undefined;
     this.#byTicket.delete(ticket);
+    if (flight.overdue) this.#overdue -= 1;
     const all = this.of(flight.index);
     if (all.length === 1) {
       this.#byChunk.delete(flight.index);

@@ -13,6 +13,8 @@ export type HubAskingModules = {
   flights: Flights;
   peers: PlannerPeers;
   desk: HubDesk;
+  /** Whether anything more may be asked for, of whomever. */
+  isRoom: (nowMs: number) => boolean;
   ask: (index: number, leased: boolean) => void;
 };
 
@@ -27,19 +29,17 @@ export function lowestCursor(readers: readonly ReaderState[]): number {
 /** Which chunks are asked of the hub, or an upstream: leased ones, and others within the budget. */
 export class HubAsking {
   readonly #random: () => number;
-  readonly #inflightMax: number;
   readonly #modules: HubAskingModules;
 
-  constructor(options: { random: () => number; inflightMax: number }, modules: HubAskingModules) {
+  constructor(options: { random: () => number }, modules: HubAskingModules) {
     this.#random = options.random;
-    this.#inflightMax = options.inflightMax;
     this.#modules = modules;
   }
 
   leased(nowMs: number): void {
-    const { table, flights, peers, desk, ask } = this.#modules;
+    const { table, flights, peers, desk, isRoom, ask } = this.#modules;
     for (const index of desk.leases) {
-      if (!this.#isRoom() || !desk.isOpen(nowMs)) return;
+      if (!isRoom(nowMs) || !desk.isOpenToLease(nowMs)) return;
       if (!table.isWanted(index) || peers.isAvailable(index, nowMs)) {
         desk.leases.delete(index);
       } else if (flights.admits(index, HUB)) {
@@ -50,7 +50,7 @@ export class HubAsking {
   }
 
   unleased(view: View): void {
-    const { peers, desk, ask } = this.#modules;
+    const { peers, desk, isRoom, ask } = this.#modules;
     const { nowMs, usualMs, readers } = view;
     if (!desk.isOpen(nowMs)) return;
     this.#forStandingReaders(view);
@@ -58,7 +58,7 @@ export class HubAsking {
     if (desk.unleasedInflight >= max) return;
     const starved = desk.isStarved(nowMs, usualMs);
     const except = choice === 'any' ? this.#modules.table.nothing : peers.available(nowMs, starved);
-    while (desk.unleasedInflight < max && this.#isRoom() && desk.isOpen(nowMs)) {
+    while (desk.unleasedInflight < max && isRoom(nowMs) && desk.isOpen(nowMs)) {
       const index = this.#pick(except, choice, readers);
       if (index < 0) break;
       ask(index, false);
@@ -67,11 +67,11 @@ export class HubAsking {
 
   /** Chunks that nobody else can bring in time, within the budget as long as there is time. */
   #forStandingReaders({ nowMs, usualMs, readers }: View): void {
-    const { table, flights, peers, desk, ask } = this.#modules;
+    const { table, flights, peers, desk, isRoom, ask } = this.#modules;
     const starved = desk.isStarved(nowMs, usualMs);
     desk.blocked = false;
     for (const reader of readers) {
-      if (!this.#isRoom() || !desk.isOpen(nowMs)) return;
+      if (!isRoom(nowMs) || !desk.isOpen(nowMs)) return;
       if (desk.unleasedInflight >= UNLEASED_INFLIGHT_MAX) return;
       if (!hasStood(reader, nowMs) || !table.isWanted(reader.chunk)) continue;
       if (!flights.admits(reader.chunk, HUB)) continue;
@@ -96,9 +96,5 @@ export class HubAsking {
     return choice === 'in-order'
       ? table.pickInOrder(search, lowestCursor(readers))
       : table.pickRarest(search, this.#random, choice === 'unavailable');
-  }
-
-  #isRoom(): boolean {
-    return this.#modules.flights.size < this.#inflightMax;
   }
 }

@@ -77,6 +77,11 @@ export class HubDesk {
     return this.#enabled && this.inflight < this.#inflightMax && nowMs >= this.#pausedUntilMs;
   }
 
+  /** The same for one leased chunk more, which others have their own of. */
+  isOpenToLease(nowMs: number): boolean {
+    return this.isOpen(nowMs) && this.inflight < this.#pace.hubShare;
+  }
+
   /** The tracker answered. Leases that ran out before the answer came show that we are fast. */
   leased(
     indices: readonly number[],

@@ -11,6 +11,8 @@ export class PeerPace {
   depth = PEER_INFLIGHT_START;
   /** Chunks it brought so far. */
   landed = 0;
+  /** How long the last one took, from the request on: others ask it too. */
+  lastMs = 0;
   #intervalMs = 0;
   #aloneMs = Number.POSITIVE_INFINITY;
   #landedMs = Number.NEGATIVE_INFINITY;
@@ -20,6 +22,7 @@ export class PeerPace {
     const sinceLastMs = nowMs - this.#landedMs;
     this.#landedMs = nowMs;
     this.landed += 1;
+    this.lastMs = tookMs;
     // A request that waited for its turn behind another shows the pace, one that did not the trip.
     if (sinceLastMs < tookMs) {
       const first = this.#intervalMs === 0;

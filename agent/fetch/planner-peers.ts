@@ -72,6 +72,18 @@ export class PlannerPeers {
     return this.#list;
   }
 
+  /**
+   * Those first that are quickest now, to a whole number of the usual duration, in random order
+   * among equals: with few requests on their way, senders with a queue must not get more while
+   * others are idle. Who brought nothing yet counts as quick.
+   */
+  bySpeed(usualMs: number): PeerState[] {
+    const ranked = this.#list.map((peer) => {
+      return { peer, rank: Math.floor(peer.pace.lastMs / Math.max(1, usualMs)) + this.#random() };
+    });
+    return ranked.sort((a, b) => a.rank - b.rank).map(({ peer }) => peer);
+  }
+
   up(id: string, near: boolean, nowMs: number): void {
     if (this.#peers.has(id) || this.#peers.size >= PLANNER_PEERS_MAX) return;
     this.#peers.set(id, {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import { DUPLICATES_MAX, HUB_INFLIGHT_MAX, PEER_INFLIGHT_MAX } from './constants.ts';
+import { DUPLICATES_MAX, HUB_INFLIGHT_MAX, PEER_INFLIGHT_MAX, STALL_MIN_MS } from './constants.ts';
 import { SwarmPlanner } from './planner.ts';
 import type { ChunkFailure, ChunkSet, PlannerCommand, PlannerEvent } from './planner-port.ts';
 
@@ -244,20 +244,35 @@ function askedOfHub(commands: PlannerCommand[]): number[] {
 
 describe('the choice of chunks', () => {
   it('prefers what fewest peers hold', () => {
-    const subject = planner(40);
-    subject.handle({ type: 'chunkDone', index: 39 }, 0);
+    const subject = planner(400);
+    subject.handle({ type: 'chunkDone', index: 399 }, 0);
     subject.handle({ type: 'peerUp', peerId: 'a' }, 0);
     subject.handle({ type: 'peerUp', peerId: 'b' }, 0);
     subject.handle({ type: 'hubLease', indices: [], peersKnown: 2 }, 0);
     const common = [...Array(30).keys()];
-    const first = subject.handle({ type: 'availability', peerId: 'a', have: setOf(40, common) }, 0);
+    const first = subject.handle(
+      { type: 'availability', peerId: 'a', have: setOf(400, common) },
+      0,
+    );
     assert.equal(askedOfPeers(first).length, 4);
-    const have = setOf(40, [...common, 33, 34, 35, 36]);
+    const have = setOf(400, [...common, 33, 34, 35, 36]);
     const second = subject.handle({ type: 'availability', peerId: 'b', have }, 0);
     assert.deepEqual(
       askedOfPeers(second).toSorted((a, b) => a - b),
       [33, 34, 35, 36],
     );
+  });
+
+  it('asks others when the only peer is stuck with all that was asked for', () => {
+    const subject = planner(20);
+    subject.handle({ type: 'peerUp', peerId: 'a' }, 0);
+    const asked = subject.handle({ type: 'availability', peerId: 'a', have: all(20) }, 0);
+    const tickets = asked.flatMap((c) => (c.type === 'fetchFromPeer' ? [c.ticket] : []));
+    for (const ticket of tickets) subject.handle({ type: 'started', ticket }, 0);
+    subject.handle({ type: 'tick' }, STALL_MIN_MS);
+    subject.handle({ type: 'peerUp', peerId: 'b' }, STALL_MIN_MS);
+    const more = subject.handle({ type: 'availability', peerId: 'b', have: all(20) }, STALL_MIN_MS);
+    assert.equal(askedOfPeers(more).length, askedOfPeers(asked).length);
   });
 
   it('serves a reader that has stood for ten seconds first', () => {

@@ -16,6 +16,7 @@ import { Flights, HUB } from './flights.ts';
 import type { Flight } from './flights.ts';
 import { HubAsking, lowestCursor } from './hub-asking.ts';
 import { HubDesk } from './hub-desk.ts';
+import { InflightWindow } from './inflight-window.ts';
 import { PeerReview } from './peer-review.ts';
 import { PlannerPeers } from './planner-peers.ts';
 import type { PeerState } from './planner-peers.ts';
@@ -47,7 +48,7 @@ export class SwarmPlanner implements Planner {
   readonly #hubAsking: HubAsking;
   readonly #random: () => number;
   readonly #peerInflightMax: number;
-  readonly #inflightMax: number;
+  readonly #window: InflightWindow;
   readonly #review: PeerReview;
   readonly #seconds: SecondTries;
   #readers: readonly ReaderState[] = [];
@@ -65,18 +66,24 @@ export class SwarmPlanner implements Planner {
     this.#review = new PeerReview(options);
     this.#seconds = new SecondTries({ chunkCount: options.chunkCount, startMs: this.#usualMs });
     this.#peerInflightMax = options.peerInflightMax ?? PEER_INFLIGHT_MAX;
-    this.#inflightMax = options.inflightMax ?? DOWNLOAD_INFLIGHT_MAX;
+    this.#window = new InflightWindow({
+      chunkCount: options.chunkCount,
+      max: options.inflightMax ?? DOWNLOAD_INFLIGHT_MAX,
+    });
     this.#hub = new HubDesk({
       enabled: options.hub,
       inflightMax: options.hubInflightMax ?? HUB_INFLIGHT_MAX,
       startMs: options.startMs,
       random: options.random,
     });
-    const shared = { table: this.#table, flights: this.#flights, peers: this.#peers };
-    this.#hubAsking = new HubAsking(
-      { random: options.random, inflightMax: this.#inflightMax },
-      { ...shared, desk: this.#hub, ask: (index, leased) => this.#askHub(index, leased) },
-    );
+    this.#hubAsking = new HubAsking(options, {
+      table: this.#table,
+      flights: this.#flights,
+      peers: this.#peers,
+      desk: this.#hub,
+      isRoom: (nowMs) => this.#isRoom(nowMs),
+      ask: (index, leased) => this.#askHub(index, leased),
+    });
   }
 
   get missing(): number {
@@ -146,6 +153,7 @@ export class SwarmPlanner implements Planner {
       }
     }
     const isNews = this.#table.markHave(index);
+    if (isNews) this.#window.landed(nowMs);
     if (isNews && flight?.source !== HUB) this.#hub.progress(nowMs);
     this.#hub.leases.delete(index);
     for (const other of this.#flights.of(index)) {
@@ -303,11 +311,11 @@ export class SwarmPlanner implements Planner {
    * when there are hardly any near ones.
    */
   #fromPeers(nowMs: number): void {
-    if (!this.#isRoom()) return;
+    if (!this.#isRoom(nowMs)) return;
     const hasFar = this.#peers.farCount > 0;
     if (hasFar) this.#round({ near: false, except: this.#table.heardNear }, nowMs);
     this.#round({ near: true, except: this.#table.nothing }, nowMs);
-    if (!hasFar || !this.#isRoom()) return;
+    if (!hasFar || !this.#isRoom(nowMs)) return;
     let near = 0;
     for (const peer of this.#peers.list) {
       if (peer.near && !peer.idle && !peer.leaving && this.#peers.isUsable(peer, nowMs)) near += 1;
@@ -317,9 +325,11 @@ export class SwarmPlanner implements Planner {
 
   /** Fills the pipelines evenly, those of peers that failed of late at the end. */
   #round(kind: { near: boolean; except: Uint32Array }, nowMs: number): void {
+    if (!this.#isRoom(nowMs)) return;
+    const peers = this.#peers.bySpeed(this.#usualMs);
     for (const failed of [false, true]) {
       for (let level = 0; level < PEER_INFLIGHT_MAX; level += 1) {
-        if (!this.#level(level, { ...kind, failed }, nowMs)) break;
+        if (!this.#level(level, { ...kind, peers, failed }, nowMs)) break;
       }
     }
   }
@@ -327,20 +337,18 @@ export class SwarmPlanner implements Planner {
   /** Gives each peer with at most `level` requests one more; false when no peer can take more. */
   #level(
     level: number,
-    kind: { near: boolean; except: Uint32Array; failed: boolean },
+    kind: { near: boolean; except: Uint32Array; peers: readonly PeerState[]; failed: boolean },
     nowMs: number,
   ): boolean {
-    const peers = this.#peers.list;
-    const start = Math.floor(this.#random() * peers.length);
     let more = false;
-    for (let step = 0; step < peers.length; step += 1) {
-      const peer = peers[(start + step) % peers.length];
-      if (peer === undefined || peer.near !== kind.near || peer.idle || peer.leaving) continue;
+    for (const peer of kind.peers) {
+      if (peer.near !== kind.near || peer.idle || peer.leaving) continue;
       if (peer.failures > 0 !== kind.failed) continue;
       if (peer.flights >= Math.min(peer.pace.depth, this.#peerInflightMax)) continue;
       more = true;
       if (peer.flights > level || !this.#peers.isUsable(peer, nowMs)) continue;
-      if (!this.#isRoom() || (!peer.near && this.#farInflight >= FAR_INFLIGHT_MAX)) return false;
+      if (!this.#isRoom(nowMs) || (!peer.near && this.#farInflight >= FAR_INFLIGHT_MAX))
+        return false;
       const index = this.#pickFor(peer, kind.except);
       if (index >= 0) this.#askPeer(peer, index);
       else if (kind.except === this.#table.nothing) peer.idle = true;
@@ -371,8 +379,8 @@ export class SwarmPlanner implements Planner {
     );
   }
 
-  #isRoom(): boolean {
-    return this.#flights.size < this.#inflightMax;
+  #isRoom(nowMs: number): boolean {
+    return this.#window.hasRoom(this.#flights, nowMs);
   }
 
   #askHub(index: number, leased: boolean): void {

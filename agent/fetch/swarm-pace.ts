@@ -1,4 +1,4 @@
-import { BYPASS_GAIN, BYPASS_WARMUP_MS, BYPASS_WINDOW_MS } from './constants.ts';
+import { BYPASS_GAIN, BYPASS_WARMUP_MS, BYPASS_WINDOW_MS, HUB_SHARE_MS } from './constants.ts';
 
 const SMOOTHING = 0.25;
 
@@ -29,12 +29,21 @@ export class SwarmPace {
     this.#hubTookMs += (tookMs - this.#hubTookMs) * SMOOTHING;
   }
 
+  /**
+   * How many chunks to ask the hub for at a time: more than one while it is quick, that is while few
+   * share it. Otherwise all of them would only come later, and with them what can be passed on.
+   */
+  get hubShare(): number {
+    const inTurn = Math.floor(HUB_SHARE_MS / Math.max(1, this.#hubTookMs ?? HUB_SHARE_MS));
+    return Math.min(this.#hubInflightMax, Math.max(1, inTurn));
+  }
+
   /** Whether the hub alone would be faster by BYPASS_GAIN. */
   isPoor(nowMs: number): boolean {
     this.#turn(nowMs);
     if (this.#rate === undefined || this.#hubTookMs === undefined) return false;
     if (nowMs - this.#startMs < BYPASS_WARMUP_MS) return false;
-    return this.#hubInflightMax / Math.max(1, this.#hubTookMs) > this.#rate * BYPASS_GAIN;
+    return this.hubShare / Math.max(1, this.#hubTookMs) > this.#rate * BYPASS_GAIN;
   }
 
   #turn(nowMs: number): void {

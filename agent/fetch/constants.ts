@@ -11,9 +11,9 @@ export const NEAR_PEERS_MIN = 4;
 export const HUB_INFLIGHT_MAX = 4;
 /** Chunk requests in flight for one blob over all sources, at most and at least. */
 export const DOWNLOAD_INFLIGHT_MAX = 24;
-export const DOWNLOAD_INFLIGHT_MIN = 4;
+export const DOWNLOAD_INFLIGHT_MIN = 8;
 /** In between: one for so many chunks of the blob, or as many as come within this time. */
-export const CHUNKS_PER_INFLIGHT = 48;
+export const CHUNKS_PER_INFLIGHT = 24;
 export const INFLIGHT_LANDING_MS = 400;
 /** The hub is asked for as many chunks at a time as it brings one after the other in this time. */
 export const HUB_SHARE_MS = 500;

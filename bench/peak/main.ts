@@ -29,7 +29,9 @@ function describeRun(options: PeakOptions): string {
   const size = formatByteSize(options.sizeBytes);
   const links = `${agents} agents at ${rateMbit} Mbit/s, hub at ${hubRateMbit} Mbit/s, both ways`;
   const trouble = failure === undefined ? '' : `, fails: ${failure}`;
-  return `${links}; ${size} in ${layers} layers; arrivals: ${arrivals}${trouble}; seed ${seed}`;
+  const before = options.warmUpBytes > 0 ? formatByteSize(options.warmUpBytes) : 'nothing';
+  const what = `${size} in ${layers} layers, ${before} pulled before; arrivals: ${arrivals}`;
+  return `${links}; ${what}${trouble}; seed ${seed}`;
 }
 
 function describeCpu({ cpu, events }: PeakResult): string {

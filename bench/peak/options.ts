@@ -25,6 +25,8 @@ export type PeakOptions = {
   failure: Failure | undefined;
   /** Copies of the image that the hub may send before `--fail hub` kills it. */
   hubCopies: number;
+  /** Bytes of another image that every agent has pulled before; 0: agents that just started. */
+  warmUpBytes: number;
   seed: number;
   json: string | undefined;
   html: string | undefined;
@@ -61,6 +63,8 @@ Needs root and Linux (network namespaces, tc).
                        zone     half of the nodes lie behind a line of half a node's rate
                        liars    a twentieth of the agents sends wrong bytes
   --hub-copies X     copies of the image the hub sends before --fail hub (default 1.5)
+  --warm-up SIZE     every agent has pulled another image of this size before, as agents that have
+                     run for a while have (default 64MiB; 0 for agents that have just started)
   --seed N           decides content, order and victims (default 1)
   --json FILE        write the figures to FILE
   --html FILE        write a page with the curves to FILE
@@ -82,6 +86,7 @@ export function parsePeakOptions(args: readonly string[]): PeakOptions | 'help' 
       arrivals: { type: 'string', default: 'all' },
       fail: { type: 'string' },
       'hub-copies': { type: 'string', default: '1.5' },
+      'warm-up': { type: 'string', default: '64MiB' },
       seed: { type: 'string', default: '1' },
       json: { type: 'string' },
       html: { type: 'string' },
@@ -99,6 +104,7 @@ export function parsePeakOptions(args: readonly string[]): PeakOptions | 'help' 
     arrivals: oneOf('--arrivals', values.arrivals, ARRIVALS),
     failure: values.fail === undefined ? undefined : oneOf('--fail', values.fail, FAILURES),
     hubCopies: positive('--hub-copies', values['hub-copies']),
+    warmUpBytes: values['warm-up'] === '0' ? 0 : parseByteSize(values['warm-up']),
     seed: wholeNumber('--seed', values.seed, 0, 2 ** 32 - 1),
     json: values.json,
     html: values.html,

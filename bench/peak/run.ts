@@ -39,6 +39,7 @@ export async function runPeak(options: PeakOptions): Promise<PeakResult> {
   const random = seededRandom(options.seed);
   say(`Starting a hub and ${options.agents} agents, each with its own network ...`);
   await using setting = await Setting.start(options);
+  if (options.warmUpBytes > 0) await warmUp(setting, options);
   const { imageBytes, tag } = await publish(setting, options);
   const events: string[] = [];
   if (options.failure === 'liars') {
@@ -54,6 +55,21 @@ export async function runPeak(options: PeakOptions): Promise<PeakResult> {
   return { ...measured, imageBytes, plainGoodput, events };
 }
 
+/** Has every agent pull another image, with links that have no limit yet. */
+async function warmUp(setting: Setting, options: PeakOptions): Promise<void> {
+  const sizeBytes = options.warmUpBytes;
+  say(`Pulling another image of ${formatByteSize(sizeBytes)} on every node ...`);
+  await setting.push('warm-up', planLayers({ sizeBytes, layers: 1, seed: options.seed + 0.5 }));
+  await pullEverywhere(setting, 'warm-up');
+}
+
+async function pullEverywhere(setting: Setting, tag: string): Promise<void> {
+  const pulls = setting.clients.map((client, index) =>
+    client.perform(setting.pullTask(setting.fleet.node(index + 1).machine, tag)),
+  );
+  await Promise.all(pulls);
+}
+
 /** Pushes what is to be pulled; `imageBytes` are those that no node has yet. */
 async function publish(
   setting: Setting,
@@ -63,12 +79,8 @@ async function publish(
   say(`Pushing an image of ${formatByteSize(options.sizeBytes)}, ${layers.length} layers ...`);
   const imageBytes = await setting.push('v1', layers);
   if (options.arrivals !== 'second-image') return { imageBytes, tag: 'v1' };
-  const pullFirst = setting.clients.map((client, index) => {
-    const machine = setting.fleet.node(index + 1).machine;
-    return client.perform(setting.pullTask(machine, 'v1'));
-  });
   say('Pulling it on every node, and pushing the next version of it ...');
-  await Promise.all(pullFirst);
+  await pullEverywhere(setting, 'v1');
   const next = nextVersion(layers, options.seed);
   const whole = await setting.push('v2', next);
   const shared = next.slice(0, -1).reduce((sum, { fileBytes }) => sum + fileBytes, 0);

@@ -1,8 +1,8 @@
 import type { Connection, Libp2p, PrivateKey } from '@libp2p/interface';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { parseListen } from '../../proto/ops/listen.ts';
-import { abortable, deadline } from '../../proto/std/abort.ts';
-import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { deadline } from '../../proto/std/abort.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import {
   EXCHANGE_PROTOCOL,
@@ -18,26 +18,21 @@ import { Admission } from './admission.ts';
 import { BanBook } from './bans.ts';
 import { BulkTransport } from './bulk-transport.ts';
 import { ChunkBuffers, ownBytes } from './chunk-buffers.ts';
-import {
-  BODY_STALL_TIMEOUT_MS,
-  LINK_IDLE_MS,
-  LINK_SWEEP_MS,
-  LINK_TIMEOUT_MS,
-  PEER_EXCHANGE_MAX,
-} from './constants.ts';
+import { BODY_STALL_TIMEOUT_MS, LINK_SWEEP_MS } from './constants.ts';
 import type { ContentReader } from './content-reader.ts';
 import { PeerError } from './errors.ts';
 import type { Relay } from './exchange-handlers.ts';
 import { serveExchange, type ServerModules } from './exchange-server.ts';
-import { createGater, dialAddresses } from './gater.ts';
+import { createGater } from './gater.ts';
 import { GrantTable } from './grant-table.ts';
 import { HelloProtocol } from './hello.ts';
 import { LANE_PROBE_MS } from './lane/constants.ts';
 import { Lanes } from './lane/lanes.ts';
+import { Links } from './links.ts';
 import { createLibp2pNode, portOf } from './libp2p-node.ts';
 import type { CountRefusals, SwarmMetrics } from './metrics.ts';
 import { createMuxerGuard } from './muxer-guard.ts';
-import { Libp2pPeerLink } from './peer-link.ts';
+import type { Libp2pPeerLink } from './peer-link.ts';
 import { UploadSlots } from './upload-slots.ts';
 
 export type SwarmNodeOptions = {
@@ -98,8 +93,7 @@ export class SwarmNode implements Swarm {
   readonly #bodyStallMs: number;
   readonly #now: () => number;
   readonly #configuredPort: number;
-  readonly #links = new Map<string, Libp2pPeerLink>();
-  readonly #linking = new Map<string, Promise<Libp2pPeerLink>>();
+  readonly #links: Links;
   readonly #stopped = new AbortController();
 
   private constructor(parts: {
@@ -129,6 +123,19 @@ export class SwarmNode implements Swarm {
     }));
     const { metrics, logger, members } = { ...modules, metrics: this.#metrics };
     this.#hello = new HelloProtocol(options, { admission, members, metrics, logger });
+    this.#links = new Links(
+      { bodyStallMs: this.#bodyStallMs, now, stopped: this.#stopped.signal },
+      {
+        ...modules,
+        node,
+        admission,
+        hello: this.#hello,
+        memberOf: (peerId) => this.#memberOf(peerId),
+        ban: (peerId, reason, detail) => this.ban(peerId, reason, detail),
+        isBanned: (peerId) => this.isBanned(peerId),
+        metrics,
+      },
+    );
     this.streams = {
       name: 'libp2p-stream',
       fetchChunk: (peerId, request, o) => this.#fetchOverStream(peerId, request, o),
@@ -192,17 +199,8 @@ export class SwarmNode implements Swarm {
     return this.#modules.members.list().filter((member) => !this.#bans.isBanned(member.peerId));
   }
 
-  async link(member: Membership, o: CallOptions): Promise<Libp2pPeerLink> {
-    const { peerId } = member;
-    this.#memberOf(peerId);
-    const open = this.#links.get(peerId);
-    if (open && !open.closed) return open;
-    let linking = this.#linking.get(peerId);
-    if (!linking) {
-      linking = this.#connect(peerId).finally(() => this.#linking.delete(peerId));
-      this.#linking.set(peerId, linking);
-    }
-    return abortable(linking, o.signal);
+  link(member: Membership, o: CallOptions): Promise<Libp2pPeerLink> {
+    return this.#links.to(member.peerId, o);
   }
 
   ban(peerId: string, reason: BanReason, detail: object): void {
@@ -216,8 +214,7 @@ export class SwarmNode implements Swarm {
         'peer banned, connections cut; its node is faulty or taken over',
       );
     }
-    this.#links.get(peerId)?.close();
-    this.#links.delete(peerId);
+    this.#links.cut(peerId);
     this.#admission.cut(peerId, new Error('banned'));
     this.#lanes?.cut(peerId);
   }
@@ -228,11 +225,7 @@ export class SwarmNode implements Swarm {
 
   /** Closes the links nobody used for LINK_IDLE_MS, and connections that carry nothing. */
   closeIdle(): void {
-    for (const [peerId, link] of this.#links) {
-      if (!link.closed && this.#now() - link.lastAskedMs < LINK_IDLE_MS) continue;
-      link.close();
-      this.#links.delete(peerId);
-    }
+    this.#links.closeIdle();
     this.#admission.closeUnused();
     void this.#lanes?.tend();
   }
@@ -241,8 +234,7 @@ export class SwarmNode implements Swarm {
   async close(): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     this.#stopped.abort(new PeerError('The swarm is stopped.', { code: 'STOPPED' }));
-    for (const link of this.#links.values()) link.close();
-    this.#links.clear();
+    this.#links.close();
     this.#admission.cutAll(new Error('stopping'));
     this.#lanes?.close();
     await this.#node.stop();
@@ -313,11 +305,7 @@ export class SwarmNode implements Swarm {
   #onClose(connection: Connection): void {
     this.#admission.closed(connection);
     const peerId = connection.remotePeer.toString();
-    const link = this.#links.get(peerId);
-    if (link?.closed) {
-      link.close();
-      this.#links.delete(peerId);
-    }
+    this.#links.lost(peerId);
     if (this.#node.getConnections(connection.remotePeer).length > 0) return;
     this.#grants.drop(peerId);
     this.#lanes?.left(peerId);
@@ -336,72 +324,6 @@ export class SwarmNode implements Swarm {
       code: 'NOT_A_MEMBER',
       peerId,
     });
-  }
-
-  async #connect(peerId: string): Promise<Libp2pPeerLink> {
-    using limit = deadline(LINK_TIMEOUT_MS, this.#stopped.signal);
-    const membership = this.#memberOf(peerId);
-    try {
-      const connection =
-        this.#admission.connectionTo(peerId) ?? (await this.#dial(membership, limit.signal));
-      const onViolation = (err: Error): void => {
-        this.ban(peerId, 'protocol-violation', { reason: messageOf(err) });
-      };
-      const modules = {
-        metrics: this.#metrics,
-        onViolation,
-        bodyStallMs: this.#bodyStallMs,
-        now: this.#now,
-        version: this.#admission.versionOf(connection),
-      };
-      const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
-      if (this.#bans.isBanned(peerId)) {
-        link.close();
-        throw new PeerError('The peer is banned.', { code: 'BANNED', peerId });
-      }
-      this.#links.set(peerId, link);
-      if (this.#modules.graceMs() > 0) void this.#askForPeers(link);
-      return link;
-    } catch (cause) {
-      this.#stopped.signal.throwIfAborted();
-      throw new PeerError(
-        `No link to ${membership.node} at ${membership.addresses.join(', ')}.`,
-        { code: 'UNREACHABLE', peerId },
-        { cause },
-      );
-    }
-  }
-
-  // While no hub answers, members are learned from one another.
-  async #askForPeers(link: Libp2pPeerLink): Promise<void> {
-    const fields = { node: link.node, peerId: link.peerId };
-    try {
-      const { signal } = this.#stopped;
-      for (const certificate of await link.peers(PEER_EXCHANGE_MAX, { signal })) {
-        this.#modules.members.learn(certificate);
-      }
-    } catch (err) {
-      const reason = messageOf(err);
-      this.#modules.logger.debug({ ...fields, reason }, 'peer exchange failed');
-    }
-  }
-
-  async #dial(member: Membership, signal: AbortSignal): Promise<Connection> {
-    try {
-      const connection = await this.#node.dial(dialAddresses(member), { signal });
-      this.#admission.opened(connection);
-      if (connection.direction === 'outbound') {
-        await this.#hello.greet(connection, { signal });
-      } else if (!(await abortable(this.#admission.admitted(connection), signal))) {
-        // The peer dialled us meanwhile, so the hello is its to say.
-        throw new PeerError('The peer said no hello.', { code: 'UNREACHABLE' });
-      }
-      this.#metrics.dials.inc({ outcome: 'connected' });
-      return connection;
-    } catch (err) {
-      this.#metrics.dials.inc({ outcome: 'failed' });
-      throw err;
-    }
   }
 
   async #fetchOverStream(

@@ -10,6 +10,7 @@ import { encodeBitmap } from './bitmap-file.ts';
 import { BitmapSaver } from './bitmap-saver.ts';
 import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
 import type { BlobPaths } from './blob-paths.ts';
+import { BlobUsers } from './blob-users.ts';
 import { ChunkProver } from './chunk-prover.ts';
 import { TOUCH_INTERVAL_MS } from './constants.ts';
 import type { Semaphore } from '../../proto/std/semaphore.ts';
@@ -58,14 +59,13 @@ export class FsBlob implements StoredBlob {
   readonly pending: ChunkBitmap;
   readonly folder: string;
   #statement: Buffer;
-  #retained = 0;
   #gone = false;
   #clean: boolean;
   #touchedMs = 0;
   #changes = 0;
   readonly #bootId: string;
   readonly #modules: FsBlobModules;
-  readonly #listeners = new Set<(index: number) => void>();
+  readonly #users = new BlobUsers();
   readonly #prover: ChunkProver;
   readonly #saver: BitmapSaver;
 
@@ -101,7 +101,7 @@ export class FsBlob implements StoredBlob {
   }
 
   get isRetained(): boolean {
-    return this.#retained > 0;
+    return this.#users.isHeld;
   }
 
   /** Verified bytes. */
@@ -166,19 +166,11 @@ export class FsBlob implements StoredBlob {
 
   /** Keeps it like retain(), for one who does not read for anybody. */
   hold(): Disposable {
-    this.#retained += 1;
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (held) this.#retained -= 1;
-        held = false;
-      },
-    };
+    return this.#users.hold();
   }
 
   onChange(listener: (index: number) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+    return this.#users.listen(listener);
   }
 
   /** Starts to check what an earlier boot left, if anything. */
@@ -193,7 +185,7 @@ export class FsBlob implements StoredBlob {
     if (this.#gone) return false;
     this.pending.clear(index);
     if (good) this.#mark(index);
-    else this.#tell(index);
+    else this.#users.tell(index);
     return good;
   }
 
@@ -325,11 +317,7 @@ export class FsBlob implements StoredBlob {
     this.#changes += 1;
     this.#saver.changed(this.#prover.lengthOf(index));
     this.#modules.changed();
-    this.#tell(index);
-  }
-
-  #tell(index: number): void {
-    for (const listener of this.#listeners) listener(index);
+    this.#users.tell(index);
   }
 
   async #saveBitmap(clean: boolean): Promise<void> {

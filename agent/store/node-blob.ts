@@ -3,6 +3,7 @@ import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Semaphore } from '../../proto/std/semaphore.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { BlobUsers } from './blob-users.ts';
 import { ChunkProver } from './chunk-prover.ts';
 import { StoreError } from './errors.ts';
 import type { NodeContent } from './node-content.ts';
@@ -39,13 +40,12 @@ export class NodeBlob implements StoredBlob {
   readonly have: ChunkBitmap;
   readonly pending: ChunkBitmap;
   #statement: Buffer;
-  #retained = 0;
   #gone = false;
   readonly #modules: NodeBlobModules;
   readonly #prover: ChunkProver;
   /** The file whose bytes are proved; another one of that name is another blob. */
   #identity: Promise<string | undefined> | undefined;
-  readonly #listeners = new Set<(index: number) => void>();
+  readonly #users = new BlobUsers();
 
   constructor(facts: CreateBlob, modules: NodeBlobModules) {
     this.digest = facts.digest;
@@ -75,7 +75,7 @@ export class NodeBlob implements StoredBlob {
   }
 
   get isRetained(): boolean {
-    return this.#retained > 0;
+    return this.#users.isHeld;
   }
 
   /** Never: containerd keeps these bytes, we do not. */
@@ -110,19 +110,11 @@ export class NodeBlob implements StoredBlob {
 
   /** Keeps the facts like retain(), for one who does not read for anybody. */
   hold(): Disposable {
-    this.#retained += 1;
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (held) this.#retained -= 1;
-        held = false;
-      },
-    };
+    return this.#users.hold();
   }
 
   onChange(listener: (index: number) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+    return this.#users.listen(listener);
   }
 
   /** Nothing of it is ever pending: every chunk is hashed before its first use. */
@@ -184,7 +176,7 @@ export class NodeBlob implements StoredBlob {
     for (const index of lost) {
       this.have.clear(index);
       this.#prover.clear(index);
-      for (const listener of this.#listeners) listener(index);
+      this.#users.tell(index);
     }
   }
 

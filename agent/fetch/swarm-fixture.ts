@@ -16,7 +16,7 @@ export class FakeSwarm implements Swarm {
   readonly transport = { name: 'none', fetchChunk: () => Promise.reject(unreachable()) };
 
   members(): readonly Membership[] {
-    return [...this.answers.keys()].map(memberOf);
+    return [...this.answers.keys()].map((peerId) => memberOf(peerId));
   }
 
   async link(member: Membership): Promise<PeerLink> {
@@ -56,9 +56,10 @@ function unreachable(): Error {
   return new CodedError('nobody there', { code: 'UNREACHABLE' });
 }
 
-function memberOf(peerId: string): Membership {
+/** A member that listens nowhere. */
+export function memberOf(peerId: string, fleetId = 'fleet-1'): Membership {
   return {
-    fleetId: 'fleet-1',
+    fleetId,
     peerId,
     node: `node-${peerId}`,
     zone: '',

@@ -9,13 +9,13 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { sleep } from '../../proto/std/abort.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
-import type { Membership } from '../../proto/trust/membership.ts';
 import { FsContentStore } from '../store/content-store.ts';
 import { createStoreMetrics } from '../store/metrics.ts';
 import { Downloads } from './downloads.ts';
 import { GrantBook } from './grants.ts';
 import { createFetchMetrics } from './metrics.ts';
 import type { CallOptions, FleetClient, HubSource, OpenRequest, PeerLink, Swarm } from './ports.ts';
+import { memberOf } from './swarm-fixture.ts';
 import { FLEET_ID, REPOSITORY, TestHub, failure } from './test-hub.ts';
 
 /** How an agent treats those who ask it for chunks. */
@@ -216,7 +216,7 @@ export class TestFleet {
     const { upstream } = options;
     const agent = new TestAgent({ peerId, dataDir, upstream }, store, this, metrics);
     this.agents.set(peerId, agent);
-    this.hub.members.set(peerId, memberOf(peerId));
+    this.hub.members.set(peerId, memberOf(peerId, FLEET_ID));
     return agent;
   }
 
@@ -231,19 +231,4 @@ export class TestFleet {
     this.#folders.push(path);
     return path;
   }
-}
-
-function memberOf(peerId: string): Membership {
-  return {
-    fleetId: FLEET_ID,
-    peerId,
-    node: `node-${peerId}`,
-    zone: '',
-    addresses: ['127.0.0.1'],
-    libp2pPort: 1,
-    lanePort: 0,
-    serial: 1,
-    notBeforeMs: 0,
-    notAfterMs: Number.MAX_SAFE_INTEGER,
-  };
 }

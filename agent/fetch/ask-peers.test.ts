@@ -4,7 +4,13 @@ import { setImmediate } from 'node:timers/promises';
 import { CodedError } from '../../proto/std/errors.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { askPeers, collectFromPeers, sampleMembers } from './ask-peers.ts';
-import { FAR_SEARCHES_MAX, MEMBER_SAMPLE, MEMBER_SEARCH_MAX } from './constants.ts';
+import {
+  FAR_SEARCHES_MAX,
+  MEMBER_SAMPLE,
+  MEMBER_SEARCH_MAX,
+  PEER_QUESTIONS_MAX,
+  PEER_SLOW_MS,
+} from './constants.ts';
 import { FarSearches } from './far-search.ts';
 import { FakeSwarm } from './swarm-fixture.ts';
 import type { CallOptions, PeerLink } from './ports.ts';
@@ -76,6 +82,46 @@ test('members that are silent do not hide one that answers', async () => {
   for (let i = 0; i < 8; i += 1) swarm.answers.set(`silent-${i}`, silent);
   swarm.answers.set('talks', { blob: async () => BYTES });
   assert.equal(await askPeers(swarm, ask, {}), BYTES);
+});
+
+test('however many are silent, the others are asked in time', async () => {
+  const swarm = swarmOf(3 * PEER_QUESTIONS_MAX);
+  let asked = 0;
+  const question = (): Promise<Buffer> => {
+    asked += 1;
+    return asked > PEER_QUESTIONS_MAX ? Promise.resolve(BYTES) : new Promise(() => {});
+  };
+  assert.equal(await askPeers(swarm, question, {}), BYTES);
+});
+
+test('a member that is told of is asked although another one is silent', async () => {
+  const swarm = new FakeSwarm();
+  swarm.answers.set('silent', { blob: () => new Promise(() => {}) });
+  const tell = async (): Promise<undefined> => {
+    swarm.answers.set('told', { blob: async () => BYTES });
+    return undefined;
+  };
+  swarm.answers.set('teller', { blob: tell });
+  assert.equal(await askPeers(swarm, ask, {}), BYTES);
+});
+
+test('members that were silent, or are gone, are asked last until they answer', async () => {
+  const swarm = swarmOf(2 * MEMBER_SAMPLE);
+  swarm.answers.set('peer-1', undefined);
+  swarm.answers.set('peer-2', { blob: () => new Promise(() => {}) });
+  const bounds = { membersMax: 2 * MEMBER_SAMPLE, timeMs: 2 * PEER_SLOW_MS, settleMs: 0 };
+  await collectFromPeers(swarm, ask, bounds);
+  const idsOf = (max: number): string[] =>
+    sampleMembers(swarm, Math.random, max).map(({ peerId }) => peerId);
+  assert.deepEqual(
+    idsOf(2 * MEMBER_SAMPLE)
+      .slice(-2)
+      .toSorted(),
+    ['peer-1', 'peer-2'],
+  );
+  for (const id of ['peer-1', 'peer-2']) swarm.answers.set(id, { blob: async () => BYTES });
+  await collectFromPeers(swarm, ask, { ...bounds, settleMs: 2 * PEER_SLOW_MS });
+  assert.deepEqual(idsOf(2).toSorted(), ['peer-1', 'peer-2']);
 });
 
 test('all answers of a moment are collected, and silence ends with it', async () => {

@@ -1,8 +1,8 @@
 import { abortable, deadline, sleep } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
+import { AnswerMemory } from './answer-memory.ts';
 import {
-  HELPFUL_PEERS_KEPT,
   MEMBER_SAMPLE,
   MEMBER_SEARCH_MAX,
   PEER_BUSY_MS,
@@ -11,6 +11,7 @@ import {
   PEER_QUESTIONS_MAX,
   PEER_QUESTIONS_PARALLEL,
   PEER_SEARCH_MS,
+  PEER_SLOW_MS,
   PEER_WIDEN_MS,
 } from './constants.ts';
 import type { CallOptions, PeerLink, Swarm } from './ports.ts';
@@ -26,34 +27,43 @@ export type SearchBounds = { membersMax: number; timeMs: number };
 /** While a reader waits. */
 const NEAR: SearchBounds = { membersMax: MEMBER_SEARCH_MAX, timeMs: PEER_SEARCH_MS };
 
-/** Peers that had an answer of late, the latest first: what one thing came from, others may too. */
-const HELPFUL = new WeakMap<Swarm, readonly string[]>();
-
 /**
  * Up to `max` members, for when no tracker tells who holds what: first those that had an answer of
- * late, then others at random.
+ * late, then others at random, and last those that were slow to answer.
  */
 export function sampleMembers(
   swarm: Swarm,
   random: () => number = Math.random,
   max = MEMBER_SAMPLE,
 ): Membership[] {
-  const members = swarm.members().filter((member) => !swarm.isBanned(member.peerId));
-  const helpful = HELPFUL.get(swarm) ?? [];
+  const memory = AnswerMemory.of(swarm);
+  const { helpful } = memory;
   const known: Membership[] = [];
   const others: Membership[] = [];
-  for (const member of members) (helpful.includes(member.peerId) ? known : others).push(member);
-  known.sort((a, b) => helpful.indexOf(a.peerId) - helpful.indexOf(b.peerId));
-  const wanted = Math.min(max - known.length, others.length);
-  for (let at = 0; at < wanted; at += 1) {
-    const other = at + Math.floor(random() * (others.length - at));
-    const held = others[at];
-    const swap = others[other];
-    if (held === undefined || swap === undefined) continue;
-    others[at] = swap;
-    others[other] = held;
+  const slow: Membership[] = [];
+  for (const member of swarm.members()) {
+    const { peerId } = member;
+    if (swarm.isBanned(peerId)) continue;
+    if (memory.isSlow(peerId)) slow.push(member);
+    else (helpful.includes(peerId) ? known : others).push(member);
   }
-  return [...known, ...others.slice(0, Math.max(0, wanted))];
+  known.sort((a, b) => helpful.indexOf(a.peerId) - helpful.indexOf(b.peerId));
+  for (const group of [others, slow]) known.push(...draw(group, max - known.length, random));
+  return known;
+}
+
+/** Some of the members, each with the same chance; puts the array in another order. */
+function draw(members: Membership[], max: number, random: () => number): Membership[] {
+  const wanted = Math.max(0, Math.min(max, members.length));
+  for (let at = 0; at < wanted; at += 1) {
+    const other = at + Math.floor(random() * (members.length - at));
+    const held = members[at];
+    const swap = members[other];
+    if (held === undefined || swap === undefined) continue;
+    members[at] = swap;
+    members[other] = held;
+  }
+  return members.slice(0, wanted);
 }
 
 /**
@@ -136,7 +146,11 @@ class Search<T> {
   readonly #stop = new AbortController();
   readonly #done = Promise.withResolvers<void>();
   #next: Membership[] = [];
+  /** Lanes that ask, one member after the other. */
+  #lanes = 0;
+  /** Questions under way, also those a lane no longer waits for. */
   #asking = 0;
+  #isResting = false;
   #ending: NodeJS.Timeout | undefined;
   #widening: NodeJS.Timeout | undefined;
 
@@ -156,6 +170,7 @@ class Search<T> {
   async run(): Promise<void> {
     this.#refill();
     this.#widen();
+    this.#proceed();
     this.#widening = setInterval(() => this.#widen(), PEER_WIDEN_MS);
     await this.#done.promise;
     this.end();
@@ -174,22 +189,41 @@ class Search<T> {
   }
 
   #widen(): void {
-    const more = Math.min(PEER_QUESTIONS_PARALLEL, PEER_QUESTIONS_MAX - this.#asking);
+    const room = Math.min(PEER_QUESTIONS_PARALLEL, PEER_QUESTIONS_MAX - this.#lanes);
+    const more = Math.min(room, this.#next.length);
     for (let i = 0; i < more; i += 1) void this.#lane();
   }
 
   async #lane(): Promise<void> {
-    this.#asking += 1;
+    this.#lanes += 1;
     for (let member = this.#next.shift(); member !== undefined; member = this.#next.shift()) {
       if (this.#isOver) break;
       this.#asked.add(member.peerId);
       // oxlint-disable-next-line no-await-in-loop -- one question after the other
-      const found = await askOne(this.#swarm, member, this.#question, this.#stop.signal);
-      if (found === LATER) this.#notNow(member);
-      else if (found !== undefined) this.#found(found, member);
+      await this.#askWhileQuick(member);
     }
+    this.#lanes -= 1;
+    this.#proceed();
+  }
+
+  /** Resolves when the member has answered, or is so late that others are asked meanwhile. */
+  async #askWhileQuick(member: Membership): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      if (!this.#stop.signal.aborted) AnswerMemory.of(this.#swarm).isLate(member.peerId);
+      late.resolve();
+    }, PEER_SLOW_MS);
+    await Promise.race([this.#ask(member), late.promise]);
+    clearTimeout(timer);
+  }
+
+  async #ask(member: Membership): Promise<void> {
+    this.#asking += 1;
+    const found = await askOne(this.#swarm, member, this.#question, this.#stop.signal);
     this.#asking -= 1;
-    if (this.#asking === 0) await this.#goOn();
+    if (found === LATER) this.#notNow(member);
+    else if (found !== undefined) this.#found(found, member);
+    this.#proceed();
   }
 
   #notNow(member: Membership): void {
@@ -200,27 +234,31 @@ class Search<T> {
 
   #found(answer: T, member: Membership): void {
     if (this.#stop.signal.aborted) return;
-    remember(this.#swarm, member.peerId);
+    AnswerMemory.of(this.#swarm).hadAnswer(member.peerId);
     const moreMs = this.#take(answer);
     if (moreMs === 0) this.end();
     else this.#ending ??= setTimeout(() => this.end(), moreMs);
   }
 
+  #proceed(): void {
+    if (this.#lanes === 0 && !this.#isResting) void this.#goOn();
+  }
+
   /**
-   * All have been asked. Whom they told us about meanwhile is asked too, and who was busy again,
-   * else this is the end.
+   * All have been asked. Whom they told us about meanwhile is asked too, and who was busy again.
+   * With nobody left this is the end, once those that are late have answered or are given up.
    */
   async #goOn(): Promise<void> {
     if (!this.#isOver && this.#asked.size > 0) {
+      this.#isResting = true;
       await sleep(this.#again.size > 0 ? PEER_BUSY_MS : PEER_EXCHANGE_MS);
+      this.#isResting = false;
       this.#refill();
       this.#next.push(...this.#again);
       this.#again.clear();
     }
-    // Another lane may have begun while this one waited.
-    if (this.#asking > 0) return;
-    if (this.#isOver || this.#next.length === 0) this.end();
-    else this.#widen();
+    if (!this.#isOver && this.#next.length > 0) this.#widen();
+    else if (this.#asking === 0) this.end();
   }
 
   #refill(): void {
@@ -231,11 +269,6 @@ class Search<T> {
   }
 }
 
-function remember(swarm: Swarm, peerId: string): void {
-  const others = (HELPFUL.get(swarm) ?? []).filter((id) => id !== peerId);
-  HELPFUL.set(swarm, [peerId, ...others].slice(0, HELPFUL_PEERS_KEPT));
-}
-
 async function askOne<T>(
   swarm: Swarm,
   member: Membership,
@@ -243,11 +276,16 @@ async function askOne<T>(
   signal: AbortSignal,
 ): Promise<T | typeof LATER | undefined> {
   if (signal.aborted) return undefined;
+  const memory = AnswerMemory.of(swarm);
   using limit = deadline(PEER_ANSWER_TIMEOUT_MS, signal);
   try {
     const link = await swarm.link(member, { signal: limit.signal });
-    return await abortable(question(link, { signal: limit.signal }), limit.signal);
+    const answer = await abortable(question(link, { signal: limit.signal }), limit.signal);
+    memory.answered(member.peerId);
+    return answer;
   } catch (err) {
+    if (hasCode(err, 'UNREACHABLE')) memory.isLate(member.peerId);
+    else if (!limit.signal.aborted) memory.answered(member.peerId);
     return hasCode(err, 'BUSY', 'CLOSED') ? LATER : undefined;
   }
 }

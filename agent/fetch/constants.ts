@@ -107,10 +107,12 @@ export const PEER_HEDGE_MS = 700;
 export const PEER_ANSWER_TIMEOUT_MS = 2_500;
 /** Peers asked at the same time for a statement or a small blob. */
 export const PEER_QUESTIONS_PARALLEL = 5;
-/** And when the search has widened. */
+/** And when the search has widened; members that are slow to answer come on top. */
 export const PEER_QUESTIONS_MAX = 20;
 /** While nothing is found, a search asks more peers at the same time after each such pause. */
 export const PEER_WIDEN_MS = 400;
+/** A member that has not answered for this long no longer keeps a search from asking another. */
+export const PEER_SLOW_MS = 400;
 /** When all are asked, time for members that they have just told of to become known. */
 export const PEER_EXCHANGE_MS = 50;
 /** Pause before a member is asked again that was busy, or whose connection ended. */
@@ -126,6 +128,10 @@ export const FAR_SEARCH_MS = 60_000;
 export const FAR_SEARCHES_MAX = 4;
 /** Peers remembered for having had an answer; they are asked first. */
 export const HELPFUL_PEERS_KEPT = 16;
+/** Such a member is asked after all others for this long, unless it has answered since. */
+export const SLOW_PEER_MS = 30_000;
+/** Members remembered for that. */
+export const SLOW_PEERS_KEPT = 2_048;
 /** Members a download tries at a time when no tracker names any. */
 export const MEMBER_SAMPLE = 20;
 /** Whole time for a blob of at most 4 MiB. */

@@ -9,6 +9,8 @@ import {
   MEMBER_SAMPLE,
   MEMBER_SEARCH_MAX,
   PEER_QUESTIONS_MAX,
+  PEER_QUESTIONS_OPEN_MAX,
+  PEER_SEARCH_MS,
   PEER_SLOW_MS,
 } from './constants.ts';
 import { FarSearches } from './far-search.ts';
@@ -92,6 +94,25 @@ test('however many are silent, the others are asked in time', async () => {
     return asked > PEER_QUESTIONS_MAX ? Promise.resolve(BYTES) : new Promise(() => {});
   };
   assert.equal(await askPeers(swarm, question, {}), BYTES);
+});
+
+test('a fleet that is silent as a whole keeps few questions open', async () => {
+  const swarm = swarmOf(10 * PEER_QUESTIONS_OPEN_MAX);
+  let open = 0;
+  let most = 0;
+  const question = (_link: PeerLink, o: CallOptions): Promise<undefined> => {
+    open += 1;
+    most = Math.max(most, open);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    o.signal?.addEventListener('abort', () => {
+      open -= 1;
+      resolve(undefined);
+    });
+    return promise;
+  };
+  const bounds = { membersMax: 10 * PEER_QUESTIONS_OPEN_MAX, timeMs: PEER_SEARCH_MS };
+  assert.equal(await askPeers(swarm, question, {}, bounds), undefined);
+  assert.ok(most <= PEER_QUESTIONS_OPEN_MAX, `${most} questions at a time`);
 });
 
 test('a member that is told of is asked although another one is silent', async () => {

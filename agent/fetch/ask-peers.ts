@@ -9,6 +9,7 @@ import {
   PEER_EXCHANGE_MS,
   PEER_ANSWER_TIMEOUT_MS,
   PEER_QUESTIONS_MAX,
+  PEER_QUESTIONS_OPEN_MAX,
   PEER_QUESTIONS_PARALLEL,
   PEER_SEARCH_MS,
   PEER_SLOW_MS,
@@ -206,12 +207,12 @@ class Search<T> {
     this.#proceed();
   }
 
-  /** Resolves when the member has answered, or is so late that others are asked meanwhile. */
+  /** Resolves when the member has answered, or is so late that another is asked meanwhile. */
   async #askWhileQuick(member: Membership): Promise<void> {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       if (!this.#stop.signal.aborted) AnswerMemory.of(this.#swarm).isLate(member.peerId);
-      late.resolve();
+      if (this.#asking < PEER_QUESTIONS_OPEN_MAX) late.resolve();
     }, PEER_SLOW_MS);
     await Promise.race([this.#ask(member), late.promise]);
     clearTimeout(timer);

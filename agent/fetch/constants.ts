@@ -113,6 +113,8 @@ export const PEER_QUESTIONS_MAX = 20;
 export const PEER_WIDEN_MS = 400;
 /** A member that has not answered for this long no longer keeps a search from asking another. */
 export const PEER_SLOW_MS = 400;
+/** Questions of one search under way, with those to such members. */
+export const PEER_QUESTIONS_OPEN_MAX = 80;
 /** When all are asked, time for members that they have just told of to become known. */
 export const PEER_EXCHANGE_MS = 50;
 /** Pause before a member is asked again that was busy, or whose connection ended. */

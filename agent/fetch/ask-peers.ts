@@ -209,12 +209,13 @@ class Search<T> {
 
   /** Resolves when the member has answered, or is so late that another is asked meanwhile. */
   async #askWhileQuick(member: Membership): Promise<void> {
-    const late = Promise.withResolvers<void>();
+    const free = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       if (!this.#stop.signal.aborted) AnswerMemory.of(this.#swarm).isLate(member.peerId);
-      if (this.#asking < PEER_QUESTIONS_OPEN_MAX) late.resolve();
+      if (this.#asking < PEER_QUESTIONS_OPEN_MAX) free.resolve();
     }, PEER_SLOW_MS);
-    await Promise.race([this.#ask(member), late.promise]);
+    void this.#ask(member).finally(free.resolve);
+    await free.promise;
     clearTimeout(timer);
   }
 

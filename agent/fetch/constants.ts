@@ -186,7 +186,7 @@ export const HAVE_WAIT_MS = 1_000;
 export const HAVE_SPACING_MS = 50;
 export const HAVE_SPACING_MAX_MS = 500;
 /** In between, as long as this many chunks take. */
-export const HAVE_CHUNKS = 3;
+export const HAVE_CHUNKS = 6;
 /** Time between looks at a peer that holds everything. */
 export const HAVE_COMPLETE_MS = 10_000;
 /** A peer that has nothing for us this many times in a row is let go for a while. */

@@ -4,8 +4,8 @@ import {
   SMALL_BODIES_MAX,
   SMALL_BODIES_PER_PEER_MAX,
   UPLOADS_PER_PEER_MAX,
+  UPLOAD_BUFFER_BYTES,
   UPLOAD_QUEUE_TIMEOUT_MS,
-  WRITE_SLICE_BYTES,
 } from './constants.ts';
 import { PeerTurns } from './peer-turns.ts';
 
@@ -54,5 +54,5 @@ export class UploadSlots {
 }
 
 function newBuffers(): readonly [Buffer, Buffer] {
-  return [Buffer.allocUnsafeSlow(WRITE_SLICE_BYTES), Buffer.allocUnsafeSlow(WRITE_SLICE_BYTES)];
+  return [Buffer.allocUnsafeSlow(UPLOAD_BUFFER_BYTES), Buffer.allocUnsafeSlow(UPLOAD_BUFFER_BYTES)];
 }

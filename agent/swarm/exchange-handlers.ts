@@ -118,7 +118,8 @@ function availability(blob: ServableBlob): Reply {
   return { answer: { status: 'ok', result: { kind: 'availability', availability: result } } };
 }
 
-function openGrant(bundle: GrantBundle, asker: Asker, modules: HandlerModules): Reply {
+/** Takes in a grant that a peer presents. */
+export function openGrant(bundle: GrantBundle, asker: Asker, modules: HandlerModules): Reply {
   try {
     modules.grants.open(asker.peerId, bundle);
     return { answer: { status: 'ok' } };

@@ -10,6 +10,7 @@ import type { Admission } from './admission.ts';
 import { PENDING_REQUESTS_MAX, STREAM_IDLE_TIMEOUT_MS, WRITE_SLICE_BYTES } from './constants.ts';
 import { errorOf, PeerError } from './errors.ts';
 import {
+  openGrant,
   replyTo,
   unreadable,
   type Asker,
@@ -28,6 +29,15 @@ export type ServerModules = HandlerModules & {
   metrics: SwarmMetrics;
   logger: Logger;
 };
+
+/**
+ * A request that waits or is being answered. What a grant lists may be a MiB, so such a request is
+ * answered as it comes: then only its answer is held while the peer reads nothing.
+ */
+type Task = { id: number; kind: SwarmRequest['kind'] } & (
+  | { request: SwarmRequest }
+  | { reply: Reply }
+);
 
 /** Serves one exchange stream of a peer. Resets it unless the hello of the connection passed. */
 export async function serveExchange(
@@ -55,7 +65,7 @@ class ServerStream {
   readonly #writer: StreamWriter;
   readonly #reader = new FrameReader({ maxBytes: FRAME_MAX_BYTES });
   readonly #ended = new AbortController();
-  readonly #queue: SwarmRequest[] = [];
+  readonly #queue: Task[] = [];
   readonly #open = new Set<number>();
   #running = 0;
   #idle: NodeJS.Timeout | undefined;
@@ -91,55 +101,67 @@ class ServerStream {
   #onRequest(request: SwarmRequest): void {
     if (this.#open.has(request.id)) throw new Error(`request ${request.id} is open already`);
     if (this.#queue.length >= PENDING_REQUESTS_MAX) throw new Error('too many open requests');
-    this.#open.add(request.id);
-    this.#queue.push(request);
+    const task = this.#taskOf(request);
+    // It may have been a grant too many.
+    if (this.#ended.signal.aborted) return;
+    this.#open.add(task.id);
+    this.#queue.push(task);
     this.#next();
+  }
+
+  #taskOf(request: SwarmRequest): Task {
+    const { id, kind } = request;
+    if (kind !== 'openGrant') return { id, kind, request };
+    const reply: Reply = this.#stillMember()
+      ? openGrant(request.bundle, this.#asker, this.#modules)
+      : { answer: { status: 'noGrant' } };
+    return { id, kind, reply };
   }
 
   #next(): void {
     while (this.#running < INFLIGHT_REQUESTS_MAX) {
-      const request = this.#queue.shift();
-      if (!request) break;
+      const task = this.#queue.shift();
+      if (!task) break;
       this.#running++;
-      void this.#run(request);
+      void this.#run(task);
     }
     this.#restIdle();
   }
 
-  async #run(request: SwarmRequest): Promise<void> {
+  async #run(task: Task): Promise<void> {
     try {
       if (!this.#stillMember()) throw new PeerError('Not a member.', { code: 'NOT_A_MEMBER' });
-      await this.#serve(request);
+      await this.#serve(task);
     } catch (err) {
       // Whatever failed in mid-answer, the peer can only be told by cutting the stream.
       this.#stream.abort(errorOf(err));
       this.#onEnd();
       const fields = { node: this.#asker.member.node, peerId: this.#asker.peerId };
       if (hasCode(err, 'CLOSED')) {
-        this.#modules.logger.debug(
-          { ...fields, kind: request.kind },
-          'peer left before the answer',
-        );
+        this.#modules.logger.debug({ ...fields, kind: task.kind }, 'peer left before the answer');
       } else {
         this.#modules.logger.warn(
-          { ...fields, kind: request.kind, reason: messageOf(err) },
+          { ...fields, kind: task.kind, reason: messageOf(err) },
           'request of a peer failed, stream cut',
         );
       }
     } finally {
       this.#running--;
-      this.#open.delete(request.id);
+      this.#open.delete(task.id);
       if (!this.#ended.signal.aborted) this.#next();
     }
   }
 
-  async #serve(request: SwarmRequest): Promise<void> {
-    const { kind } = request;
-    const reply = await replyTo(request, this.#asker, this.#modules, this.#ended.signal);
+  async #serve(task: Task): Promise<void> {
+    const { id, kind } = task;
+    const reply =
+      'reply' in task
+        ? task.reply
+        : await replyTo(task.request, this.#asker, this.#modules, this.#ended.signal);
     if (this.#ended.signal.aborted) return;
     const status = reply.body
-      ? await this.#sendBody(request, reply.body)
-      : await this.#sendHead(request.id, reply.answer);
+      ? await this.#sendBody(id, reply.body)
+      : await this.#sendHead(id, reply.answer);
     this.#modules.metrics.served.inc({ kind, status });
   }
 
@@ -149,7 +171,7 @@ class ServerStream {
     return answer.status;
   }
 
-  async #sendBody({ id }: SwarmRequest, body: Body): Promise<SwarmStatus> {
+  async #sendBody(id: number, body: Body): Promise<SwarmStatus> {
     if (body.kind === 'small') return await this.#sendSmall(id, body.digest);
     if (body.kind === 'bytes') {
       const { bytes } = body;

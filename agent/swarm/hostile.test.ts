@@ -2,6 +2,8 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import type { Stream } from '@libp2p/interface';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { digestOf } from '../../proto/oci/digest.ts';
 import {
   HELLO_PROTOCOL,
@@ -12,6 +14,7 @@ import { encodeFrame } from '../../proto/swarm/frame-codec.ts';
 import { RequestSchema } from '../../proto/swarm/messages_pb.ts';
 import { encodeRequest, type SwarmRequest } from '../../proto/swarm/request.ts';
 import { encodeDigest } from '../../proto/trust/digest-bytes.ts';
+import { GRANT_DIGESTS_MAX } from '../../proto/trust/grant.ts';
 import {
   CONNECTIONS_PER_PEER_MAX,
   PENDING_REQUESTS_MAX,
@@ -264,6 +267,38 @@ test('a flood of requests from a member that reads nothing is cut at the bound',
   await assertBanned(server, 'protocol-violation');
 });
 
+test('grants of a member that reads no answer are not held', async () => {
+  await using fleet = new TestFleet();
+  const server = await fleet.node('server');
+  const blob = fleet.blob(5 * MIB);
+  server.content.add(blob);
+  await using member = await RawPeer.member(fleet, server);
+  const stream = await member.exchange();
+  const other = await member.exchange();
+  const listed = Array.from({ length: GRANT_DIGESTS_MAX - 1 }, (_, i) =>
+    digestOf(Buffer.from([i])),
+  );
+  const bundle = fleet.grant([...listed, blob.digest]);
+  ask(stream, { id: 1, kind: 'openGrant', bundle });
+  await readOneFrame(stream, { maxBytes: MIB, ...signal() });
+  stream.pause();
+  const before = heapBytes();
+  ask(stream, { id: 2, kind: 'getChunk', digest: blob.digest, index: 0 });
+  const open = INFLIGHT_REQUESTS_MAX + PENDING_REQUESTS_MAX;
+  for (let id = 3; id < open; id++) {
+    ask(stream, { id, kind: 'openGrant', bundle });
+    // oxlint-disable-next-line no-await-in-loop -- until it is on its way
+    if (stream.writableNeedsDrain) await once(stream, 'drain');
+  }
+  // What comes on the same connection after the grants is answered, so the grants have come.
+  const answer = readOneFrame(other, { maxBytes: MIB, ...signal() });
+  ask(other, { id: 1, kind: 'getPeers', limit: 1 });
+  await answer;
+  const held = heapBytes() - before;
+  assert.equal(stream.status, 'open');
+  assert.ok(held < 8 * MIB, `${held} bytes are held for grants that wait for their answer`);
+});
+
 test('10,000 streams: few are opened, and the server goes on', async () => {
   await using fleet = new TestFleet();
   const server = await fleet.node('server');
@@ -286,14 +321,22 @@ test('grants that do not verify, over and over, ban the member', async () => {
   for (let id = 1; id <= INFLIGHT_REQUESTS_MAX * 8 && stream.status === 'open'; id++) {
     trySend(stream, encodeFrame(encodeRequest({ id, kind: 'openGrant', bundle })));
     // oxlint-disable-next-line no-await-in-loop -- a patient attacker waits for each answer
-    await Promise.race([once(stream), member.ended]);
+    await Promise.race([once(stream, 'message'), member.ended]);
   }
   await member.ended;
   await assertBanned(server, 'grant-invalid');
 });
 
-function once(stream: Awaited<ReturnType<RawPeer['exchange']>>): Promise<void> {
+function once(stream: Stream, event: 'message' | 'drain'): Promise<void> {
   return new Promise((resolve) => {
-    stream.addEventListener('message', () => resolve(), { once: true });
+    stream.addEventListener(event, () => resolve(), { once: true });
   });
+}
+
+/** What lives in the heap of this process, without what was dropped. */
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  collect();
+  return process.memoryUsage().heapUsed;
 }

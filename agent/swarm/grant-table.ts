@@ -1,5 +1,5 @@
 import type { Digest } from '../../proto/oci/digest.ts';
-import { verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
+import { grantKeyHolds, verifyGrant, type GrantBundle } from '../../proto/trust/grant.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import { CLOCK_SKEW_MS } from '../../proto/trust/validity.ts';
 import {
@@ -14,6 +14,8 @@ type Holder = {
   /** By the bytes of the grant, the oldest first. */
   readonly grants: Map<string, OpenGrant>;
   digestCount: number;
+  /** Serial of the keys that all of the grants held under. */
+  keysSerial: number;
   refused: number;
   refusedSinceMs: number;
 };
@@ -37,6 +39,7 @@ export class GrantTable {
   /** Verifies a grant and keeps it for the peer. Throws TrustError when it does not hold. */
   open(peerId: string, bundle: GrantBundle): void {
     const holder = this.#holder(peerId);
+    this.#closeRevoked(holder);
     const key = bundle.grant.toString('latin1');
     const known = holder.grants.get(key);
     if (known && this.#isOpen(known)) return;
@@ -65,10 +68,11 @@ export class GrantTable {
     return holder.refused > REFUSED_GRANTS_MAX;
   }
 
-  /** Whether an open, unexpired grant of the peer reaches the digest. */
+  /** Whether an open, unexpired grant of the peer, of a key that counts, reaches the digest. */
   reaches(peerId: string, digest: Digest): boolean {
     const holder = this.#holders.get(peerId);
     if (!holder) return false;
+    this.#closeRevoked(holder);
     for (const [key, grant] of holder.grants) {
       if (!this.#isOpen(grant)) this.#forget(holder, key);
       else if (grant.digests.has(digest)) return true;
@@ -84,10 +88,22 @@ export class GrantTable {
   #holder(peerId: string): Holder {
     let holder = this.#holders.get(peerId);
     if (!holder) {
-      holder = { grants: new Map(), digestCount: 0, refused: 0, refusedSinceMs: this.#now() };
+      const keysSerial = this.#modules.trust.serial;
+      const refusedSinceMs = this.#now();
+      holder = { grants: new Map(), digestCount: 0, keysSerial, refused: 0, refusedSinceMs };
       this.#holders.set(peerId, holder);
     }
     return holder;
+  }
+
+  /** New keys came since the grants were looked at: what a revoked one signed is void. */
+  #closeRevoked(holder: Holder): void {
+    const { trust } = this.#modules;
+    if (holder.keysSerial === trust.serial) return;
+    holder.keysSerial = trust.serial;
+    for (const key of holder.grants.keys()) {
+      if (!grantKeyHolds(Buffer.from(key, 'latin1'), trust)) this.#forget(holder, key);
+    }
   }
 
   #isOpen(grant: OpenGrant): boolean {

@@ -118,6 +118,21 @@ test('a grant that runs out closes what it had opened', async () => {
   await assert.rejects(link.statement(blob.digest, signal()), code('NO_GRANT'));
 });
 
+test('a grant whose key is revoked closes what it had opened', async () => {
+  await using fleet = new TestFleet();
+  const { server, client } = await fleet.pair();
+  const blob = fleet.blob(5 * MIB);
+  server.content.add(blob);
+  const link = await client.swarm.link(server.membership, signal());
+  const bundle = fleet.grant([blob.digest]);
+  await link.openGrant(bundle, signal());
+  fleet.revokeGrantKey(server);
+  await assert.rejects(link.statement(blob.digest, signal()), code('NO_GRANT'));
+  assert.equal(await link.openGrant(bundle, signal()), false);
+  assert.equal(await link.openGrant(fleet.grant([blob.digest]), signal()), true);
+  assert.ok(await link.statement(blob.digest, signal()));
+});
+
 test('a public grant is relayed, a personal one is not', async () => {
   await using fleet = new TestFleet();
   const digest = digestOf(Buffer.from('a layer'));

@@ -97,6 +97,7 @@ export type TestNode = {
   swarm: SwarmNode;
   identity: NodeIdentity;
   members: MemberBook;
+  trust: TrustStore;
   content: MemoryContent;
   metrics: MetricsRegistry;
   membership: Membership;
@@ -189,7 +190,7 @@ export class TestFleet implements AsyncDisposable {
       notAfterMs: clock.nowMs + HOUR_MS,
     };
     if (enrolled) members.setOwn(this.certificate(membership));
-    const node = { swarm, identity, members, content, metrics, membership, clock };
+    const node = { swarm, identity, members, trust, content, metrics, membership, clock };
     this.#nodes.push(node);
     return node;
   }
@@ -245,6 +246,12 @@ export class TestFleet implements AsyncDisposable {
       ...overrides,
     };
     return { grant: signGrant(grant, this.#ring.signingKey('grant')), digests };
+  }
+
+  /** The key that signed every grant so far is revoked, and this node hears of it. */
+  revokeGrantKey({ trust }: TestNode): void {
+    this.#ring.revoke(this.#ring.signingKey('grant').keyId, Date.now());
+    trust.load(this.#ring.bundle());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,7 +2,14 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { createHash } from 'node:crypto';
 import { isDigest, type Digest } from '../oci/digest.ts';
 import { decodeDigest, encodeDigest } from './digest-bytes.ts';
-import { decodeMessage, safeNumber, seal, unseal, type EnvelopeKind } from './envelope.ts';
+import {
+  decodeMessage,
+  openUnverified,
+  safeNumber,
+  seal,
+  unseal,
+  type EnvelopeKind,
+} from './envelope.ts';
 import { TrustError } from './errors.ts';
 import type { SigningKey } from './keys.ts';
 import { GrantPayloadSchema } from './messages_pb.ts';
@@ -131,4 +138,15 @@ export function verifyGrant(
     throw new TrustError('grant is for another list of digests', { code: 'HASHES_MISMATCH' });
   }
   return grant;
+}
+
+/** Whether the key of a grant that was verified before still counts. */
+export function grantKeyHolds(bytes: Uint8Array, trust: Pick<TrustStore, 'verifyKey'>): boolean {
+  try {
+    trust.verifyKey(openUnverified(bytes, KIND.maxBytes).keyId, KIND.purpose);
+    return true;
+  } catch (err) {
+    if (err instanceof TrustError) return false;
+    throw err;
+  }
 }

@@ -2,8 +2,13 @@
 export const HEADERS_TIMEOUT_MS = 5_000;
 /** Of that time, kept for writing the answer: a first byte later than this follows the headers. */
 export const HEADERS_MARGIN_MS = 500;
-/** Time for the hub to tell what a tag means before its last statement is looked for. */
+/**
+ * Time for the hub to tell what a tag means before its last statement is looked for. The statement
+ * counts only when the hub has not answered until the margin above, or cannot be reached.
+ */
 export const HUB_PATIENCE_MS = 2_500;
+/** Before a hub that says it is busy is asked again what a tag means. */
+export const HUB_BUSY_PAUSE_MS = 1_000;
 /** The same while its last answer to this agent is missing. */
 export const HUB_SILENT_PATIENCE_MS = 1_000;
 /** How old a tag statement may be that answers in place of the hub, unless configured. */

@@ -20,12 +20,16 @@ export type MirrorErrorData =
   | { code: 'SHORT_BODY'; expected: number; sent: number }
   | { code: 'LONG_BODY'; expected: number };
 
-/** `unreachable`: the registry did not answer at all; `source`: with something of no use. */
+/**
+ * `unreachable`: the registry did not answer at all; `busy`: it refused for now; `source`: it
+ * answered with something of no use.
+ */
 export type UnavailableReason =
   | 'draining'
   | 'overloaded'
   | 'timeout'
   | 'unreachable'
+  | 'busy'
   | 'source'
   | 'content';
 

@@ -40,6 +40,10 @@ export class FakeRegistry implements Origin {
   downReason: 'unreachable' | 'source' = 'unreachable';
   /** True: calls are never answered. */
   hangs = false;
+  /** Calls are answered when it resolves. */
+  gate: Promise<void> | undefined;
+  /** So many calls are refused as too many. */
+  busyCalls = 0;
 
   putManifest(repository: string, tag: string, manifest: object, mediaType: string): Digest {
     const bytes = Buffer.from(JSON.stringify(manifest));
@@ -87,6 +91,8 @@ export class FakeRegistry implements Origin {
   async #enter(call: string, o: AskOptions): Promise<void> {
     this.calls.push({ call, authorization: o.authorization });
     if (this.hangs) await new Promise((_, reject) => o.signal?.addEventListener('abort', reject));
+    await this.gate;
+    if (this.busyCalls-- > 0) throw unavailable('busy', 'too many requests');
     if (this.down) throw unavailable(this.downReason, 'cannot be reached');
     if (this.challenge === undefined) return;
     if (o.authorization !== undefined && o.authorization === this.accepts) return;

@@ -82,10 +82,9 @@ async function reasonOf(answer: Answer): Promise<string> {
 
 test('a registry that cannot answer is unreachable, whatever it says', async () => {
   const answers: Answer[] = [
-    status(429, { 'retry-after': '1' }),
     status(408),
     status(500),
-    status(503),
+    status(502),
     (_request, response) => response.destroy(),
     (_request, response) => {
       response.writeHead(200, { 'content-length': 1_000 });
@@ -93,6 +92,13 @@ test('a registry that cannot answer is unreachable, whatever it says', async () 
     },
   ];
   for (const answer of answers) assert.equal(await reasonOf(answer), 'unreachable');
+});
+
+test('a registry that refuses for now is busy', async () => {
+  for (const answer of [status(429, { 'retry-after': '1' }), status(503)]) {
+    // oxlint-disable-next-line no-await-in-loop -- one registry after the other
+    assert.equal(await reasonOf(answer), 'busy');
+  }
 });
 
 test('a registry that answers with something of no use has answered', async () => {

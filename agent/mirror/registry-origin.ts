@@ -2,7 +2,7 @@ import type { RegistryClient } from '../../proto/distribution/registry-client.ts
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import { hasCode } from '../../proto/std/errors.ts';
-import { MirrorError, unavailable } from './errors.ts';
+import { MirrorError, unavailable, type UnavailableReason } from './errors.ts';
 import type { AskOptions, ManifestBytes, ManifestHead, Origin } from './ports.ts';
 
 type Client = Pick<RegistryClient, 'headManifest' | 'getManifest' | 'headBlob'>;
@@ -52,9 +52,7 @@ export class RegistryOrigin implements Origin {
       if (status === 403) return undefined;
       if (status !== 401 && !hasCode(err, 'AUTH_FAILED')) {
         const message = 'the registry behind this mirror did not answer';
-        throw unavailable(isSilence(err, status) ? 'unreachable' : 'source', message, {
-          cause: err,
-        });
+        throw unavailable(reasonOf(err, status), message, { cause: err });
       }
       throw new MirrorError(
         'the registry wants credentials',
@@ -65,9 +63,14 @@ export class RegistryOrigin implements Origin {
   }
 }
 
+function reasonOf(err: unknown, status: number | undefined): UnavailableReason {
+  if (status === 429 || status === 503) return 'busy';
+  return isSilence(err, status) ? 'unreachable' : 'source';
+}
+
 /** No word of the registry itself: nobody there, or something before it that could not ask it. */
 function isSilence(err: unknown, status: number | undefined): boolean {
-  if (status !== undefined) return status >= 500 || status === 408 || status === 429;
+  if (status !== undefined) return status >= 500 || status === 408;
   return hasCode(err, 'UNREACHABLE', 'TIMEOUT', 'BODY_SHORT');
 }
 

@@ -57,6 +57,55 @@ test('a hub that hangs is not waited for beyond the time that an answer has', as
   assert.deepEqual([got.status, got.headers['warning']], [200, WARNING]);
 });
 
+/** What the hub has made of app:v1 since its last statement. */
+function moved(on: TestMirror): Digest {
+  on.hub.down = false;
+  return on.hub.putManifest('app', 'v1', manifestOf([Buffer.from('new layer')]), MANIFEST_TYPE);
+}
+
+test('the answer of a slow hub counts, however much of a stale one is there', async () => {
+  await using on = await startTestMirror({ headersTimeout: 2_000 });
+  outage(on);
+  const digest = moved(on);
+  const slow = Promise.withResolvers<void>();
+  on.hub.gate = slow.promise;
+  on.content.manifest = async () => {
+    slow.resolve();
+    return BYTES;
+  };
+  const got = await get(`${on.url}/v2/app/manifests/v1`);
+  assert.deepEqual(
+    [got.status, got.headers['warning'], got.headers['docker-content-digest']],
+    [200, undefined, digest],
+  );
+  assert.equal(on.tags.asked, 1);
+  assert.equal(await staleAnswers(on, 'own'), 0);
+});
+
+test('a hub that is busy is asked again', async () => {
+  await using on = await startTestMirror();
+  outage(on);
+  const digest = moved(on);
+  on.hub.busyCalls = 1;
+  const got = await get(`${on.url}/v2/app/manifests/v1`);
+  assert.deepEqual(
+    [got.status, got.headers['warning'], got.headers['docker-content-digest']],
+    [200, undefined, digest],
+  );
+});
+
+test('a hub that stays busy, or says so from before it, leaves its statement', async () => {
+  await using on = await startTestMirror({ headersTimeout: 400 });
+  outage(on);
+  on.hub.busyCalls = 1_000;
+  for (const online of [true, false]) {
+    on.tags.online = online;
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    const got = await get(`${on.url}/v2/app/manifests/v1`);
+    assert.deepEqual([got.status, got.headers['warning']], [200, WARNING]);
+  }
+});
+
 test('whatever the hub answers counts, not what it stated before', async () => {
   const answers: [string, number, (on: TestMirror) => void][] = [
     ['no such tag', 404, () => {}],

@@ -74,6 +74,7 @@ export const INDEX_SQL = {
   use: 'UPDATE entry SET used = max(used, ?) WHERE digest = ?',
   hold: 'UPDATE entry SET held = ? WHERE digest = ? AND held <> ?',
   check: 'UPDATE entry SET checked = ? WHERE digest = ?',
+  lowerChecks: 'UPDATE entry SET checked = :now WHERE checked > :now',
   claim: 'UPDATE entry SET place = ?, pinned = 1 WHERE digest = ?',
   repin: `UPDATE entry SET pinned = digest IN (SELECT value FROM json_each(:digests))
     OR place IN (SELECT value FROM json_each(:places))`,

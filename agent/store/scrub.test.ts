@@ -68,6 +68,22 @@ describe('the scrub of the store', () => {
     assert.ok(blob !== undefined && (await readAll(blob)).equals(b.bytes));
   });
 
+  it('looks in a period at what was written while the clock was ahead', async () => {
+    await using folder = await StoreFolder.make();
+    const { bytes, input } = sampleOf(4);
+    let nowMs = 5_000_000 + 100 * PERIOD_MS;
+    const ahead = await folder.start({ scrub: SCRUB, now: () => nowMs });
+    await writeChunks(await ahead.create(input), bytes);
+    await ahead.close();
+    nowMs = 5_000_000;
+    const store = await folder.start({ scrub: SCRUB, now: () => nowMs });
+    await store.scrub();
+    assert.equal(await folder.metric('store_scrubbed_bytes_total'), 0);
+    nowMs += PERIOD_MS;
+    await store.scrub();
+    assert.equal(await folder.metric('store_scrubbed_bytes_total'), bytes.length);
+  });
+
   it('keeps to its rate and stands back while the node is busy, a period at most', async () => {
     const slept: number[] = [];
     let nowMs = PERIOD_MS;
@@ -91,6 +107,7 @@ describe('the scrub of the store', () => {
         index: {
           due: () => rows.splice(0),
           checked: () => {},
+          lowerChecks: () => {},
         },
         holdings: {
           entry: () => undefined,

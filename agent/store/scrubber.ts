@@ -16,7 +16,7 @@ export type ScrubOptions = {
 };
 
 export type ScrubModules = {
-  index: Pick<StoreIndex, 'due' | 'checked'>;
+  index: Pick<StoreIndex, 'due' | 'checked' | 'lowerChecks'>;
   holdings: Pick<Holdings, 'entry' | 'drop' | 'bring'>;
   small: Pick<SmallFiles, 'read'>;
   metrics: StoreMetrics;
@@ -58,6 +58,7 @@ export class Scrubber {
   /** Hashes all that is due now. @throws the reason of the stop */
   async round(): Promise<void> {
     const { index, now } = this.#modules;
+    index.lowerChecks();
     const dueMs = now() - this.#options.periodMs;
     for (;;) {
       const entries = index.due(dueMs, INDEX_BATCH);

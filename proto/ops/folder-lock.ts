@@ -15,7 +15,8 @@ const SQLITE_BUSY = 5;
 export function lockFolder(folder: string): Disposable {
   const database = openLock(folder);
   try {
-    database.exec('BEGIN EXCLUSIVE');
+    // A journal on disk would need room, and what finds the disk full has to start to make some.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (err) {
     database.close();
     if (!isBusy(err)) throw err;

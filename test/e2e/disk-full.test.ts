@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { hasCode } from '../../proto/std/errors.ts';
 import { Fleet, assertBytes } from '../rig/fleet.ts';
 import type { FleetNode } from '../rig/fleet.ts';
 import { HUB_PORT } from '../rig/flotilla.ts';
@@ -53,4 +56,20 @@ describe('a full disk', { skip: missingFor() }, () => {
     await pulls(node, small);
     await assertBytes(node.containerd, small);
   });
+
+  for (const how of ['kill', 'stop'] as const) {
+    test(`lets an agent start again after a ${how}, and images through`, async () => {
+      const node: FleetNode = fleet.node(2);
+      const image = await fleet.publish(`before-full-${how}`, [6 * MIB]);
+      await pulls(node, image);
+      await node.agent[how]();
+      const filler = path.join(node.agent.folder, 'data', 'filler');
+      const filling = writeFile(filler, Buffer.alloc(AGENT_DISK_BYTES));
+      await assert.rejects(filling, (err) => hasCode(err, 'ENOSPC'));
+      await node.agent.start();
+      await pullsAgain(node, image);
+      await pulls(node, await fleet.publish(`onto-full-${how}`, [6 * MIB]));
+      await rm(filler);
+    });
+  }
 });

@@ -140,7 +140,10 @@ test('what changed is added to the last snapshot, and the revoked leave it', () 
   assert.deepEqual(told, { members: 3, refused: 1 });
   assert.equal(book.version, 6);
   const serials = book.list().map(({ serial }) => serial);
-  assert.deepEqual(serials.toSorted((a, b) => a - b), [1, 4, 5]);
+  assert.deepEqual(
+    serials.toSorted((a, b) => a - b),
+    [1, 4, 5],
+  );
   assert.equal(book.get(gone), undefined);
   assert.equal(book.snapshot().memberships.length, 3);
 });

@@ -53,18 +53,18 @@ export type Agent = {
  */
 export async function startAgent(config: AgentConfig, modules: AgentModules): Promise<Agent> {
   checkAgentOptions(config);
+  for (const advice of adviceOn(config)) modules.logger.warn(advice);
   const { logger, build = readBuildInfo() } = modules;
-  for (const advice of adviceOn(config)) logger.warn(advice);
   await using starting = new AsyncDisposableStack();
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   metrics.collectProcess(build);
   const state = { draining: false, startedMs: performance.now() };
   const store = await openStore(config, starting, { logger, metrics });
   const fetchMetrics = createFetchMetrics(metrics);
-  const userAgent = `flotilla/${build.version}`;
   const { budgets } = starting.use(await LinkBudgets.open(config.bandwidth, { metrics, logger }));
-  const receiving = { metrics: fetchMetrics, budget: budgets.source, userAgent };
-  const registries = await Registries.open(config, receiving);
+  const receiving = { metrics: fetchMetrics, budget: budgets.source };
+  const userAgent = `flotilla/${build.version}`;
+  const registries = await Registries.open(config, { ...receiving, userAgent });
   starting.defer(() => registries.close());
 
   const fleet = await openFleet(config, { logger, metrics, build });
@@ -91,10 +91,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
 
   const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
   const originOf = (target: Target) => registries.originOf(target);
-  const mirror = await startMirror(
-    { ...config.mirror, rules },
-    { local: store, content: downloads, grants, originOf, tags, metrics, logger },
-  );
+  const served = { local: store, content: downloads, grants, originOf, tags };
+  const mirror = await startMirror({ ...config.mirror, rules }, { ...served, metrics, logger });
   starting.defer(() => mirror.close());
   const ops = await startOps(config, { metrics, logger }, () => ({
     draining: state.draining,

@@ -18,8 +18,8 @@ export function adviceOn(config: Pick<AgentConfig, 'fetch' | 'mirror'>): string[
   const contentMs = GRANT_MAX_MS + config.fetch.grantOutageGrace;
   if (staleTagMaxAge <= Math.max(STALE_TAG_MAX_AGE_MS, contentMs)) return [];
   return [
-    `mirror.staleTagMaxAge is ${minutes(staleTagMaxAge)}, but without the hub content is given for ` +
-      `at most ${minutes(contentMs)}; raise fetch.grantOutageGrace if it shall be given longer`,
+    `mirror.staleTagMaxAge is ${minutes(staleTagMaxAge)}, but without the hub content is given ` +
+      `for at most ${minutes(contentMs)}; raise fetch.grantOutageGrace if it shall be given longer`,
   ];
 }
 

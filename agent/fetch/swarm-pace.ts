@@ -30,8 +30,8 @@ export class SwarmPace {
   }
 
   /**
-   * How many chunks to ask the hub for at a time: more than one while it is quick, that is while few
-   * share it. Otherwise all of them would only come later, and with them what can be passed on.
+   * How many chunks to ask the hub for at a time: more than one while it is quick, that is while
+   * few share it. Otherwise all of them would only come later, and with them what can be passed on.
    */
   get hubShare(): number {
     const inTurn = Math.floor(HUB_SHARE_MS / Math.max(1, this.#hubTookMs ?? HUB_SHARE_MS));

@@ -49,7 +49,7 @@ test('a node enrols as soon as the hub answers, and is a member again without it
   await assert.rejects(again.announce([], signal()), rejectsWith('HUB_UNREACHABLE'));
 });
 
-test('a list of changes adds to the members that are known, a whole one replaces them', async () => {
+test('a list of changes adds to the known members, a whole one replaces them', async () => {
   await using bench = new Bench();
   await using hub = await new TestHub().start();
   const others = await Promise.all([0, 1, 2].map(() => new TestPeer().load()));

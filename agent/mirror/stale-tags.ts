@@ -65,8 +65,10 @@ export class StaleTags {
       await within(hub.settled, this.#patienceMs(tags.online), o);
       if (isFinal(hub.outcome)) return await hub.promise;
       const stale = watched(this.#prepare(name, ways, tags, both));
-      const spoken = hub.settled.then(() => (isFinal(hub.outcome) ? undefined : stale.settled));
-      await abortable(Promise.race([spoken, stale.settled]), o.signal);
+      const either = Promise.withResolvers<void>();
+      void stale.settled.then(either.resolve);
+      void hub.settled.then(() => isFinal(hub.outcome) && either.resolve());
+      await abortable(either.promise, o.signal);
       if (tags.online && hub.outcome === undefined) {
         const leftMs = this.#waitMaxMs - (performance.now() - startMs);
         await within(hub.settled, isUseful(stale.outcome) ? leftMs : Number.POSITIVE_INFINITY, o);

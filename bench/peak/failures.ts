@@ -8,7 +8,7 @@ import type { Sampler } from './sampler.ts';
 const KILLED_PART = 0.1;
 const LIARS_PART = 0.05;
 const LOOK_MS = 100;
-/** The hub has given what it will when for so many looks it sent less than this part of the image. */
+/** The hub has given all it will when for so many looks it sent less of the image than this. */
 const QUIET_LOOKS = 15;
 const QUIET_PART = 0.0005;
 const LIAR = path.join(import.meta.dirname, '..', '..', 'test', 'rig', 'misbehaving-agent.ts');

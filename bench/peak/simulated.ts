@@ -20,7 +20,7 @@ export const IDLE_PART_MIN = 0.3;
 /** A real run beside the simulation of the same peak. */
 export type Comparison = {
   simulatedSeconds: number;
-  /** How much longer the real run took, in parts of the simulated one; negative if it was faster. */
+  /** How much longer the real run took, in parts of the simulated one; negative: faster. */
   apart: number;
 };
 

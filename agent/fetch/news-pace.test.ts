@@ -25,6 +25,6 @@ test('the spacing keeps within its bounds on fast and on slow lines', () => {
 
 test('after a long pause a fast download soon asks as often as before', () => {
   const pace = new NewsPace({ startMs: 0 });
-  for (let at = 1; at <= 20; at += 1) pace.landed(60_000 + at * 10);
+  for (let at = 1; at <= 40; at += 1) pace.landed(60_000 + at * 5);
   assert.equal(pace.spacingMs, HAVE_SPACING_MS);
 });

@@ -57,10 +57,10 @@ export const STREAM_IDLE_TIMEOUT_MS = 10 * 60_000;
 /** Requests parsed but not started on one stream, over the ones in flight. */
 export const PENDING_REQUESTS_MAX = 32;
 /**
- * Each of the two buffers of an upload: the smallest chunks go out of a lane in one read and one
- * write, with the head of the answer before them.
+ * Each of the two buffers of an upload: the second half of a chunk of 1 MiB is read from the disk
+ * while the first one is on its way.
  */
-export const UPLOAD_BUFFER_BYTES = 1024 * 1024 + 1024;
+export const UPLOAD_BUFFER_BYTES = 512 * 1024;
 /** Chunk and blob bodies being sent to one peer at a time; the next ones wait their turn. */
 export const UPLOADS_PER_PEER_MAX = 8;
 /** Requests waiting for an upload slot over all peers; beyond it the answer is BUSY. */

@@ -7,7 +7,7 @@ import { createLogger } from '../../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../../proto/ops/metrics.ts';
 import { CodedError } from '../../../proto/std/errors.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
-import { WRITE_SLICE_BYTES } from '../constants.ts';
+import { UPLOAD_BUFFER_BYTES } from '../constants.ts';
 import type { ContentReader, ServableBlob } from '../content-reader.ts';
 import { GrantTable } from '../grant-table.ts';
 import { createSwarmMetrics } from '../metrics.ts';
@@ -119,12 +119,12 @@ function askFirst(theirs: Duplex, blob: TestBlob): void {
   theirs.write(chunkFrame({ id: 1, kind: 'getChunk', digest: blob.digest, index: 0 }));
 }
 
-const SLOW_MS = writePatienceMs(WRITE_SLICE_BYTES) - 1;
+const SLOW_MS = writePatienceMs(UPLOAD_BUFFER_BYTES) - 1;
 
 test('a peer on a slow line keeps its lane', async (t) => {
   await using rig = await session();
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  assert.ok(SLOW_MS > (WRITE_SLICE_BYTES * 8 * 1_000) / 100_000, 'a slice at 100 kbit/s');
+  assert.ok(SLOW_MS > (UPLOAD_BUFFER_BYTES * 8 * 1_000) / 100_000, 'a slice at 100 kbit/s');
   askFirst(rig.theirs, rig.blob);
   await once(rig.theirs, 'readable');
   t.mock.timers.tick(SLOW_MS);

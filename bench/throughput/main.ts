@@ -31,6 +31,8 @@ const PLAIN_NODE: Variant = {
   command: [process.execPath, BIN],
 };
 
+type Layers = { warmUp: Layer; layer: Layer };
+
 type Round = {
   lane: PathResult;
   streams: PathResult;
@@ -50,19 +52,20 @@ function rate(result: PathResult): number {
 
 async function measureRound(
   peers: PeerPath,
-  layers: { warmUp: Layer; layer: Layer },
+  layersOf: (variant: Variant) => Layers,
   files: { folder: string; source: string; nginx: Nginx | undefined },
 ): Promise<Round> {
-  const { size } = layers.layer;
+  const { layer } = layersOf(LANE);
+  const { size } = layer;
   let warm = { seconds: 0, cpu: 0 };
   const again = async (receiver: Program): Promise<void> => {
     const before = cpuSeconds(pidOf(receiver));
-    const seconds = await fetchBlob(receiver, layers.layer);
+    const seconds = await fetchBlob(receiver, layer);
     warm = { seconds, cpu: cpuSeconds(pidOf(receiver)) - before };
   };
-  const lane = await peers.measure(LANE, layers, again);
-  const streams = await peers.measure(STREAMS, layers);
-  const plainNode = await peers.measure(PLAIN_NODE, layers);
+  const lane = await peers.measure(LANE, layersOf(LANE), again);
+  const streams = await peers.measure(STREAMS, layersOf(STREAMS));
+  const plainNode = await peers.measure(PLAIN_NODE, layersOf(PLAIN_NODE));
   const parts = await measureParts(files.source, path.join(files.folder, 'scratch'), size);
   const nginx = await files.nginx?.read(path.basename(files.source), size);
   return { lane, streams, plainNode, parts, warm, nginx };
@@ -96,16 +99,34 @@ function figuresOf(
   };
 }
 
+/** Each variant has content of its own, or the senders of the others would send too. */
+async function pushLayers(
+  peers: PeerPath,
+  sizeBytes: number,
+): Promise<(variant: Variant) => Layers> {
+  const layers = new Map<Variant, Layers>();
+  for (const variant of [LANE, STREAMS, PLAIN_NODE]) {
+    // oxlint-disable no-await-in-loop -- one push after the other
+    const warmUp = await peers.push(WARM_UP_BYTES, `warm-up-${variant.name}`);
+    layers.set(variant, { warmUp, layer: await peers.push(sizeBytes, `layer-${variant.name}`) });
+    // oxlint-enable no-await-in-loop
+  }
+  return (variant) => {
+    const found = layers.get(variant);
+    if (found === undefined) throw new Error(`no layer for ${variant.name}`);
+    return found;
+  };
+}
+
 async function run(options: ThroughputOptions): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-throughput-'));
   say(`${describeMachine()}\nlayer ${formatByteSize(options.sizeBytes)}, data in ${folder}`);
   const peers = await PeerPath.start(folder);
   let nginx: Nginx | undefined;
   try {
-    const warmUp = await peers.push(WARM_UP_BYTES, 'warm-up');
-    const layer = await peers.push(options.sizeBytes, 'layer');
+    const layersOf = await pushLayers(peers, options.sizeBytes);
     const source = path.join(folder, 'layer');
-    await copyFile(peers.fileOf(layer), source);
+    await copyFile(peers.fileOf(layersOf(LANE).layer), source);
     nginx = await startNginx(folder);
     if (nginx === undefined) say(NO_NGINX);
     const rounds: Round[] = [];
@@ -113,11 +134,12 @@ async function run(options: ThroughputOptions): Promise<void> {
     for (let round = 1; round <= options.rounds; round++) {
       say(`round ${round} of ${options.rounds}`);
       // oxlint-disable-next-line no-await-in-loop -- rounds do not share the machine
-      rounds.push(await measureRound(peers, { warmUp, layer }, { folder, source, nginx }));
+      rounds.push(await measureRound(peers, layersOf, { folder, source, nginx }));
     }
     const memory = await peers.push(options.memorySizeBytes, 'memory');
     say(`${READERS} readers of ${formatByteSize(memory.size)} ...`);
     let peak = 0;
+    const { warmUp } = layersOf(LANE);
     await peers.measure(LANE, { warmUp, layer: memory, readers: READERS }, async (receiver) => {
       peak = peakRssBytes(receiver);
     });

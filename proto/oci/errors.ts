@@ -23,6 +23,12 @@ export const OCI_ERRORS = {
   UNSUPPORTED: { status: 405, message: 'operation unsupported' },
 } as const satisfies Record<string, { status: number; message: string }>;
 
+/** Codes of our own that are told by one the distribution-spec has ("Error Codes"). */
+const TOLD_AS: { readonly [code: string]: string } = {
+  PAGINATION_NUMBER_INVALID: 'UNSUPPORTED',
+  RANGE_INVALID: 'SIZE_INVALID',
+};
+
 export type OciCode = keyof typeof OCI_ERRORS;
 
 /** A failure as the OCI distribution API tells it. `status` overrides the table's HTTP status. */
@@ -48,5 +54,6 @@ export function ociErrorBody(err: OciError): {
 } {
   const { code, detail } = err.data;
   const message = err.message || OCI_ERRORS[code].message;
-  return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
+  const told = TOLD_AS[code] ?? code;
+  return { errors: [{ code: told, message, ...(detail === undefined ? {} : { detail }) }] };
 }

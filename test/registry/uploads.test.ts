@@ -94,7 +94,7 @@ test('a chunk out of order is refused with where the upload goes on', async () =
   ] as const) {
     // oxlint-disable-next-line no-await-in-loop -- in order
     const refused = await send(start, end);
-    assertRefused(refused, 416, 'RANGE_INVALID');
+    assertRefused(refused, 416, 'SIZE_INVALID');
     assert.equal(refused.headers['range'], '0-399');
     assert.equal(locationOf(refused), location);
   }

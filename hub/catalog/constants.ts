@@ -7,7 +7,3 @@ export const BUSY_TIMEOUT_MS = 5000;
 export const STATEMENT_ROWS_MAX = 500;
 /** Most blobs and manifests that one manifest may reach; a bigger one reaches nothing. */
 export const REACH_MAX = 10_000;
-/** Most referrers listed for one digest. */
-export const REFERRERS_MAX = 1000;
-/** Most bytes of manifests read to list the referrers of one digest. */
-export const REFERRERS_MAX_BYTES = 32 * 1024 * 1024;

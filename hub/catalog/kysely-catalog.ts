@@ -1,6 +1,6 @@
-import { sql, type Kysely, type Transaction } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
-import { REFERRERS_MAX, REFERRERS_MAX_BYTES, STATEMENT_ROWS_MAX } from './constants.ts';
+import { STATEMENT_ROWS_MAX } from './constants.ts';
 import type {
   BlobEntry,
   Catalog,
@@ -8,9 +8,11 @@ import type {
   NewManifest,
   Page,
   Referrer,
+  ReferrersPage,
   StoredManifest,
 } from './port.ts';
 import { reachable } from './reach.ts';
+import { putReferrer, referrersOf } from './referrers.ts';
 import type { RegistryTables } from './schema.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
@@ -167,28 +169,12 @@ export class KyselyCatalog implements Catalog {
     return rows.map(({ name }) => name);
   }
 
-  async referrers(repository: string, subject: Digest): Promise<Referrer[]> {
-    const rows = await this.#db
-      .selectFrom('manifest')
-      .select(['digest', 'media_type', 'artifact_type', sql<number>`length(bytes)`.as('size')])
-      .where('repository', '=', repository)
-      .where('subject', '=', subject)
-      .orderBy('digest')
-      .limit(REFERRERS_MAX)
-      .execute();
-    const found: Referrer[] = [];
-    let left = REFERRERS_MAX_BYTES;
-    for (const row of rows) {
-      const size = row.size;
-      left -= size;
-      if (left < 0) break;
-      // oxlint-disable-next-line no-await-in-loop -- read one by one, so that the bound holds
-      const manifest = await this.manifest(repository, { digest: row.digest });
-      if (manifest === undefined) continue;
-      const artifactType = row.artifact_type ?? undefined;
-      found.push({ ...manifest, size, ...(artifactType === undefined ? {} : { artifactType }) });
-    }
-    return found;
+  referrers(
+    repository: string,
+    subject: Digest,
+    page: ReferrersPage,
+  ): Promise<{ referrers: Referrer[]; more: boolean }> {
+    return referrersOf(this.#db, repository, subject, page);
   }
 
   async blobChunks(
@@ -245,6 +231,7 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
       conflict.columns(['repository', 'digest']).doUpdateSet({ media_type: mediaType }),
     )
     .execute();
+  if (subject !== undefined) await putReferrer(db, { ...manifest, subject });
   for (const batch of batches(manifest.references)) {
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await db

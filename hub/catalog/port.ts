@@ -17,21 +17,36 @@ export type NewManifest = {
   mediaType: string;
   bytes: Uint8Array;
   subject?: Digest;
+  /** What the referrers API lists it as. */
   artifactType?: string;
+  annotations?: Record<string, string>;
   references: readonly { digest: Digest; kind: 'blob' | 'manifest' }[];
   tags: readonly string[];
 };
 
 export type StoredManifest = { digest: Digest; mediaType: string; bytes: Buffer };
 
-export type Referrer = StoredManifest & {
+/** A manifest as the referrers API lists it. */
+export type Referrer = {
+  mediaType: string;
+  digest: Digest;
   /** Bytes of the manifest. */
   size: number;
   artifactType?: string;
+  annotations?: Record<string, string>;
 };
 
 /** Entries after `last` in the order of their bytes, `n` at most. */
 export type Page = { n: number; last?: string };
+
+export type ReferrersPage = {
+  n: number;
+  last?: Digest;
+  /** Only those of this type. */
+  artifactType?: string;
+  /** Most bytes of the entries as JSON; one alone may have more. */
+  bytes: number;
+};
 
 /** What the hub stores about blobs, manifests and tags. */
 export interface Catalog {
@@ -60,11 +75,12 @@ export interface Catalog {
   /** Undefined for a repository nothing was ever pushed to. */
   tags(repository: string, page: Page): Promise<string[] | undefined>;
   repositories(page: Page): Promise<string[]>;
-  /**
-   * Manifests of the repository whose subject this is, by digest; REFERRERS_MAX at most, and not
-   * more than REFERRERS_MAX_BYTES of them.
-   */
-  referrers(repository: string, subject: Digest): Promise<Referrer[]>;
+  /** Manifests of the repository whose subject this is, by digest; `more` when others follow. */
+  referrers(
+    repository: string,
+    subject: Digest,
+    page: ReferrersPage,
+  ): Promise<{ referrers: Referrer[]; more: boolean }>;
   /** Root and packed chunk hashes of a chunked blob. */
   blobChunks(digest: Digest): Promise<{ size: number; root: Buffer; hashes: Buffer } | undefined>;
   /**

@@ -9,7 +9,7 @@ type OptionalBytes = ColumnType<Uint8Array | null, Uint8Array | null, Uint8Array
 /** What a manifest names: content of the blob store, or another manifest. */
 export type ReferenceKind = 'blob' | 'manifest';
 
-/** Tables of migration 0001. */
+/** Tables of migrations 0001 and 0003. */
 export type RegistryTables = {
   blob: {
     digest: Digest;
@@ -36,4 +36,17 @@ export type RegistryTables = {
     kind: ReferenceKind;
   };
   tag: { repository: string; name: string; digest: Digest };
+  /** Manifests with a subject, as they are listed. */
+  referrer: {
+    repository: string;
+    digest: Digest;
+    subject: Digest;
+    media_type: string;
+    size: Big;
+    artifact_type: string | null;
+    /** A JSON object of texts. */
+    annotations: string | null;
+    /** Bytes of the whole entry as JSON. */
+    entry_bytes: Big;
+  };
 };

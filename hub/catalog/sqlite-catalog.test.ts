@@ -139,22 +139,6 @@ test('tags and repositories are paged in the order of their bytes', async (t) =>
   assert.deepEqual(await catalog.repositories({ n: 9, last: 'alpha' }), [REPOSITORY]);
 });
 
-test('referrers are those of the repository, until they are deleted', async (t) => {
-  const catalog = await open(t);
-  const subject = digest('image');
-  await catalog.putManifest(manifest('sbom', { subject, artifactType: 'text/sbom' }));
-  await catalog.putManifest(manifest('plain', { subject }));
-  await catalog.putManifest(manifest('foreign', { subject, repository: 'other' }));
-  const found = await catalog.referrers(REPOSITORY, subject);
-  assert.deepEqual(
-    new Set(found.map((entry) => [entry.bytes.toString(), entry.size, entry.artifactType].join())),
-    new Set(['sbom,4,text/sbom', 'plain,5,']),
-  );
-  await catalog.deleteManifest(REPOSITORY, digest('sbom'));
-  assert.equal((await catalog.referrers(REPOSITORY, subject)).length, 1);
-  assert.deepEqual(await catalog.referrers(REPOSITORY, digest('none')), []);
-});
-
 test('an index reaches every level, a layer the manifest that names it', async (t) => {
   const catalog = await open(t);
   await push(catalog, REPOSITORY, 'x', 'y', 'z', 'alone');

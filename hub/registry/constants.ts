@@ -14,6 +14,8 @@ export const BODY_BUFFERS = 2;
 export const PAGE_DEFAULT = 100;
 /** Most entries of a page, whatever the client asks. */
 export const PAGE_MAX = 1000;
+/** Most bytes of the entries of one page of referrers, so that the page is a manifest's size. */
+export const REFERRERS_PAGE_BYTES = 4 * 1024 * 1024 - 1024;
 /** A manifest being pushed that is larger than this needs one of the places for large ones. */
 export const MANIFEST_SMALL_BYTES = 256 * 1024;
 /** Large manifests whose bytes are in memory at the same time. */

@@ -1,10 +1,9 @@
 import { ociError } from '../../proto/oci/errors.ts';
-import type { Digest } from '../../proto/oci/digest.ts';
+import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import { OCI_INDEX } from '../../proto/oci/media-types.ts';
-import { parseManifest } from '../../proto/oci/manifest.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { PAGE_DEFAULT, PAGE_MAX } from './constants.ts';
+import { PAGE_DEFAULT, PAGE_MAX, REFERRERS_PAGE_BYTES } from './constants.ts';
 import { sendJson, type Exchange } from './http.ts';
 
 /** GET tags/list, paged by `n` and `last`. */
@@ -33,40 +32,48 @@ export async function listRepositories(exchange: Exchange, catalog: Catalog): Pr
   );
 }
 
-/** GET referrers of a digest; an empty index when there are none. */
+/**
+ * GET referrers of a digest, paged by `n` and `last`; an empty index when there are none
+ * (distribution-spec "Listing Referrers"). Every manifest with a subject is listed since it was
+ * pushed. So what an index under a fallback tag names is here already, once, whether or not clients
+ * go on writing such tags.
+ */
 export async function listReferrers(
   exchange: Exchange,
   { repository, digest }: { repository: Repository; digest: Digest },
-  catalog: Catalog,
+  catalog: Pick<Catalog, 'referrers'>,
 ): Promise<void> {
-  const wanted = exchange.query.get('artifactType');
-  const all = await catalog.referrers(repository, digest);
-  const manifests = all
-    .filter(({ artifactType }) => wanted === null || artifactType === wanted)
-    .map(({ digest: own, mediaType, size, artifactType, bytes }) => ({
-      mediaType,
-      digest: own,
-      size,
-      ...(artifactType === undefined ? {} : { artifactType }),
-      annotations: parseManifest(bytes, mediaType).annotations,
-    }));
+  const { query } = exchange;
+  const { n, last } = pageOf(query, PAGE_MAX);
+  const artifactType = query.get('artifactType') || undefined;
+  const { referrers, more } = await catalog.referrers(repository, digest, {
+    n,
+    bytes: REFERRERS_PAGE_BYTES,
+    ...(last === undefined ? {} : { last: parseDigest(last) }),
+    ...(artifactType === undefined ? {} : { artifactType }),
+  });
+  const path = `/v2/${repository}/referrers/${digest}`;
+  const shown = referrers.map((referrer) => referrer.digest);
+  const filter =
+    artifactType === undefined ? '' : `&artifactType=${encodeURIComponent(artifactType)}`;
   sendJson(
     exchange,
-    { schemaVersion: 2, mediaType: OCI_INDEX, manifests },
+    { schemaVersion: 2, mediaType: OCI_INDEX, manifests: referrers },
     {
       'content-type': OCI_INDEX,
-      ...(wanted === null ? {} : { 'oci-filters-applied': 'artifactType' }),
+      ...(artifactType === undefined ? {} : { 'oci-filters-applied': 'artifactType' }),
+      ...linkTo(path, n, shown, more, filter),
     },
   );
 }
 
-function pageOf(query: URLSearchParams): { n: number; last?: string } {
+function pageOf(query: URLSearchParams, usual = PAGE_DEFAULT): { n: number; last?: string } {
   const text = query.get('n');
   if (text !== null && !/^\d{1,10}$/.test(text)) {
     throw ociError('PAGINATION_NUMBER_INVALID', 'n is a whole number, 0 or more');
   }
   const last = query.get('last');
-  const n = Math.min(text === null ? PAGE_DEFAULT : Number(text), PAGE_MAX);
+  const n = Math.min(text === null ? usual : Number(text), PAGE_MAX);
   return { n, ...(last === null ? {} : { last }) };
 }
 
@@ -75,8 +82,9 @@ function linkTo(
   n: number,
   shown: readonly string[],
   more: boolean,
+  filter = '',
 ): Record<string, string> {
   const last = shown.at(-1);
   if (!more || last === undefined) return {};
-  return { link: `<${path}?n=${n}&last=${encodeURIComponent(last)}>; rel="next"` };
+  return { link: `<${path}?n=${n}&last=${encodeURIComponent(last)}${filter}>; rel="next"` };
 }

@@ -54,7 +54,8 @@ export async function putManifest(
   }
   const references = referencesOf(manifest);
   await checkPresent(repository, references, catalog);
-  const artifactType = manifest.artifactType ?? manifest.config?.mediaType;
+  const artifactType = manifest.artifactType || manifest.config?.mediaType;
+  const { annotations } = manifest;
   await catalog.putManifest({
     repository,
     digest,
@@ -64,6 +65,7 @@ export async function putManifest(
     tags: reference.kind === 'tag' ? [reference.tag] : [],
     ...(manifest.subject ? { subject: manifest.subject.digest } : {}),
     ...(artifactType === undefined ? {} : { artifactType }),
+    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
   });
   metrics.lastPush.set(Date.now() / 1000);
   send(exchange, 201, {

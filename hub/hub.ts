@@ -73,8 +73,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
   const access = await openAccess(config.access, { dataDir, tokenKey, logger });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
+  const { sparseIndexes: indexes, sparseImages: images } = config.registry;
   const registry = new Registry(
-    {},
+    { names, sparse: { indexes, images } },
     {
       blobs,
       catalog,

@@ -69,6 +69,20 @@ const HubSection = Type.Object(
   { description: 'identity and data of the hub', default: {} },
 );
 
+const RegistrySection = Type.Object(
+  {
+    sparseIndexes: Type.Boolean({
+      description: 'indexes may name manifests that are not in their repository',
+      default: false,
+    }),
+    sparseImages: Type.Boolean({
+      description: 'images may name layers that are not in their repository',
+      default: false,
+    }),
+  },
+  { description: 'what may be pushed', default: {} },
+);
+
 /** The configuration of a hub, one section per room. */
 export const HubOptions = Type.Object({
   log: LogOptions,
@@ -76,6 +90,7 @@ export const HubOptions = Type.Object({
   tls: TlsOptions,
   ops: opsOptions(7401),
   hub: HubSection,
+  registry: RegistrySection,
   access: AccessOptions,
   fleet: FleetOptions,
 });

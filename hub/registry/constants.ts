@@ -16,6 +16,8 @@ export const PAGE_DEFAULT = 100;
 export const PAGE_MAX = 1000;
 /** Most bytes of the entries of one page of referrers, so that the page is a manifest's size. */
 export const REFERRERS_PAGE_BYTES = 4 * 1024 * 1024 - 1024;
+/** Tags that one push of a manifest may set; more get 414. */
+export const TAGS_PER_PUSH_MAX = 50;
 /** A manifest being pushed that is larger than this needs one of the places for large ones. */
 export const MANIFEST_SMALL_BYTES = 256 * 1024;
 /** Large manifests whose bytes are in memory at the same time. */

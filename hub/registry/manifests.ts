@@ -1,15 +1,20 @@
 import { digestAlgorithm, digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import { isForeignLayer, parseManifest, type ParsedManifest } from '../../proto/oci/manifest.ts';
-import type { Reference, Repository } from '../../proto/oci/name.ts';
+import { parseTag, type Reference, type Repository, type Tag } from '../../proto/oci/name.ts';
 import type { Catalog } from '../catalog/port.ts';
+import { TAGS_PER_PUSH_MAX } from './constants.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
 import type { ManifestReader } from './manifest-reader.ts';
 import type { RegistryMetrics } from './metrics.ts';
 
 type Target = { repository: Repository; reference: Reference };
+/** Content that manifests may name although it is not in the repository. */
+export type SparseContent = { indexes: boolean; images: boolean };
+
 type Modules = {
   catalog: Catalog;
+  sparse: SparseContent;
   manifestReader: ManifestReader;
   metrics: RegistryMetrics;
 };
@@ -37,13 +42,15 @@ export async function getManifest(
 
 /**
  * PUT of a manifest (distribution-spec "Pushing manifests"): everything it names is here, except
- * foreign layers and the subject; the digest of a reference by digest is that of the bytes.
+ * foreign layers, the subject and what `sparse` allows; the digest of a reference by digest is that
+ * of the bytes. Then `tag` parameters name tags to set, all of them or none.
  */
 export async function putManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog, manifestReader, metrics }: Modules,
+  { catalog, manifestReader, metrics, sparse }: Modules,
 ): Promise<void> {
+  const tags = reference.kind === 'tag' ? [reference.tag] : tagsOf(exchange.query);
   using body = await manifestReader.read(exchange);
   const { bytes } = body;
   const manifest = parseManifest(bytes, exchange.request.headers['content-type']);
@@ -52,7 +59,7 @@ export async function putManifest(
   if (reference.kind === 'digest' && reference.digest !== digest) {
     throw ociError('DIGEST_INVALID', `the manifest sent has digest ${digest}`);
   }
-  const references = referencesOf(manifest);
+  const references = referencesOf(manifest, sparse);
   await checkPresent(repository, references, catalog);
   const artifactType = manifest.artifactType || manifest.config?.mediaType;
   const { annotations } = manifest;
@@ -62,7 +69,7 @@ export async function putManifest(
     mediaType: manifest.mediaType,
     bytes,
     references: references.map(({ digest: to, kind }) => ({ digest: to, kind })),
-    tags: reference.kind === 'tag' ? [reference.tag] : [],
+    tags,
     ...(manifest.subject ? { subject: manifest.subject.digest } : {}),
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
@@ -72,7 +79,16 @@ export async function putManifest(
     location: `/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,
     ...(manifest.subject ? { 'oci-subject': manifest.subject.digest } : {}),
+    ...(reference.kind === 'digest' && tags.length > 0 ? { 'oci-tag': tags.join(', ') } : {}),
   });
+}
+
+/** @throws OciError TAG_INVALID; UNSUPPORTED (414) for more than TAGS_PER_PUSH_MAX */
+function tagsOf(query: URLSearchParams): Tag[] {
+  const tags = new Set(query.getAll('tag').map(parseTag));
+  if (tags.size <= TAGS_PER_PUSH_MAX) return [...tags];
+  const message = `one push sets at most ${TAGS_PER_PUSH_MAX} tags; send the rest in another`;
+  throw ociError('UNSUPPORTED', message, { status: 414 });
 }
 
 /** DELETE of a tag, or of a manifest with all its tags. */
@@ -91,19 +107,19 @@ export async function deleteManifest(
 
 type Part = { digest: Digest; kind: 'blob' | 'manifest'; required: boolean };
 
-function referencesOf(manifest: ParsedManifest): Part[] {
+function referencesOf(manifest: ParsedManifest, sparse: SparseContent): Part[] {
   const config = manifest.config ? [manifest.config] : [];
   const parts = [
     ...config.map(({ digest }) => ({ digest, kind: 'blob' as const, required: true })),
     ...manifest.layers.map((layer) => ({
       digest: layer.digest,
       kind: 'blob' as const,
-      required: !isForeignLayer(layer),
+      required: !sparse.images && !isForeignLayer(layer),
     })),
     ...manifest.manifests.map(({ digest }) => ({
       digest,
       kind: 'manifest' as const,
-      required: true,
+      required: !sparse.indexes,
     })),
   ];
   return [...new Map(parts.map((part) => [`${part.kind} ${part.digest}`, part])).values()];

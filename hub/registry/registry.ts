@@ -4,7 +4,7 @@ import { parseRegistryRoute, type RegistryRoute } from '../../proto/oci/routes.t
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { Repository } from '../../proto/oci/name.ts';
+import { canonicalHost, type Repository } from '../../proto/oci/name.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
@@ -13,7 +13,7 @@ import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
-import { deleteManifest, getManifest, putManifest } from './manifests.ts';
+import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { Uploads } from './uploads.ts';
 
@@ -32,6 +32,10 @@ export interface RegistryGuard {
 
 export type RegistryOptions = {
   uploadsMax?: number;
+  /** Nothing that is not in the repository, unless said otherwise. */
+  sparse?: SparseContent;
+  /** Hosts in image names that mean this registry, beside the one a client asks. */
+  names?: readonly string[];
 };
 
 export type RegistryModules = {
@@ -64,6 +68,8 @@ const METHODS: Record<RegistryRoute['kind'], readonly string[]> = {
 /** The OCI distribution API of the hub over node's HTTP server. */
 export class Registry {
   readonly #modules: RegistryModules;
+  readonly #sparse: SparseContent;
+  readonly #names: ReadonlySet<string>;
   readonly #uploads: Uploads;
   readonly #manifestReader = new ManifestReader();
   readonly #metrics: RegistryMetrics;
@@ -72,8 +78,10 @@ export class Registry {
   #idle = Promise.withResolvers<void>();
 
   constructor(options: RegistryOptions, modules: RegistryModules) {
-    const { uploadsMax = UPLOADS_MAX } = options;
+    const { uploadsMax = UPLOADS_MAX, sparse = { indexes: false, images: false } } = options;
     this.#modules = modules;
+    this.#sparse = sparse;
+    this.#names = new Set(options.names?.map(canonicalHost));
     const { blobs, catalog, guard } = modules;
     const mayPull = async ({ request }: Exchange, repository: Repository) => {
       try {
@@ -96,6 +104,7 @@ export class Registry {
     const signal = connectionSignal(request);
     const exchange: Exchange = { request, response, query, signal };
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
+    this.#tellNamespace(exchange);
     let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';
     let reason: string | undefined;
     this.#enter();
@@ -150,6 +159,7 @@ export class Registry {
     const modules = {
       ...this.#modules,
       manifestReader: this.#manifestReader,
+      sparse: this.#sparse,
       metrics: this.#metrics,
     };
     const uploads = this.#uploads;
@@ -196,6 +206,14 @@ export class Registry {
         : (await catalog.blobChunks(route.digest))?.hashes);
     if (!bytes) throw ociError('BLOB_UNKNOWN', 'no chunks are known of this blob here');
     send(exchange, 200, { 'content-type': 'application/octet-stream' }, bytes);
+  }
+
+  /** A client that says which host its image names is told when that is us ("Proxying"). */
+  #tellNamespace({ request, response, query }: Exchange): void {
+    const namespace = query.get('ns');
+    if (namespace === null || (request.method !== 'GET' && request.method !== 'HEAD')) return;
+    const own = namespace === request.headers.host || this.#names.has(canonicalHost(namespace));
+    if (own) response.setHeader('oci-namespace', namespace);
   }
 
   #fail(exchange: Exchange, err: unknown, kind: string): void {

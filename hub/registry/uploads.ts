@@ -1,4 +1,4 @@
-import { isDigest, type Digest } from '../../proto/oci/digest.ts';
+import { isDigest, isDigestAlgorithm, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
@@ -54,6 +54,10 @@ export class Uploads {
     const mount = query.get('mount');
     if (mount !== null && (await this.#mount(exchange, repository, mount))) {
       return this.#created(exchange, repository, mount);
+    }
+    const algorithm = query.get('digest-algorithm');
+    if (algorithm !== null && !isDigestAlgorithm(algorithm)) {
+      throw ociError('DIGEST_INVALID', 'digest-algorithm is neither sha256 nor sha512');
     }
     const digest = query.get('digest');
     const expected = digest === null ? undefined : checkedDigest(digest);

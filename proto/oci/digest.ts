@@ -16,6 +16,11 @@ export function isDigest(text: string): text is Digest {
   return PATTERN.test(text);
 }
 
+/** True for the name of a supported algorithm. */
+export function isDigestAlgorithm(text: string): text is DigestAlgorithm {
+  return Object.hasOwn(BYTES, text);
+}
+
 /** The text as a digest. @throws OciError DIGEST_INVALID */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;

@@ -94,7 +94,7 @@ export function withBytes(manifest: Manifest, bytes: Buffer): Manifest {
   return { ...manifest, ...blobOf(bytes) };
 }
 
-/** The descriptor that the referrers API lists a manifest by (distribution-spec "Listing Referrers"). */
+/** How the referrers API lists a manifest (distribution-spec "Listing Referrers"). */
 export function referrerOf(manifest: Manifest): Descriptor {
   const { artifactType, config, annotations } = manifest.fields;
   const type = artifactType ?? config?.mediaType;

@@ -16,6 +16,8 @@ and exit code 0, or 1 when a check failed, 2 when the checks could not be run.
   --username NAME    log in with this name, by Basic or at the token service of the registry
   --password TEXT    its password; better in the environment as CONFORMANCE_PASSWORD
   --repository NAME  repository to work in (default: a new one below conformance/)
+  --only START       only checks whose id begins with this, such as referrers/;
+                     may be given more than once
   --json FILE        write the results to FILE
   --failed           print only checks that failed
   --help             this text
@@ -47,6 +49,7 @@ export function parseCommandLine(
     credentials:
       username === undefined || password === undefined ? undefined : { username, password },
     repository: repository === undefined ? undefined : parseName(repository),
+    only: values.only,
     json: values.json,
     failedOnly: values.failed === true,
   };
@@ -64,6 +67,7 @@ function parsed(args: readonly string[]) {
         username: text,
         password: text,
         repository: text,
+        only: { ...text, multiple: true },
         json: text,
         failed: flag,
         help: flag,

@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { DigestAlgorithm } from '../../proto/oci/digest.ts';
-import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import {
+  DOCKER_LIST,
+  DOCKER_MANIFEST,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from '../../proto/oci/media-types.ts';
 import {
   blobOf,
   descriptorOf,
@@ -112,6 +117,13 @@ function platformsOf(children: readonly Manifest[]): Descriptor[] {
   });
 }
 
+function dockerImage(set: DataSet, tag?: string): Manifest {
+  const config = descriptorOf(set.layer(), 'application/vnd.docker.container.image.v1+json');
+  const type = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
+  const fields = { config, layers: [descriptorOf(set.layer(), type)] };
+  return set.add(manifestOf(DOCKER_MANIFEST, fields, set.algorithm), tag);
+}
+
 /** What each set holds, by name. */
 export const DATA_SETS: Readonly<Record<string, (set: DataSet) => void>> = {
   image: (set) => void set.image({ tag: 'image', layers: [set.layer(), set.layer()] }),
@@ -169,6 +181,15 @@ export const DATA_SETS: Readonly<Record<string, (set: DataSet) => void>> = {
   },
   'no layers': (set) => void set.image({ layers: [], tag: 'no-layers' }),
   'empty blob': (set) => void set.image({ layers: [set.blob(Buffer.alloc(0))], tag: 'nothing' }),
+};
+
+/** What clients pushed before there was the specification, and some push to this day. */
+export const DOCKER_SETS: Readonly<Record<string, (set: DataSet) => void>> = {
+  'docker image': (set) => void dockerImage(set, 'docker'),
+  'docker list': (set) => {
+    const manifests = platformsOf([dockerImage(set), dockerImage(set)]);
+    set.add(manifestOf(DOCKER_LIST, { manifests }, set.algorithm), 'docker-list');
+  },
 };
 
 /** Sets that name content nobody pushed, which a registry may refuse. */

@@ -9,7 +9,7 @@ import {
 } from '../answer.ts';
 import { fail, inOrder, skip, type Check, type Trial } from '../check.ts';
 import { referrerOf, type Descriptor } from '../content.ts';
-import { DATA_SETS, DataSet, SPARSE_SETS } from '../data-set.ts';
+import { DATA_SETS, DataSet, DOCKER_SETS, SPARSE_SETS } from '../data-set.ts';
 import { expectDigestHeader, expectManifest, type Repository } from '../repository.ts';
 import { allReferrers, expectReferrers } from './referrers.ts';
 import { putWithTags } from './tag-parameters.ts';
@@ -143,9 +143,14 @@ async function eraseOne(repo: Repository, tail: string): Promise<void> {
   expectStatus(await repo.ask(tail), 404);
 }
 
-function checksOf(algorithm: DigestAlgorithm, name: string, fill: Fill, sparse: boolean): Check[] {
+function checksOf(
+  algorithm: DigestAlgorithm,
+  name: string,
+  fill: Fill,
+  kind: 'usual' | 'docker' | 'sparse',
+): Check[] {
   const pushed = new PushedSet(algorithm, fill);
-  const level = sparse ? 'MAY' : 'MUST';
+  const level = ({ usual: 'MUST', docker: 'SHOULD', sparse: 'MAY' } as const)[kind];
   const one = (step: string, spec: string, run: (trial: Trial) => Promise<void>): Check => {
     return { id: `data/${name}/${algorithm}/${step}`, spec, level, since: '1.1', run };
   };
@@ -153,7 +158,7 @@ function checksOf(algorithm: DigestAlgorithm, name: string, fill: Fill, sparse: 
   const tagged = manifests.some(({ tags }) => tags.length > 0);
   const attached = manifests.some(({ manifest }) => manifest.fields.subject !== undefined);
   return [
-    one('push', 'Pushing Manifests', (trial) => pushed.push(trial, sparse)),
+    one('push', 'Pushing Manifests', (trial) => pushed.push(trial, kind === 'sparse')),
     one('head', 'Checking if content exists in the registry', (trial) => head(pushed, trial)),
     one('pull', 'Pulling manifests', (trial) => pull(pushed, trial)),
     ...(tagged ? [one('list', 'Listing Tags', (trial) => list(pushed, trial))] : []),
@@ -164,8 +169,7 @@ function checksOf(algorithm: DigestAlgorithm, name: string, fill: Fill, sparse: 
 
 /** Every kind of content, pushed, looked at and deleted; fresh content at each call. */
 export function dataChecks(algorithm: DigestAlgorithm): Check[] {
-  return [
-    ...Object.entries(DATA_SETS).flatMap(([name, fill]) => checksOf(algorithm, name, fill, false)),
-    ...Object.entries(SPARSE_SETS).flatMap(([name, fill]) => checksOf(algorithm, name, fill, true)),
-  ];
+  const all = (sets: Readonly<Record<string, Fill>>, kind: 'usual' | 'docker' | 'sparse') =>
+    Object.entries(sets).flatMap(([name, fill]) => checksOf(algorithm, name, fill, kind));
+  return [...all(DATA_SETS, 'usual'), ...all(DOCKER_SETS, 'docker'), ...all(SPARSE_SETS, 'sparse')];
 }

@@ -211,7 +211,8 @@ export class Registry {
   /** A client that says which host its image names is told when that is us ("Proxying"). */
   #tellNamespace({ request, response, query }: Exchange): void {
     const namespace = query.get('ns');
-    if (namespace === null || (request.method !== 'GET' && request.method !== 'HEAD')) return;
+    if (namespace === null || !/^[!-~]+$/.test(namespace)) return;
+    if (request.method !== 'GET' && request.method !== 'HEAD') return;
     const own = namespace === request.headers.host || this.#names.has(canonicalHost(namespace));
     if (own) response.setHeader('oci-namespace', namespace);
   }

@@ -91,6 +91,7 @@ test('a client that names our host is told so, one that names another is not', a
   }
   assert.equal(await told('other.example'), undefined);
   assert.equal(await told('hub.example%0d%0ax:y'), undefined);
+  assert.equal(await told('doc%E2%84%AAer.io'), undefined, 'a letter that is a k in lower case');
   const push = await hub.ask('/v2/team/app/blobs/uploads/?ns=hub.example', { method: 'POST' });
   assert.equal(push.headers['oci-namespace'], undefined);
 });

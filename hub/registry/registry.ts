@@ -143,9 +143,7 @@ export class Registry {
 
   async #authorise({ request }: Exchange, route: RegistryRoute): Promise<void> {
     const repository = 'repository' in route ? route.repository : undefined;
-    const reads = request.method === 'GET' || request.method === 'HEAD';
-    const upload = route.kind === 'upload' || route.kind === 'upload-start';
-    const push = !reads || upload;
+    const push = isPush(request, route.kind);
     if (push && repository?.split('/')[0]?.includes('.') === true) {
       throw ociError('DENIED', 'names that begin with a host are reserved for upstreams');
     }
@@ -229,7 +227,7 @@ export class Registry {
     const fault = faultOf(err);
     const failed = fault.status >= 500 && fault.code !== 'UNAVAILABLE';
     if (failed) logger.warn({ kind, err }, 'request failed');
-    const push = request.method !== 'GET' && request.method !== 'HEAD';
+    const push = isPush(request, kind);
     const headers =
       fault.status === 401
         ? { 'www-authenticate': guard.challenge(request, { repository: nameOf(request), push }) }
@@ -256,6 +254,12 @@ function checkMethod({ request, response }: Exchange, kind: RegistryRoute['kind'
   if (methods.includes(request.method ?? '')) return;
   response.setHeader('allow', methods.join(', '));
   throw ociError('UNSUPPORTED', 'this method is not supported here');
+}
+
+/** Where an upload is belongs to a push, too. */
+function isPush({ method }: IncomingMessage, kind: string): boolean {
+  const reads = method === 'GET' || method === 'HEAD';
+  return !reads || kind === 'upload' || kind === 'upload-start';
 }
 
 function targetOf(request: IncomingMessage): { path: string; query: URLSearchParams } {

@@ -119,11 +119,11 @@ function bodyOf(body: NonNullable<Ask['body']>): Buffer | Readable {
   return Buffer.isBuffer(body) ? body : Readable.from(body());
 }
 
-/** Rights are given for a repository, and for reading or writing. */
+/** Rights are given for a repository; whether reading is enough, only the challenge tells. */
 function keyOf(path: string, method: string): string {
   const name = NAME_IN_PATH.exec(path)?.[1] ?? '';
-  const reads = (method === 'GET' || method === 'HEAD') && !path.includes('/uploads/');
-  return `${reads ? 'read' : 'write'} ${method === 'DELETE'} ${name} ${mountScopes(path).join()}`;
+  const upload = path.includes('/blobs/uploads/');
+  return `${method} ${upload} ${name} ${mountScopes(path).join()}`;
 }
 
 /** A mount reads from another repository, which no challenge tells. */

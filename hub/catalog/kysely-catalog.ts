@@ -58,6 +58,17 @@ export class KyselyCatalog implements Catalog {
     return row && { size: Number(row.size) };
   }
 
+  async repositoriesWith(digest: Digest, n: number): Promise<string[]> {
+    const rows = await this.#db
+      .selectFrom('repository_blob')
+      .select('repository')
+      .where('digest', '=', digest)
+      .orderBy('repository')
+      .limit(n)
+      .execute();
+    return rows.map(({ repository }) => repository);
+  }
+
   addBlob({ digest, size, root, hashes }: NewBlob, repository: string): Promise<void> {
     return this.#db.transaction().execute(async (db) => {
       const chunks = root && hashes ? { root, hashes } : undefined;

@@ -54,6 +54,8 @@ export interface Catalog {
   blob(digest: Digest): Promise<BlobEntry | undefined>;
   /** A blob that was pushed or mounted to the repository. */
   blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
+  /** Repositories that have the blob, `n` at most; says nothing about rights. */
+  repositoriesWith(digest: Digest, n: number): Promise<string[]>;
   /** Records a blob and that the repository has it. Twice is the same as once. */
   addBlob(blob: NewBlob, repository: string): Promise<void>;
   /** Gives the repository a blob that is stored already; false when it is not. */

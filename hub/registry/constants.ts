@@ -1,5 +1,7 @@
 /** Uploads that may be open at the same time. */
 export const UPLOADS_MAX = 1024;
+/** Repositories that a mount without `from` looks at for the blob. */
+export const MOUNT_SOURCES_MAX = 16;
 /** An upload without a request for this long is dropped. */
 export const UPLOAD_IDLE_MS = 24 * 60 * 60_000;
 /** How often idle uploads are looked for. */

@@ -9,6 +9,7 @@ import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { Agent, request, type Dispatcher } from 'undici';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { ociError } from '../../proto/oci/errors.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
@@ -24,7 +25,7 @@ import { startServers } from '../http/servers.ts';
 import { createUplinkMetrics } from '../uplink/metrics.ts';
 import { Uplink } from '../uplink/uplink.ts';
 import { createRegistryMetrics } from './metrics.ts';
-import { Registry, type RegistryOptions } from './registry.ts';
+import { Registry, type RegistryGuard, type RegistryOptions } from './registry.ts';
 
 const PASSWORD = 'a password';
 export const BASIC = `Basic ${Buffer.from(`admin:${PASSWORD}`).toString('base64')}`;
@@ -78,6 +79,8 @@ export class TestRegistry {
       trustedProxies?: string[];
       uplink?: number;
       callerOf?: (request: IncomingMessage) => string;
+      /** Who asks may pull from these repositories only. */
+      mayPull?: (repository: string) => boolean;
     } = {},
   ): Promise<TestRegistry> {
     const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-registry-'));
@@ -96,7 +99,7 @@ export class TestRegistry {
     const registry = new Registry(options, {
       blobs,
       catalog,
-      guard: createGuard({ access, baseUrl }),
+      guard: guardOf(createGuard({ access, baseUrl }), options.mayPull),
       statementFor: async () => undefined,
       uplink: new Uplink(
         { bytesPerSecond: options.uplink },
@@ -178,6 +181,18 @@ export class TestRegistry {
     const found = lines.filter((line) => line.startsWith(`flotilla_hub_${start}`));
     return found.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
   }
+}
+
+function guardOf(guard: RegistryGuard, mayPull?: (repository: string) => boolean): RegistryGuard {
+  return {
+    challenge: (asked, wish) => guard.challenge(asked, wish),
+    check: async (asked, wish) => {
+      await guard.check(asked, wish);
+      const { repository, action } = wish;
+      if (action !== 'pull' || repository === undefined || mayPull?.(repository) !== false) return;
+      throw ociError('DENIED', 'not from here');
+    },
+  };
 }
 
 /** Fails unless the answer is an OCI error of this status and code. */

@@ -163,3 +163,23 @@ test('a list of referrers that clients kept under a tag adds nothing to ours', a
   );
   assert.deepEqual(await tagsOf(hub), [tag]);
 });
+
+test('a mount takes the blob from where the client may pull it, and from nowhere else', async (t) => {
+  const hub = await TestRegistry.start(t, { mayPull: (name) => name.startsWith('open/') });
+  const [open, secret] = [randomBytes(20), randomBytes(20)];
+  const here = await hub.push(open, 'open/source');
+  const there = await hub.push(secret, 'secret/source');
+  await hub.push(open, 'a-secret/source');
+  const mount = async (digest: string, more: string, to = 'open/target') => {
+    const target = `/v2/${to}/blobs/uploads/?mount=${digest}${more}`;
+    return (await hub.ask(target, { method: 'POST' })).status;
+  };
+  assert.equal(await mount(there, '&from=secret/source'), 202);
+  assert.equal(await mount(there, ''), 202);
+  assert.equal(await mount(here, '&from=a-secret/source'), 202);
+  assert.equal((await hub.ask(`/v2/open/target/blobs/${there}`)).status, 404);
+  assert.equal(await mount(here, '', 'open/other'), 201);
+  assert.ok((await hub.ask(`/v2/open/other/blobs/${here}`)).body.equals(open));
+  assert.equal(await mount(here, '&from=open/source'), 201);
+  assert.equal(await mount(there, '', 'secret/source'), 201, 'it is there already');
+});

@@ -5,7 +5,7 @@ import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
 import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { UPLOAD_IDLE_MS, UPLOAD_SWEEP_MS } from './constants.ts';
+import { MOUNT_SOURCES_MAX, UPLOAD_IDLE_MS, UPLOAD_SWEEP_MS } from './constants.ts';
 import { bytesOf, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { UploadSession } from './upload-session.ts';
@@ -17,7 +17,7 @@ export type UploadOptions = {
 
 type Modules = {
   blobs: BlobWriter & Pick<BlobReader, 'stat'>;
-  catalog: Pick<Catalog, 'addBlob' | 'linkBlob' | 'blobIn'>;
+  catalog: Pick<Catalog, 'addBlob' | 'linkBlob' | 'blobIn' | 'repositoriesWith'>;
   /** May who asks pull from this repository? */
   mayPull: (exchange: Exchange, repository: Repository) => Promise<boolean>;
   metrics: () => RegistryMetrics;
@@ -164,28 +164,35 @@ export class Uploads {
 
   async #mount(exchange: Exchange, repository: Repository, mount: string): Promise<boolean> {
     if (!isDigest(mount)) return false;
-    const { blobs, catalog, mayPull } = this.#modules;
-    const known = await this.#source(exchange, repository, mount);
+    const { blobs, catalog } = this.#modules;
+    const known = await this.#mountable(exchange, repository, mount);
     if (known === undefined || (await blobs.stat(mount))?.size !== known.size) return false;
-    const { from } = known;
-    if (from === repository) return true;
-    return (await mayPull(exchange, from)) && catalog.linkBlob(repository, mount);
+    return catalog.linkBlob(repository, mount);
   }
 
-  /** The repository to mount a blob from: this one when it has it, else the one asked for. */
-  async #source(
-    { query }: Exchange,
+  /**
+   * A blob that this repository has, or the one it is to be mounted from; when none is named, any
+   * that who asks may pull from.
+   */
+  async #mountable(
+    exchange: Exchange,
     repository: Repository,
     digest: Digest,
-  ): Promise<{ from: Repository; size: number } | undefined> {
-    const { catalog } = this.#modules;
+  ): Promise<{ size: number } | undefined> {
+    const { catalog, mayPull } = this.#modules;
     const own = await catalog.blobIn(repository, digest);
-    if (own) return { from: repository, ...own };
-    const from = query.get('from');
-    if (from === null) return undefined;
-    const other = parseRepository(from);
-    const known = await catalog.blobIn(other, digest);
-    return known && { from: other, ...known };
+    if (own) return own;
+    const from = exchange.query.get('from');
+    const others =
+      from === null ? await catalog.repositoriesWith(digest, MOUNT_SOURCES_MAX) : [from];
+    for (const other of others.map(parseRepository)) {
+      // oxlint-disable-next-line no-await-in-loop -- the first that will do
+      if (!(await mayPull(exchange, other))) continue;
+      // oxlint-disable-next-line no-await-in-loop -- the first that will do
+      const known = await catalog.blobIn(other, digest);
+      if (known) return known;
+    }
+    return undefined;
   }
 
   #find({ repository, session: id }: Target): UploadSession {

@@ -164,7 +164,7 @@ test('a list of referrers that clients kept under a tag adds nothing to ours', a
   assert.deepEqual(await tagsOf(hub), [tag]);
 });
 
-test('a mount takes the blob from where the client may pull it, and from nowhere else', async (t) => {
+test('a mount takes a blob from where the client may pull it, from nowhere else', async (t) => {
   const hub = await TestRegistry.start(t, { mayPull: (name) => name.startsWith('open/') });
   const [open, secret] = [randomBytes(20), randomBytes(20)];
   const here = await hub.push(open, 'open/source');

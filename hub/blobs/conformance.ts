@@ -13,11 +13,12 @@ export interface BlobStoreRig extends AsyncDisposable {
   readonly store: BlobStore;
   /** The same place seen by a new process: the store of the old one was never closed. */
   reopen(): Promise<BlobStore>;
-  /** Everything the place holds that is no committed blob. */
+  /** Each blob in the making that takes up room in the place. */
   leftovers(): Promise<string[]>;
 }
 
 export const PENDING_MAX_OF_RIG = 8;
+const HOUR_MS = 60 * 60_000;
 
 type Check = (promise: string, run: (rig: BlobStoreRig) => Promise<void>) => void;
 
@@ -70,6 +71,7 @@ export function blobStoreConformance(name: string, createRig: () => Promise<Blob
   checkBytes(check);
   checkReads(check);
   checkPending(check);
+  checkResumption(check);
   checkCommits(check);
   checkRemoval(check);
 }
@@ -200,25 +202,106 @@ function checkPending(check: Check): void {
     assert.notEqual(again.id, more.id);
   });
 
-  check('what a killed process was writing is gone, its blobs are not', async (rig) => {
+  check('what a killed process left is removed, unless somebody goes on with it', async (rig) => {
     const digest = await storeBlob(rig.store, randomBytes(20));
-    const pending = await rig.store.begin();
-    await pending.append([randomBytes(20)]);
-    await rig.store.begin();
-    assert.equal((await rig.leftovers()).length, 2);
+    const [kept, left] = [await rig.store.begin(), await rig.store.begin()];
+    for (const pending of [kept, left]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await pending.append([randomBytes(20)]);
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await pending.park();
+    }
     const store = await rig.reopen();
-    assert.deepEqual(await rig.leftovers(), []);
+    const known = async (ids: readonly string[]) => new Set(ids.filter((id) => id === kept.id));
+    assert.equal(await store.sweep({ beforeMs: Date.now() - HOUR_MS, known }), 0);
+    assert.equal((await rig.leftovers()).length, 2);
+    assert.equal(await store.sweep({ beforeMs: Date.now() + HOUR_MS, known }), 1);
+    assert.equal((await rig.leftovers()).length, 1);
+    assert.ok(await store.resume(await kept.park()));
+    assert.equal(await store.resume(await left.park()), undefined);
+    await store.sweep({ beforeMs: Date.now() + HOUR_MS, known: async () => new Set() });
+    assert.equal((await rig.leftovers()).length, 1, 'one who writes is not disturbed');
     assert.deepEqual(await store.stat(digest), { size: 20 });
   });
 
-  check('closing drops what is in the making', async (rig) => {
+  check('closing keeps what was parked and drops nothing else', async (rig) => {
     const digest = await storeBlob(rig.store, randomBytes(20));
     const pending = await rig.store.begin();
-    await pending.append([randomBytes(20)]);
+    await pending.append([Buffer.from('parked')]);
+    const state = await pending.park();
     await rig.store.close();
-    assert.deepEqual(await rig.leftovers(), []);
     await assert.rejects(pending.append([randomBytes(1)]), coded('PENDING_CLOSED'));
-    assert.deepEqual(await (await rig.reopen()).stat(digest), { size: 20 });
+    const store = await rig.reopen();
+    assert.deepEqual(await store.stat(digest), { size: 20 });
+    assert.equal((await store.resume(state))?.size, 6);
+  });
+}
+
+function checkResumption(check: Check): void {
+  check('a blob in the making goes on in another process where it was parked', async (rig) => {
+    const cuts = fc.array(fc.nat(5_000), { maxLength: 4 });
+    const property = fc.asyncProperty(cuts, async (sizes) => {
+      const parts = sizes.map((size) => randomBytes(size));
+      let store = await rig.reopen();
+      let pending = await store.begin();
+      const { id } = pending;
+      for (const part of parts) {
+        // oxlint-disable-next-line no-await-in-loop -- one life after the other
+        await pending.append([part]);
+        // oxlint-disable-next-line no-await-in-loop -- one life after the other
+        const state = await pending.park();
+        // oxlint-disable-next-line no-await-in-loop -- bytes that nobody was told are kept
+        await pending.append([Buffer.from('after')]);
+        // oxlint-disable-next-line no-await-in-loop -- one life after the other
+        store = await rig.reopen();
+        // oxlint-disable-next-line no-await-in-loop -- one life after the other
+        const resumed = await store.resume(state);
+        assert.ok(resumed);
+        pending = resumed;
+      }
+      const bytes = Buffer.concat(parts);
+      assert.deepEqual({ id: pending.id, size: pending.size }, { id, size: bytes.length });
+      const back = Buffer.alloc(bytes.length + 1);
+      assert.equal(await pending.read(back, 0), bytes.length);
+      assert.deepEqual(back.subarray(0, -1), bytes);
+      await pending.commit(digestOf(bytes));
+      assert.deepEqual(await readBlob(store, digestOf(bytes)), bytes);
+    });
+    await fc.assert(property, { numRuns: 12 });
+  });
+
+  check('released and taken up again in one process, nothing is lost', async ({ store }) => {
+    const pending = await store.begin();
+    await pending.append([Buffer.from('one ')]);
+    const state = await pending.park();
+    await pending.release();
+    await pending.release();
+    await pending.discard();
+    await assert.rejects(pending.append([randomBytes(1)]), coded('PENDING_CLOSED'));
+    const again = await store.resume(state);
+    await again?.append([Buffer.from('two')]);
+    await again?.commit(digestOf(Buffer.from('one two')));
+    assert.deepEqual(await store.stat(digestOf(Buffer.from('one two'))), { size: 7 });
+  });
+
+  check('nothing goes on from what is finished, gone or was never written', async (rig) => {
+    const bytes = randomBytes(100);
+    const states = ['', '{}', 'null', '{"id":"../../blobs","size":0}', '{"id":7,"size":-1}'];
+    for (const end of ['commit', 'discard'] as const) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const pending = await rig.store.begin();
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await pending.append([bytes]);
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      states.push(await pending.park());
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await (end === 'commit' ? pending.commit(digestOf(bytes)) : pending.discard());
+    }
+    for (const state of states) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      assert.equal(await rig.store.resume(state), undefined, state);
+    }
+    assert.deepEqual(await readBlob(rig.store, digestOf(bytes)), bytes);
   });
 }
 

@@ -61,6 +61,10 @@ async function tolerated(work: Promise<unknown>): Promise<unknown> {
   );
 }
 
+async function knownNone(): Promise<ReadonlySet<string>> {
+  return new Set();
+}
+
 /** Everything a store does. A fault ends one step, not the store. */
 async function useStore(store: FilesystemBlobStore): Promise<unknown[]> {
   const faults = [await tolerated(storeBlob(store, NEW, [3]))];
@@ -68,7 +72,11 @@ async function useStore(store: FilesystemBlobStore): Promise<unknown[]> {
   faults.push(await tolerated(store.stat(digestOf(OLD))));
   const pending = await store.begin().catch((err: unknown) => void faults.push(err));
   faults.push(await tolerated(Promise.resolve(pending?.append([NEW]))));
-  await pending?.discard();
+  const state = faults.at(-1) ? '' : await pending?.park();
+  await pending?.release();
+  const resumed = await store.resume(state ?? '').catch((err: unknown) => void faults.push(err));
+  await resumed?.discard();
+  faults.push(await tolerated(store.sweep({ beforeMs: Date.now() + 1_000, known: knownNone })));
   faults.push(await tolerated(store.remove(digestOf(NEW))));
   return faults.filter((fault) => fault !== undefined);
 }
@@ -133,7 +141,8 @@ async function failAt(at: number, code: string): Promise<void> {
   assert.ok(found === undefined || found.equals(NEW), failed);
   assert.equal(disk.openFiles, 0, `${failed}: every file is closed`);
   await fillUp(store);
-  await FilesystemBlobStore.open(OPTIONS, { files: disk });
+  const next = await FilesystemBlobStore.open(OPTIONS, { files: disk });
+  await next.sweep({ beforeMs: Number.POSITIVE_INFINITY, known: knownNone });
   assert.deepEqual(
     disk.files().filter((file) => UPLOADS.test(file)),
     [],

@@ -7,19 +7,21 @@ import { hasCode } from '../../proto/std/errors.ts';
 import { PENDING_BLOBS_MAX } from './constants.ts';
 import { BlobStoreError } from './errors.ts';
 import { nodeFileOps } from './file-ops.ts';
-import type { FileOps } from './file-ops.ts';
+import type { FileOps, StoreFile } from './file-ops.ts';
 import { storeFault } from './faults.ts';
 import { PendingFile, readFully } from './pending-file.ts';
-import type { BlobStore, OpenBlob, PendingBlob } from './port.ts';
+import { parseState } from './pending-state.ts';
+import type { BlobStore, OpenBlob, PendingBlob, PendingState } from './port.ts';
 
 // <root>/
 //   blobs/<algorithm>/<first two hex digits>/<all hex digits>   a committed blob, never changed
 //   uploads/<random id>                                         a blob in the making
 //
-// Both folders are on one filesystem, so that a rename is atomic. What is in uploads/ belongs to a
-// process that is gone and is removed at start. One root belongs to one process.
+// Both folders are on one filesystem, so that a rename is atomic. What an earlier process left in
+// uploads/ stays for those who go on with it, until a sweep finds that nobody does.
 
 const SHARD_DIGITS = 2;
+const PENDING_ID = /^[0-9a-f-]{36}$/;
 const PROBE = Buffer.from('probe');
 
 /** Blobs as files under `root`. */
@@ -40,8 +42,7 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   /**
-   * Opens the store, makes its folders and removes what unfinished uploads of an earlier process
-   * left behind.
+   * Opens the store and makes its folders.
    * @throws BlobStoreError NO_SPACE, STORE_IO
    */
   static async open(
@@ -54,9 +55,6 @@ export class FilesystemBlobStore implements BlobStore {
     try {
       await makeDurableFolder(options.root, files);
       for (const folder of [store.#blobs, store.#uploads]) await store.#ensureFolder(folder);
-      for (const name of await files.list(store.#uploads)) {
-        await files.remove(join(store.#uploads, name));
-      }
     } catch (err) {
       throw storeFault(err, options.root);
     }
@@ -95,28 +93,33 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
-  async begin(): Promise<PendingBlob> {
-    if (this.#pending.size + this.#beginning >= this.#pendingMax) {
-      throw new BlobStoreError(
-        `${this.#pendingMax} uploads are open, which is the limit; finish or cancel some`,
-        { code: 'PENDING_LIMIT', max: this.#pendingMax },
-      );
-    }
+  begin(): Promise<PendingBlob> {
     const id = randomUUID();
-    const path = join(this.#uploads, id);
-    this.#beginning += 1;
+    return this.#entering(async () =>
+      this.#keep(id, await this.#files.create(join(this.#uploads, id)), 0),
+    );
+  }
+
+  async resume(state: PendingState): Promise<PendingBlob | undefined> {
+    const wanted = parkedFile(state);
+    if (wanted === undefined) return undefined;
+    await this.#pending.get(wanted.id)?.release();
+    return this.#entering(() => this.#reopen(wanted));
+  }
+
+  async sweep({ beforeMs, known }: Parameters<BlobStore['sweep']>[0]): Promise<number> {
     try {
-      const handle = await this.#files.create(path);
-      const pending = new PendingFile({ id, path, handle }, this.#files, {
-        place: (digest) => this.#place(path, digest),
-        closed: () => this.#pending.delete(id),
-      });
-      this.#pending.set(id, pending);
-      return pending;
+      const old: string[] = [];
+      for (const name of await this.#files.list(this.#uploads)) {
+        if (this.#pending.has(name)) continue;
+        if ((await this.#changedMs(name)) < beforeMs) old.push(name);
+      }
+      const wanted = await known(old);
+      const unknown = old.filter((name) => !wanted.has(name) && !this.#pending.has(name));
+      for (const name of unknown) await this.#files.remove(join(this.#uploads, name));
+      return unknown.length;
     } catch (err) {
-      throw storeFault(err, path);
-    } finally {
-      this.#beginning -= 1;
+      throw storeFault(err, this.#uploads);
     }
   }
 
@@ -132,10 +135,6 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
-  /**
-   * Finds out whether a blob could be stored now.
-   * @throws BlobStoreError NO_SPACE, STORE_IO
-   */
   async probe(): Promise<void> {
     const pending = await this.begin();
     try {
@@ -146,7 +145,66 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async close(): Promise<void> {
-    await Promise.all(Array.from(this.#pending.values(), (pending) => pending.discard()));
+    await Promise.all(Array.from(this.#pending.values(), (pending) => pending.release()));
+  }
+
+  /** Runs what adds a pending blob, within the bound on their number. */
+  async #entering<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#pending.size + this.#beginning >= this.#pendingMax) {
+      throw new BlobStoreError(
+        `${this.#pendingMax} uploads are open, which is the limit; finish or cancel some`,
+        { code: 'PENDING_LIMIT', max: this.#pendingMax },
+      );
+    }
+    this.#beginning += 1;
+    try {
+      return await task();
+    } catch (err) {
+      throw storeFault(err, this.#uploads);
+    } finally {
+      this.#beginning -= 1;
+    }
+  }
+
+  #keep(id: string, handle: StoreFile, size: number): PendingFile {
+    const path = join(this.#uploads, id);
+    const pending: PendingFile = new PendingFile({ id, path, handle, size }, this.#files, {
+      place: (digest) => this.#place(path, digest),
+      closed: () => {
+        if (this.#pending.get(id) === pending) this.#pending.delete(id);
+      },
+    });
+    this.#pending.set(id, pending);
+    return pending;
+  }
+
+  async #reopen({ id, size }: { id: string; size: number }): Promise<PendingBlob | undefined> {
+    const handle = await this.#files.reopen(join(this.#uploads, id)).catch((err: unknown) => {
+      if (hasCode(err, 'ENOENT')) return undefined;
+      throw err;
+    });
+    if (handle === undefined) return undefined;
+    try {
+      const found = (await handle.stat()).size;
+      // What came after the last answer may be whole or not; the client sends it again.
+      if (found > size) await handle.truncate(size);
+      if (found >= size) return this.#keep(id, handle, size);
+    } catch (err) {
+      await handle.close().catch(() => undefined);
+      throw err;
+    }
+    await handle.close().catch(() => undefined);
+    return undefined;
+  }
+
+  /** Of a file that was removed meanwhile: never. */
+  async #changedMs(name: string): Promise<number> {
+    try {
+      return await this.#files.changedMs(join(this.#uploads, name));
+    } catch (err) {
+      if (hasCode(err, 'ENOENT')) return Number.POSITIVE_INFINITY;
+      throw err;
+    }
   }
 
   #pathOf(digest: Digest): string {
@@ -176,4 +234,11 @@ export class FilesystemBlobStore implements BlobStore {
 
   /** At most 2 + 256 for each digest algorithm. */
   readonly #durableFolders = new Set<string>();
+}
+
+/** Undefined for a state that this driver has not written. */
+function parkedFile(state: PendingState): { id: string; size: number } | undefined {
+  const { id, size } = parseState(state);
+  if (typeof id !== 'string' || !PENDING_ID.test(id)) return undefined;
+  return typeof size === 'number' && Number.isSafeInteger(size) ? { id, size } : undefined;
 }

@@ -2,13 +2,16 @@
 import { dirname, basename } from 'node:path';
 import type { FileOps, StoreFile } from './file-ops.ts';
 
-type FileNode = { kind: 'file'; bytes: Buffer; durable: Buffer };
+type FileNode = { kind: 'file'; bytes: Buffer; durable: Buffer; changedMs: number };
 type FolderNode = { kind: 'folder'; names: Map<string, Node>; durable: Map<string, Node> };
 type Node = FileNode | FolderNode;
 
 type OperationName =
   | 'create'
   | 'open'
+  | 'reopen'
+  | 'truncate'
+  | 'changedMs'
   | 'write'
   | 'read'
   | 'stat'
@@ -34,6 +37,10 @@ export class DiskError extends Error {
 
 function newFolder(): FolderNode {
   return { kind: 'folder', names: new Map(), durable: new Map() };
+}
+
+function newFile(bytes: Buffer): FileNode {
+  return { kind: 'file', bytes, durable: bytes, changedMs: Date.now() };
 }
 
 /** What a power cut leaves of bytes or a name that were changed and not synced. */
@@ -80,13 +87,18 @@ export class MemoryDisk implements FileOps {
     await this.before({ name: 'create', path });
     const { names } = this.#parent(path);
     if (names.has(basename(path))) throw new DiskError('EEXIST', path);
-    const node: FileNode = { kind: 'file', bytes: Buffer.alloc(0), durable: Buffer.alloc(0) };
+    const node = newFile(Buffer.alloc(0));
     names.set(basename(path), node);
     return this.#handle(node, path);
   }
 
   async open(path: string): Promise<StoreFile> {
     await this.before({ name: 'open', path });
+    return this.#handle(this.#file(path), path);
+  }
+
+  async reopen(path: string): Promise<StoreFile> {
+    await this.before({ name: 'reopen', path });
     return this.#handle(this.#file(path), path);
   }
 
@@ -131,6 +143,11 @@ export class MemoryDisk implements FileOps {
     return this.#file(path).bytes.length;
   }
 
+  async changedMs(path: string): Promise<number> {
+    await this.before({ name: 'changedMs', path });
+    return this.#file(path).changedMs;
+  }
+
   #handle(node: FileNode, path: string): StoreFile {
     let open = true;
     this.#open += 1;
@@ -143,6 +160,7 @@ export class MemoryDisk implements FileOps {
         const bytes = Buffer.concat(slices).subarray(0, this.writeMax);
         await enter('write');
         node.bytes = Buffer.concat([node.bytes.subarray(0, position), bytes]);
+        node.changedMs = Date.now();
         return { bytesWritten: bytes.length };
       },
       read: async (into, offset, length, position) => {
@@ -154,6 +172,10 @@ export class MemoryDisk implements FileOps {
       stat: async () => {
         await enter('stat');
         return { size: node.bytes.length };
+      },
+      truncate: async (size) => {
+        await enter('truncate');
+        node.bytes = node.bytes.subarray(0, size);
       },
       sync: async () => {
         await enter('sync');
@@ -197,7 +219,7 @@ export class MemoryDisk implements FileOps {
 function remainsOf(node: Node, survival: Survival): Node {
   if (node.kind === 'file') {
     const bytes = bytesLeft(node, survival);
-    return { kind: 'file', bytes, durable: bytes };
+    return newFile(bytes);
   }
   const names = new Map<string, Node>();
   for (const name of new Set([...node.names.keys(), ...node.durable.keys()])) {

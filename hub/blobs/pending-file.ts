@@ -3,9 +3,9 @@ import { WRITE_SLICES_MAX } from './constants.ts';
 import { BlobStoreError } from './errors.ts';
 import type { FileOps, StoreFile } from './file-ops.ts';
 import { storeFault } from './faults.ts';
-import type { PendingBlob } from './port.ts';
+import type { PendingBlob, PendingState } from './port.ts';
 
-type PendingOptions = { id: string; path: string; handle: StoreFile };
+type PendingOptions = { id: string; path: string; handle: StoreFile; size: number };
 type PendingHooks = {
   /** Moves the synced file to its place, durably. */
   place(digest: Digest): Promise<void>;
@@ -19,19 +19,25 @@ export class PendingFile implements PendingBlob {
   readonly #handle: StoreFile;
   readonly #files: Pick<FileOps, 'remove'>;
   readonly #hooks: PendingHooks;
-  #size = 0;
+  #size: number;
   #state: 'open' | 'failed' | 'closed' = 'open';
 
   constructor(options: PendingOptions, files: Pick<FileOps, 'remove'>, hooks: PendingHooks) {
     this.id = options.id;
     this.#path = options.path;
     this.#handle = options.handle;
+    this.#size = options.size;
     this.#files = files;
     this.#hooks = hooks;
   }
 
   get size(): number {
     return this.#size;
+  }
+
+  async park(): Promise<PendingState> {
+    this.#assertOpen();
+    return JSON.stringify({ id: this.id, size: this.#size });
   }
 
   async append(slices: readonly Uint8Array[]): Promise<void> {
@@ -69,11 +75,16 @@ export class PendingFile implements PendingBlob {
 
   async discard(): Promise<void> {
     if (this.#state === 'closed') return;
+    await this.release();
+    // A file that cannot be removed now is removed by a sweep.
+    await this.#files.remove(this.#path).catch(() => undefined);
+  }
+
+  async release(): Promise<void> {
+    if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#hooks.closed();
-    // A file that cannot be removed now is removed at the next start.
     await this.#handle.close().catch(() => undefined);
-    await this.#files.remove(this.#path).catch(() => undefined);
   }
 
   /** A write may be partial, as when the disk fills up; the next one then tells why. */

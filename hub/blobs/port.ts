@@ -19,35 +19,72 @@ export interface BlobReader {
 }
 
 /**
+ * Where a blob in the making stands, for the store that wrote it; JSON. Holds no secret, and is
+ * worth nothing to a client.
+ */
+export type PendingState = string;
+
+/**
  * A blob in the making, under no digest and visible to nobody. Calls do not overlap: the caller
- * awaits each. After a failed `append` only `discard` is left.
+ * awaits each. After a failed `append` only `discard` and `release` are left.
  */
 export interface PendingBlob {
   readonly id: string;
   /** Bytes appended so far; an upload goes on from here. */
   readonly size: number;
   /**
+   * Puts all bytes where another process finds them with `resume`, until the next `append`. What
+   * an earlier state named is kept until the call after this one.
+   * @throws BlobStoreError NO_SPACE, STORE_IO, STORE_AWAY, PENDING_CLOSED
+   */
+  park(): Promise<PendingState>;
+  /**
    * Appends the slices in order. They may be reused once the promise has settled.
-   * @throws BlobStoreError NO_SPACE, STORE_IO, PENDING_CLOSED
+   * @throws BlobStoreError NO_SPACE, STORE_IO, STORE_AWAY, PENDING_CLOSED
    */
   append(slices: readonly Uint8Array[]): Promise<void>;
-  /** Reads back what was appended, as `OpenBlob.read` does. */
+  /**
+   * Reads back what was appended, as `OpenBlob.read` does. Nothing can be appended afterwards: some
+   * stores have to end a blob before it can be read.
+   */
   read(into: Uint8Array, position: number): Promise<number>;
   /**
    * Makes the bytes the blob of `digest`, which the caller has verified. When this resolves the
    * blob survives a power cut. When it rejects the blob is as it was before, or stored whole if
    * the fault came after its last step; it is never there in part. Afterwards nothing is pending.
-   * @throws BlobStoreError NO_SPACE, STORE_IO, PENDING_CLOSED
+   * @throws BlobStoreError NO_SPACE, STORE_IO, STORE_AWAY, PENDING_CLOSED
    */
   commit(digest: Digest): Promise<void>;
-  /** Drops the bytes. Does nothing after a commit or an earlier discard; never throws. */
+  /** Drops the bytes. Does nothing after a commit, discard or release; never throws. */
   discard(): Promise<void>;
+  /** Lets go of it and leaves what the last `park` told for `resume`; never throws. */
+  release(): Promise<void>;
 }
 
-/** Starting new blobs. */
+/** Starting new blobs, and going on with them. */
 export interface BlobWriter {
-  /** @throws BlobStoreError PENDING_LIMIT, NO_SPACE, STORE_IO */
+  /** @throws BlobStoreError PENDING_LIMIT, NO_SPACE, STORE_IO, STORE_AWAY */
   begin(): Promise<PendingBlob>;
+  /**
+   * Goes on where `park` was called, in any process that sees the same place; bytes appended after
+   * it are dropped. One process at a time may do so. Undefined when the bytes are not there whole.
+   * @throws BlobStoreError PENDING_LIMIT, STORE_IO, STORE_AWAY
+   */
+  resume(state: PendingState): Promise<PendingBlob | undefined>;
+}
+
+/** Clearing away what processes that are gone were writing. */
+export interface BlobSweeper {
+  /**
+   * Removes blobs in the making that nobody has written to since `beforeMs` (Unix time), is
+   * writing to here, or can name: `known` tells which of these ids somebody goes on with. Returns
+   * how many it removed.
+   * @throws BlobStoreError STORE_IO, STORE_AWAY
+   */
+  sweep(options: {
+    beforeMs: number;
+    known: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
+  }): Promise<number>;
 }
 
 /** Removing blobs that nothing refers to any more. */
@@ -57,7 +94,12 @@ export interface BlobRemover {
 }
 
 /** What a storage driver offers. Consumers ask for the capability they use. */
-export interface BlobStore extends BlobReader, BlobWriter, BlobRemover {
-  /** Discards all pending blobs. Nothing may be called afterwards. */
+export interface BlobStore extends BlobReader, BlobWriter, BlobRemover, BlobSweeper {
+  /**
+   * Finds out whether a blob could be stored now.
+   * @throws BlobStoreError
+   */
+  probe(): Promise<void>;
+  /** Releases all pending blobs. Nothing may be called afterwards. */
   close(): Promise<void>;
 }

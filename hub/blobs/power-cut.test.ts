@@ -78,6 +78,7 @@ async function brokenPromise(disk: MemoryDisk, made: Promises): Promise<string |
     if (found !== undefined && !found.equals(bytes)) return `a part only: ${text}`;
     if (found !== undefined && bytes === REMOVED && made.removed) return `back again: ${text}`;
   }
+  await store.sweep({ beforeMs: Number.POSITIVE_INFINITY, known: async () => new Set() });
   return disk.files(`${ROOT}/uploads`).length > 0 ? 'a leftover of an upload' : undefined;
 }
 

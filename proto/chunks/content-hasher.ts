@@ -60,6 +60,13 @@ export class ContentHasher {
     }
   }
 
+  /** Packed hashes of the leaves that are complete, from leaf `first` on. */
+  leavesFrom(first: number): Buffer {
+    const { length } = this.#leaves;
+    const end = Math.min(length, this.#leafCount * HASH_BYTES);
+    return Buffer.from(this.#leaves.subarray(Math.min(end, first * HASH_BYTES), end));
+  }
+
   /** Ends the blob; the hasher cannot be used afterwards. */
   finish(): ContentHashes {
     if (this.#leafBytes > 0) this.#endLeaf();

@@ -83,6 +83,7 @@ test('a token of the admin pushes to its repository and to no other', async () =
   const bearer = await bearerOf(access, { kind: 'admin' }, PUSH);
   assert.deepEqual(bearer, {
     kind: 'bearer',
+    subject: 'admin',
     access: [{ name: 'team/app', actions: ['pull', 'push'] }],
   });
   assert.equal(access.mayPush(bearer, 'team/app'), true);

@@ -16,7 +16,7 @@ import { signToken, verifyToken, type TokenKey } from './tokens.ts';
 export type Identity =
   | { kind: 'admin' }
   | { kind: 'anonymous' }
-  | { kind: 'bearer'; access: RepositoryAccess[] };
+  | { kind: 'bearer'; subject: string; access: RepositoryAccess[] };
 
 export type IssuedToken = {
   token: string;
@@ -95,7 +95,7 @@ class HubAccess implements Access {
         return this.#basic(value);
       case 'bearer': {
         const nowS = this.#nowS();
-        return { kind: 'bearer', access: await verifyToken(value, { nowS }, this.#tokenKey) };
+        return { kind: 'bearer', ...(await verifyToken(value, { nowS }, this.#tokenKey)) };
       }
       default:
         throw badCredentials('the Authorization header is neither Basic nor Bearer');
@@ -125,7 +125,7 @@ class HubAccess implements Access {
       .map((wish) => granted(identity, wish))
       .filter(({ actions }) => actions.length > 0);
     const nowS = this.#nowS();
-    const subject = identity.kind === 'admin' ? 'admin' : 'anonymous';
+    const subject = identity.kind === 'bearer' ? identity.subject : identity.kind;
     const token = await signToken({ subject, service, access, nowS }, this.#tokenKey);
     return {
       token,

@@ -32,14 +32,14 @@ export function signToken(
 }
 
 /**
- * The rights in a token that this key signed for this hub.
+ * The holder of a token and the rights in it that this key signed for this hub.
  * @throws AccessError BAD_CREDENTIALS
  */
 export async function verifyToken(
   token: string,
   { nowS }: { nowS: number },
   key: TokenKey,
-): Promise<RepositoryAccess[]> {
+): Promise<{ subject: string; access: RepositoryAccess[] }> {
   const kid = key.keyId.toString('hex');
   try {
     const { payload } = await jwtVerify(
@@ -56,7 +56,7 @@ export async function verifyToken(
         currentDate: new Date(nowS * 1000),
       },
     );
-    return accessOf(payload['access']);
+    return { subject: payload.sub ?? '', access: accessOf(payload['access']) };
   } catch (err) {
     throw badCredentials('the token is not valid or has expired', err);
   }

@@ -16,6 +16,7 @@ import { FilesystemBlobStore } from './blobs/filesystem.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import type { Catalog } from './catalog/port.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { loadKeyRing } from './fleet/key-files.ts';
 import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
@@ -29,6 +30,9 @@ import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
+
+/** The only hub of its catalog. */
+const HOLDER = 'hub';
 
 export type HubModules = { logger: Logger; build?: BuildInfo };
 
@@ -72,13 +76,16 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => fleet.close());
   const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
   const access = await openAccess(config.access, { dataDir, tokenKey, logger });
+  const uploads = new KyselyUploadStore({ db: catalog.db.withTables<UploadTables>() });
+  await uploads.letGoOf(HOLDER);
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const { sparseIndexes: indexes, sparseImages: images } = config.registry;
   const registry = new Registry(
-    { names, sparse: { indexes, images } },
+    { names, sparse: { indexes, images }, holder: HOLDER },
     {
       blobs,
       catalog,
+      uploads,
       guard: createGuard({ access, baseUrl }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),

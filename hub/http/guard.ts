@@ -29,6 +29,10 @@ export function createGuard(modules: { access: Access; baseUrl: BaseUrl }): Regi
       if (identity.kind === 'anonymous') throw unauthorised('credentials are needed for this');
       throw unauthorised(NOT_ALLOWED);
     },
+    subjectOf: async (request) => {
+      const identity = await identify(access, request);
+      return identity.kind === 'bearer' ? identity.subject : identity.kind;
+    },
     challenge: (request, { repository, push }) => {
       const realm = `${baseUrl(request)}${TOKEN_PATH}`;
       const actions = push ? 'pull,push' : 'pull';

@@ -6,6 +6,16 @@ export const MOUNT_SOURCES_MAX = 16;
 export const UPLOAD_IDLE_MS = 24 * 60 * 60_000;
 /** How often idle uploads are looked for. */
 export const UPLOAD_SWEEP_MS = 60_000;
+/** What is in the blob store of an upload that nobody can name is removed after this long. */
+export const UPLOAD_ORPHAN_MS = 24 * 60 * 60_000;
+/** How long an upload is kept for a hub that does not say that its request still runs. */
+export const UPLOAD_HOLD_MS = 15_000;
+/** How often a hub says so. */
+export const UPLOAD_HOLD_RENEW_MS = 5_000;
+/** An upload without a request for this long holds no file and no memory of the hub. */
+export const UPLOAD_RELEASE_MS = 5 * 60_000;
+/** Expired uploads removed in one turn. */
+export const UPLOAD_EXPIRED_BATCH = 100;
 /** Bytes of an upload gathered before they are written. */
 export const UPLOAD_BATCH_BYTES = 1024 * 1024;
 /** One of the buffers a body is served from, bytes. */

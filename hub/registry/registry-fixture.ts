@@ -16,8 +16,8 @@ import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { generateSigningKey } from '../../proto/trust/keys.ts';
 import { openAccess } from '../access/access.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
-import type { Catalog } from '../catalog/port.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
+import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts';
 import { createBaseUrl } from '../http/base-url.ts';
 import { createCallerOf } from '../http/caller-of.ts';
 import { createGuard } from '../http/guard.ts';
@@ -39,11 +39,12 @@ type Ask = {
   /** As the admin, unless said otherwise. */
   authorization?: string;
 };
+type SqliteCatalog = Awaited<ReturnType<typeof openSqliteCatalog>>;
 type Parts = {
   folder: string;
   url: string;
   registry: Registry;
-  catalog: Catalog;
+  catalog: SqliteCatalog;
   blobs: FilesystemBlobStore;
   metrics: MetricsRegistry;
   logged: Record<string, unknown>[];
@@ -54,7 +55,7 @@ export class TestRegistry {
   readonly folder: string;
   readonly url: string;
   readonly registry: Registry;
-  readonly catalog: Catalog;
+  readonly catalog: SqliteCatalog;
   readonly blobs: FilesystemBlobStore;
   /** What the registry wrote into its log. */
   readonly logged: readonly Record<string, unknown>[];
@@ -81,25 +82,32 @@ export class TestRegistry {
       callerOf?: (request: IncomingMessage) => string;
       /** Who asks may pull from these repositories only. */
       mayPull?: (repository: string) => boolean;
+      subjectOf?: (request: IncomingMessage) => Promise<string>;
+      /** Another replica of this one: the same blobs and the same catalog. */
+      beside?: TestRegistry;
     } = {},
   ): Promise<TestRegistry> {
-    const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-registry-'));
+    const { beside } = options;
+    const folder = beside?.folder ?? (await mkdtemp(path.join(tmpdir(), 'flotilla-registry-')));
     const logged: Record<string, unknown>[] = [];
     const write = (line: string): void => void logged.push(JSON.parse(line));
     const logger = createLogger({ level: 'debug', name: 'test' }, { write });
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
     const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
-    const catalog = await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') });
+    const catalog =
+      beside?.catalog ?? (await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') }));
     const access = await openAccess(
       { adminUsername: 'admin', adminPassword: PASSWORD },
       { dataDir: folder, tokenKey: generateSigningKey('token'), logger },
     );
     const { externalUrl, trustedProxies = [] } = options;
     const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });
+    const guard = createGuard({ access, baseUrl });
     const registry = new Registry(options, {
       blobs,
       catalog,
-      guard: guardOf(createGuard({ access, baseUrl }), options.mayPull),
+      uploads: new KyselyUploadStore({ db: catalog.db.withTables<UploadTables>() }),
+      guard: guardOf(guard, options),
       statementFor: async () => undefined,
       uplink: new Uplink(
         { bytesPerSecond: options.uplink },
@@ -118,8 +126,9 @@ export class TestRegistry {
     t.after(async () => {
       await own.#agent.destroy();
       await servers.close();
-      registry.close();
+      await registry.close();
       await blobs.close();
+      if (beside !== undefined) return;
       await catalog.close();
       await rm(folder, { recursive: true, force: true });
     });
@@ -183,8 +192,18 @@ export class TestRegistry {
   }
 }
 
-function guardOf(guard: RegistryGuard, mayPull?: (repository: string) => boolean): RegistryGuard {
+function guardOf(
+  guard: RegistryGuard,
+  {
+    mayPull,
+    subjectOf,
+  }: {
+    mayPull?: (repository: string) => boolean;
+    subjectOf?: (request: IncomingMessage) => Promise<string>;
+  },
+): RegistryGuard {
   return {
+    subjectOf: (asked) => (subjectOf ? subjectOf(asked) : guard.subjectOf(asked)),
     challenge: (asked, wish) => guard.challenge(asked, wish),
     check: async (asked, wish) => {
       await guard.check(asked, wish);

@@ -15,6 +15,8 @@ import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
+import { OpenUploads } from './open-uploads.ts';
+import type { UploadStore } from './upload-store.ts';
 import { Uploads } from './uploads.ts';
 
 /** Decides who may; `challenge` is the WWW-Authenticate header to answer a refusal with. */
@@ -24,6 +26,8 @@ export interface RegistryGuard {
     request: IncomingMessage,
     wish: { repository: string | undefined; action: 'pull' | 'push' | 'any' },
   ): Promise<void>;
+  /** A name of who asks, the same whatever credentials of theirs they use. */
+  subjectOf(request: IncomingMessage): Promise<string>;
   challenge(
     request: IncomingMessage,
     wish: { repository: string | undefined; push: boolean },
@@ -36,11 +40,14 @@ export type RegistryOptions = {
   sparse?: SparseContent;
   /** Hosts in image names that mean this registry, beside the one a client asks. */
   names?: readonly string[];
+  /** Names this hub among those that share its catalog; the same after a restart. */
+  holder?: string;
 };
 
 export type RegistryModules = {
   blobs: BlobStore;
   catalog: Catalog;
+  uploads: UploadStore;
   guard: RegistryGuard;
   statementFor(digest: Digest): Promise<Buffer | undefined>;
   uplink: Pick<Uplink, 'enter'>;
@@ -78,11 +85,12 @@ export class Registry {
   #idle = Promise.withResolvers<void>();
 
   constructor(options: RegistryOptions, modules: RegistryModules) {
-    const { uploadsMax = UPLOADS_MAX, sparse = { indexes: false, images: false } } = options;
+    const { uploadsMax = UPLOADS_MAX, holder = 'hub' } = options;
+    const { sparse = { indexes: false, images: false } } = options;
     this.#modules = modules;
     this.#sparse = sparse;
     this.#names = new Set(options.names?.map(canonicalHost));
-    const { blobs, catalog, guard } = modules;
+    const { blobs, catalog, guard, uploads: store, logger } = modules;
     const mayPull = async ({ request }: Exchange, repository: Repository) => {
       try {
         await guard.check(request, { repository, action: 'pull' });
@@ -93,8 +101,10 @@ export class Registry {
       }
     };
     const metrics = () => this.#metrics;
-    this.#uploads = new Uploads({ uploadsMax }, { blobs, catalog, metrics, mayPull });
-    this.#metrics = modules.metrics(() => this.#uploads.open);
+    const open = new OpenUploads({ uploadsMax, holder }, { blobs, store, logger });
+    const subjectOf = ({ request }: Exchange) => guard.subjectOf(request);
+    this.#uploads = new Uploads({ blobs, catalog, open, metrics, mayPull, subjectOf });
+    this.#metrics = modules.metrics(() => open.count);
   }
 
   /** Answers one request. Never rejects. */
@@ -137,8 +147,9 @@ export class Registry {
     if (this.#inFlight > 0) await this.#idle.promise;
   }
 
-  close(): void {
-    this.#uploads.close();
+  /** Resolves when nothing of it runs in the background any more. */
+  close(): Promise<void> {
+    return this.#uploads.close();
   }
 
   async #authorise({ request }: Exchange, route: RegistryRoute): Promise<void> {
@@ -286,6 +297,10 @@ function faultOf(err: unknown): OciError {
   if (hasCode(err, 'NO_SPACE')) {
     const message = 'the hub has no room left; free some and push again';
     return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause: err });
+  }
+  if (hasCode(err, 'STORE_AWAY')) {
+    const message = 'the storage of the hub does not answer; try again';
+    return new OciError(message, { code: 'UNAVAILABLE' }, { cause: err });
   }
   if (hasCode(err, 'PENDING_LIMIT')) {
     return new OciError(messageOf(err), { code: 'TOOMANYREQUESTS' }, { cause: err });

@@ -3,54 +3,49 @@ import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
-import type { BlobReader, BlobWriter } from '../blobs/port.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import type { BlobReader } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { MOUNT_SOURCES_MAX, UPLOAD_IDLE_MS, UPLOAD_SWEEP_MS } from './constants.ts';
+import { MOUNT_SOURCES_MAX, UPLOAD_SWEEP_MS } from './constants.ts';
 import { bytesOf, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
-import { UploadSession } from './upload-session.ts';
-
-export type UploadOptions = {
-  /** Uploads that may be open at the same time. */
-  uploadsMax: number;
-};
+import type { HeldUpload, OpenUploads } from './open-uploads.ts';
+import type { UploadSession } from './upload-session.ts';
+import type { UploadTarget } from './upload-store.ts';
 
 type Modules = {
-  blobs: BlobWriter & Pick<BlobReader, 'stat'>;
+  blobs: Pick<BlobReader, 'stat'>;
   catalog: Pick<Catalog, 'addBlob' | 'linkBlob' | 'blobIn' | 'repositoriesWith'>;
+  open: OpenUploads;
   /** May who asks pull from this repository? */
   mayPull: (exchange: Exchange, repository: Repository) => Promise<boolean>;
+  /** Who asks; uploads are theirs alone. */
+  subjectOf: (exchange: Exchange) => Promise<string>;
   metrics: () => RegistryMetrics;
 };
 type Target = { repository: Repository; session: string };
 
 /** Blob uploads in every style of the distribution-spec, "Pushing blobs". */
 export class Uploads {
-  readonly #options: UploadOptions;
   readonly #modules: Modules;
-  readonly #sessions = new Map<string, UploadSession>();
   readonly #sweeper: NodeJS.Timeout;
-  /** Uploads whose file is being made. */
-  #opening = 0;
+  #sweeping: Promise<void> | undefined;
 
-  constructor(options: UploadOptions, modules: Modules) {
-    this.#options = options;
+  constructor(modules: Modules) {
     this.#modules = modules;
-    this.#sweeper = setInterval(() => void this.#sweep(), UPLOAD_SWEEP_MS);
+    this.#sweeper = setInterval(() => this.#sweep(), UPLOAD_SWEEP_MS);
     this.#sweeper.unref();
   }
 
-  get open(): number {
-    return this.#sessions.size;
-  }
-
-  close(): void {
+  async close(): Promise<void> {
     clearInterval(this.#sweeper);
+    await this.#sweeping;
   }
 
   /** POST: mounts, takes a whole blob, or opens an upload. */
   async start(exchange: Exchange, repository: Repository): Promise<void> {
     const { query } = exchange;
+    const { open, subjectOf } = this.#modules;
     const mount = query.get('mount');
     if (mount !== null && (await this.#mount(exchange, repository, mount))) {
       return this.#created(exchange, repository, mount);
@@ -61,94 +56,93 @@ export class Uploads {
     }
     const digest = query.get('digest');
     const expected = digest === null ? undefined : checkedDigest(digest);
-    const session = await this.#begin(repository);
-    if (expected === undefined) return this.#progress(exchange, session, 202);
-    try {
-      await session.exclusively(() => this.#finish(exchange, session, expected));
-    } finally {
-      // Nobody was told where this upload is: it cannot go on.
-      await this.#drop(session);
+    if (expected === undefined) {
+      const target = await open.create({ repository, subject: await subjectOf(exchange) });
+      return this.#progress(exchange, target, 0, 202);
     }
+    // Nobody is told where this upload is: it cannot go on.
+    await open.nameless(async (session) => {
+      await session.append(bytesOf(exchange.request), (count) => this.#count(count));
+      const blob = await session.commit(expected, async () => Buffer.alloc(0));
+      await this.#modules.catalog.addBlob(blob, repository);
+    });
+    this.#created(exchange, repository, expected);
   }
 
   /** GET: how far the upload is. */
-  status(exchange: Exchange, target: Target): void {
-    const session = this.#find(target);
-    session.lastUsedMs = Date.now();
-    this.#progress(exchange, session, 204);
+  async status(exchange: Exchange, route: Target): Promise<void> {
+    const target = await this.#targetOf(exchange, route);
+    this.#progress(exchange, target, await this.#modules.open.size(target), 204);
   }
 
   /** PATCH: a chunk with Content-Range, or a stream without. */
-  async patch(exchange: Exchange, target: Target): Promise<void> {
-    const session = this.#find(target);
-    await session.exclusively(async () => {
-      await this.#append(exchange, session);
-      this.#progress(exchange, session, 202);
+  async patch(exchange: Exchange, route: Target): Promise<void> {
+    const target = await this.#targetOf(exchange, route);
+    const size = await this.#modules.open.exclusively(target, async (upload) => {
+      await this.#append(exchange, target, upload);
+      return upload.session.size;
     });
+    this.#progress(exchange, target, size, 202);
   }
 
   /** PUT: the last bytes, if any, and the digest of all. */
-  async put(exchange: Exchange, target: Target): Promise<void> {
-    const session = this.#find(target);
+  async put(exchange: Exchange, route: Target): Promise<void> {
+    const target = await this.#targetOf(exchange, route);
+    const { catalog, open } = this.#modules;
     const digest = checkedDigest(exchange.query.get('digest') ?? '');
-    await session.exclusively(() => this.#finish(exchange, session, digest));
+    await open.exclusively(target, async (upload) => {
+      await this.#append(exchange, target, upload);
+      upload.outcome = 'drop';
+      try {
+        const blob = await upload.session.commit(digest, () => open.leaves(target.id));
+        await catalog.addBlob(blob, target.repository);
+      } catch (err) {
+        if (upload.session.lost || hasCode(err, 'STORE_AWAY')) upload.outcome = 'undo';
+        throw err;
+      }
+    });
+    this.#created(exchange, route.repository, digest);
   }
 
   /** DELETE: forgets the upload. */
-  async cancel(exchange: Exchange, target: Target): Promise<void> {
-    const session = this.#find(target);
-    await session.exclusively(() => this.#drop(session));
+  async cancel(exchange: Exchange, route: Target): Promise<void> {
+    const target = await this.#targetOf(exchange, route);
+    await this.#modules.open.exclusively(target, async (upload) => {
+      upload.outcome = 'drop';
+    });
     send(exchange, 204, {});
-  }
-
-  async #begin(repository: Repository): Promise<UploadSession> {
-    const { uploadsMax } = this.#options;
-    if (this.#sessions.size + this.#opening >= uploadsMax) {
-      throw ociError('TOOMANYREQUESTS', `${uploadsMax} uploads are open; try again later`);
-    }
-    this.#opening += 1;
-    try {
-      const session = new UploadSession(repository, await this.#modules.blobs.begin());
-      this.#sessions.set(session.id, session);
-      return session;
-    } finally {
-      this.#opening -= 1;
-    }
-  }
-
-  async #finish(exchange: Exchange, session: UploadSession, digest: Digest): Promise<void> {
-    await this.#append(exchange, session);
-    try {
-      const blob = await session.commit(digest);
-      await this.#modules.catalog.addBlob(blob, session.repository);
-    } finally {
-      await this.#drop(session);
-    }
-    this.#created(exchange, session.repository, digest);
   }
 
   /**
    * A client that goes away keeps its upload; a store that fails ends it, and so does a body that
-   * is not the chunk it says it is.
+   * is not the chunk it says it is. While the store is away the upload stays where it was.
    */
-  async #append(exchange: Exchange, session: UploadSession): Promise<void> {
+  async #append(exchange: Exchange, target: UploadTarget, upload: HeldUpload): Promise<void> {
     const { request, signal } = exchange;
-    const { receivedBytes } = this.#modules.metrics();
-    const end = this.#endOfChunk(exchange, session);
+    const { session } = upload;
+    const end = this.#endOfChunk(exchange, target, session);
+    upload.outcome = 'keep';
+    let arrived = false;
     try {
-      await session.append(bytesOf(request), (count) => receivedBytes.inc(count));
+      await session.append(bytesOf(request), (count) => this.#count(count));
+      arrived = true;
       if (end !== undefined && session.size !== end) {
         throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
       }
     } catch (err) {
       const interrupted = signal.aborted || request.errored !== null;
-      if (session.broken || !interrupted) await this.#drop(session);
+      if (session.lost || hasCode(err, 'STORE_AWAY')) upload.outcome = 'undo';
+      else if (arrived || session.broken || !interrupted) upload.outcome = 'drop';
       throw err;
     }
   }
 
   /** Chunks come in order: the next one begins where the last one ended. */
-  #endOfChunk({ request, response }: Exchange, session: UploadSession): number | undefined {
+  #endOfChunk(
+    { request, response }: Exchange,
+    target: UploadTarget,
+    { size }: UploadSession,
+  ): number | undefined {
     const header = request.headers['content-range'];
     if (header === undefined) return undefined;
     const range = parseUploadRange(header);
@@ -156,10 +150,10 @@ export class Uploads {
     if (!range || (length !== undefined && Number(length) !== range.end - range.start)) {
       throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
     }
-    if (range.start === session.size) return range.end;
-    response.setHeader('range', rangeOf(session));
-    response.setHeader('location', this.#locationOf(session));
-    throw ociError('RANGE_INVALID', `the upload goes on at byte ${session.size}`);
+    if (range.start === size) return range.end;
+    response.setHeader('range', rangeOf(size));
+    response.setHeader('location', locationOf(target));
+    throw ociError('RANGE_INVALID', `the upload goes on at byte ${size}`);
   }
 
   async #mount(exchange: Exchange, repository: Repository, mount: string): Promise<boolean> {
@@ -195,17 +189,15 @@ export class Uploads {
     return undefined;
   }
 
-  #find({ repository, session: id }: Target): UploadSession {
-    const session = this.#sessions.get(id);
-    if (session?.repository === repository) return session;
-    throw ociError('BLOB_UPLOAD_UNKNOWN', 'no such upload; start it again');
+  async #targetOf(exchange: Exchange, { repository, session }: Target): Promise<UploadTarget> {
+    return { id: session, repository, subject: await this.#modules.subjectOf(exchange) };
   }
 
-  #progress(exchange: Exchange, session: UploadSession, status: number): void {
+  #progress(exchange: Exchange, target: UploadTarget, size: number, status: number): void {
     send(exchange, status, {
-      location: this.#locationOf(session),
-      range: rangeOf(session),
-      'docker-upload-uuid': session.id,
+      location: locationOf(target),
+      range: rangeOf(size),
+      'docker-upload-uuid': target.id,
     });
   }
 
@@ -214,20 +206,14 @@ export class Uploads {
     send(exchange, 201, { location, 'docker-content-digest': digest });
   }
 
-  // A path: clients keep their credentials for the host they asked, whatever its other names are.
-  #locationOf({ repository, id }: UploadSession): string {
-    return `/v2/${repository}/blobs/uploads/${id}`;
+  #count(bytes: number): void {
+    this.#modules.metrics().receivedBytes.inc(bytes);
   }
 
-  async #drop(session: UploadSession): Promise<void> {
-    this.#sessions.delete(session.id);
-    await session.discard();
-  }
-
-  async #sweep(): Promise<void> {
-    const oldest = Date.now() - UPLOAD_IDLE_MS;
-    const idle = [...this.#sessions.values()].filter((s) => !s.busy && s.lastUsedMs < oldest);
-    await Promise.all(idle.map((session) => this.#drop(session)));
+  #sweep(): void {
+    this.#sweeping ??= this.#modules.open.sweep().finally(() => {
+      this.#sweeping = undefined;
+    });
   }
 }
 
@@ -236,6 +222,11 @@ function checkedDigest(text: string): Digest {
   throw ociError('DIGEST_INVALID', 'the digest parameter is missing or not a supported digest');
 }
 
-function rangeOf(session: UploadSession): string {
-  return `0-${Math.max(0, session.size - 1)}`;
+// A path: clients keep their credentials for the host they asked, whatever its other names are.
+function locationOf({ repository, id }: UploadTarget): string {
+  return `/v2/${repository}/blobs/uploads/${id}`;
+}
+
+function rangeOf(size: number): string {
+  return `0-${Math.max(0, size - 1)}`;
 }

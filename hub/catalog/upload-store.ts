@@ -1,0 +1,212 @@
+import type { ColumnType, Kysely, Selectable } from 'kysely';
+import type {
+  UploadHold,
+  UploadRecord,
+  UploadStore,
+  UploadTarget,
+} from '../registry/upload-store.ts';
+import { STATEMENT_ROWS_MAX } from './constants.ts';
+
+/** A number of 64 bits; some databases give it back as text. */
+type Big = ColumnType<number | string, number, number>;
+
+/** Tables of migration 0004. */
+export type UploadTables = {
+  upload_session: {
+    id: string;
+    repository: string;
+    subject: string;
+    /** What the driver of the blob store made of it. */
+    state: string;
+    size: Big;
+    epoch: number;
+    /** The hub whose request writes to it, or did last. */
+    holder: string;
+    held_until_ms: Big;
+    used_at_ms: Big;
+    expires_at_ms: Big;
+  };
+  upload_leaves: {
+    session: string;
+    first: number;
+    hashes: ColumnType<Uint8Array, Uint8Array, Uint8Array>;
+  };
+};
+
+type Row = Pick<
+  Selectable<UploadTables['upload_session']>,
+  'id' | 'repository' | 'subject' | 'state' | 'size'
+>;
+
+const RECORD = ['id', 'repository', 'subject', 'state', 'size'] as const;
+const FREE = 0;
+
+function recordOf({ id, repository, subject, state, size }: Row): UploadRecord {
+  return { id, repository, subject, state, size: Number(size) };
+}
+
+/** Uploads under way, in the tables of migration 0004. */
+export class KyselyUploadStore implements UploadStore {
+  readonly #db: Kysely<UploadTables>;
+
+  constructor(modules: { db: Kysely<UploadTables> }) {
+    this.#db = modules.db;
+  }
+
+  async create(
+    record: UploadRecord,
+    { nowMs, expiresAtMs }: { nowMs: number; expiresAtMs: number },
+  ): Promise<void> {
+    const { id, repository, subject, state, size } = record;
+    await this.#db
+      .insertInto('upload_session')
+      .values({
+        id,
+        repository,
+        subject,
+        state,
+        size,
+        epoch: 0,
+        holder: '',
+        held_until_ms: FREE,
+        used_at_ms: nowMs,
+        expires_at_ms: expiresAtMs,
+      })
+      .execute();
+  }
+
+  async find({ id, repository, subject }: UploadTarget): Promise<UploadRecord | undefined> {
+    const row = await this.#db
+      .selectFrom('upload_session')
+      .select(RECORD)
+      .where('id', '=', id)
+      .where('repository', '=', repository)
+      .where('subject', '=', subject)
+      .executeTakeFirst();
+    return row && recordOf(row);
+  }
+
+  async hold(
+    target: UploadTarget,
+    { holder, nowMs, untilMs }: { holder: string; nowMs: number; untilMs: number },
+  ): Promise<(UploadRecord & { epoch: number }) | 'unknown' | 'held'> {
+    const row = await this.#db
+      .updateTable('upload_session')
+      .set((expression) => ({
+        epoch: expression('epoch', '+', 1),
+        holder,
+        held_until_ms: untilMs,
+      }))
+      .where('id', '=', target.id)
+      .where('repository', '=', target.repository)
+      .where('subject', '=', target.subject)
+      .where('held_until_ms', '<', nowMs)
+      .returning([...RECORD, 'epoch'])
+      .executeTakeFirst();
+    if (row !== undefined) return { ...recordOf(row), epoch: row.epoch };
+    return (await this.find(target)) === undefined ? 'unknown' : 'held';
+  }
+
+  async extend(hold: UploadHold, untilMs: number): Promise<boolean> {
+    const { numUpdatedRows } = await this.#held(hold)
+      .set({ held_until_ms: untilMs })
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
+
+  async save(hold: UploadHold, progress: Parameters<UploadStore['save']>[1]): Promise<boolean> {
+    const { state, size, leaves, nowMs, expiresAtMs } = progress;
+    const set = {
+      state,
+      size,
+      held_until_ms: FREE,
+      used_at_ms: nowMs,
+      expires_at_ms: expiresAtMs,
+    };
+    if (leaves === undefined) {
+      const { numUpdatedRows } = await this.#held(hold).set(set).executeTakeFirst();
+      return numUpdatedRows > 0n;
+    }
+    return this.#db.transaction().execute(async (db) => {
+      const { numUpdatedRows } = await this.#held(hold, db).set(set).executeTakeFirst();
+      if (numUpdatedRows === 0n) return false;
+      const row = { session: hold.id, first: leaves.first, hashes: leaves.hashes };
+      await db.insertInto('upload_leaves').values(row).execute();
+      return true;
+    });
+  }
+
+  async letGo(hold: UploadHold): Promise<void> {
+    await this.#held(hold).set({ held_until_ms: FREE }).execute();
+  }
+
+  async remove({ id, epoch }: UploadHold): Promise<void> {
+    await this.#db
+      .deleteFrom('upload_session')
+      .where('id', '=', id)
+      .where('epoch', '=', epoch)
+      .execute();
+  }
+
+  async leaves(id: string): Promise<Buffer> {
+    const rows = await this.#db
+      .selectFrom('upload_leaves')
+      .select('hashes')
+      .where('session', '=', id)
+      .orderBy('first')
+      .execute();
+    return Buffer.concat(rows.map(({ hashes }) => hashes));
+  }
+
+  async takeExpired(nowMs: number, max: number): Promise<UploadRecord[]> {
+    const expired = this.#db
+      .selectFrom('upload_session')
+      .select('id')
+      .where('expires_at_ms', '<', nowMs)
+      .orderBy('expires_at_ms')
+      .limit(max);
+    const rows = await this.#db
+      .deleteFrom('upload_session')
+      .where('id', 'in', expired)
+      .where('expires_at_ms', '<', nowMs)
+      .where('held_until_ms', '<', nowMs)
+      .returning(RECORD)
+      .execute();
+    return rows.map(recordOf);
+  }
+
+  async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let at = 0; at < ids.length; at += STATEMENT_ROWS_MAX) {
+      // oxlint-disable-next-line no-await-in-loop -- one statement after the other
+      const rows = await this.#db
+        .selectFrom('upload_session')
+        .select('id')
+        .where('id', 'in', ids.slice(at, at + STATEMENT_ROWS_MAX))
+        .execute();
+      for (const { id } of rows) found.add(id);
+    }
+    return found;
+  }
+
+  async count(): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('upload_session')
+      .select((expression) => expression.fn.countAll().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(count);
+  }
+
+  async letGoOf(holder: string): Promise<void> {
+    await this.#db
+      .updateTable('upload_session')
+      .set({ held_until_ms: FREE })
+      .where('holder', '=', holder)
+      .where('held_until_ms', '>', FREE)
+      .execute();
+  }
+
+  #held({ id, epoch }: UploadHold, db: Kysely<UploadTables> = this.#db) {
+    return db.updateTable('upload_session').where('id', '=', id).where('epoch', '=', epoch);
+  }
+}

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
+import type { Kysely } from 'kysely';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
@@ -12,8 +13,10 @@ import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { openAccess, type Access } from './access/access.ts';
-import { FilesystemBlobStore } from './blobs/filesystem.ts';
+import { openBlobStore } from './blobs/open-store.ts';
+import type { BlobStore } from './blobs/port.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
+import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import type { Catalog } from './catalog/port.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
@@ -64,10 +67,11 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const keysDir = path.join(dataDir, 'keys');
   const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
   starting.defer(() => lock[Symbol.dispose]());
-  const blobs = await FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
-  starting.defer(() => blobs.close());
   const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   starting.defer(() => catalog.close());
+  const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
+  const blobs = await openBlobStore(config.blobs, { dataDir, index });
+  starting.defer(() => blobs.close());
   const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
   const fleet = await createFleet(
     { config: config.fleet, keysDir, hubNames: names, trustedProxies },
@@ -76,8 +80,6 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => fleet.close());
   const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
   const access = await openAccess(config.access, { dataDir, tokenKey, logger });
-  const uploads = new KyselyUploadStore({ db: catalog.db.withTables<UploadTables>() });
-  await uploads.letGoOf(HOLDER);
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const { sparseIndexes: indexes, sparseImages: images } = config.registry;
   const registry = new Registry(
@@ -85,7 +87,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     {
       blobs,
       catalog,
-      uploads,
+      uploads: await openUploads(catalog.db.withTables<UploadTables>()),
       guard: createGuard({ access, baseUrl }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),
@@ -125,6 +127,13 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   };
 }
 
+/** What this hub held when it died is free again. */
+async function openUploads(db: Kysely<UploadTables>): Promise<KyselyUploadStore> {
+  const uploads = new KyselyUploadStore({ db });
+  await uploads.letGoOf(HOLDER);
+  return uploads;
+}
+
 async function openUplink(
   config: HubConfig,
   modules: { metrics: MetricsRegistry; logger: Logger },
@@ -151,10 +160,10 @@ function listenerOf(registry: Registry, api: FastifyInstance) {
   };
 }
 
-/** Whether the hub could take a push now: its catalog answers and its disk takes a file. */
+/** Whether the hub could take a push now: its catalog answers and its storage takes a blob. */
 async function readiness(
   state: { draining: boolean },
-  modules: { blobs: FilesystemBlobStore; catalog: Pick<Catalog, 'repositories'> },
+  modules: { blobs: Pick<BlobStore, 'probe'>; catalog: Pick<Catalog, 'repositories'> },
 ): Promise<{ ok: boolean; reasons: string[] }> {
   const reasons = state.draining ? ['draining'] : [];
   const check = async (part: string, work: Promise<unknown>): Promise<void> => {

@@ -6,6 +6,7 @@ import { ConfigError, type ConfigProblem } from '../proto/ops/errors.ts';
 import { LogOptions, opsOptions } from '../proto/ops/options.ts';
 import { isZoneName } from '../proto/trust/membership.ts';
 import { AccessOptions } from './access/options.ts';
+import { BlobsOptions, checkBlobs } from './blobs/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
@@ -91,6 +92,7 @@ export const HubOptions = Type.Object({
   ops: opsOptions(7401),
   hub: HubSection,
   registry: RegistrySection,
+  blobs: BlobsOptions,
   access: AccessOptions,
   fleet: FleetOptions,
 });
@@ -102,7 +104,7 @@ export type HubConfig = Static<typeof HubOptions>;
  * Settings that have to fit together.
  * @throws ConfigError
  */
-export function checkedOptions({ hub, tls, http, access, fleet }: HubConfig): {
+export function checkedOptions({ hub, tls, http, blobs, access, fleet }: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
 } {
@@ -128,6 +130,7 @@ export function checkedOptions({ hub, tls, http, access, fleet }: HubConfig): {
   if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
+  checkBlobs(blobs, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
   return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined };

@@ -5,9 +5,15 @@ export interface OpenBlob extends AsyncDisposable {
   /** Bytes of the whole blob. */
   readonly size: number;
   /**
+   * Says which bytes will be read, in order, so that storage far away is asked for them at once
+   * and not found wanting after the answer has begun. False when the bytes are lost.
+   * @throws BlobStoreError STORE_IO, STORE_AWAY
+   */
+  expect?(range: { start: number; end: number }): Promise<boolean>;
+  /**
    * Fills `into` with the bytes from `position` on and returns how many there were: fewer than
-   * asked only at the end of the blob.
-   * @throws BlobStoreError STORE_IO
+   * asked only at the end of the blob. Calls do not overlap.
+   * @throws BlobStoreError STORE_IO, STORE_AWAY
    */
   read(into: Uint8Array, position: number): Promise<number>;
 }
@@ -16,6 +22,8 @@ export interface OpenBlob extends AsyncDisposable {
 export interface BlobReader {
   stat(digest: Digest): Promise<{ size: number } | undefined>;
   open(digest: Digest): Promise<OpenBlob | undefined>;
+  /** Where anybody may read the blob for a while, if the store wants them to go there. */
+  addressOf?(digest: Digest): Promise<string | undefined>;
 }
 
 /**

@@ -49,6 +49,15 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
     throw ociError('RANGE_INVALID', `the blob has ${blob.size} bytes`);
   }
   const part = range.kind === 'part' ? range : { start: 0, end: blob.size };
+  if (request.method === 'GET') {
+    const elsewhere = await modules.blobs.addressOf?.(digest);
+    if (elsewhere !== undefined) {
+      metrics.lastPull.set(Date.now() / 1000);
+      // Good for a while only, and its bearer needs no rights.
+      return send(exchange, 307, { location: elsewhere, 'cache-control': 'private, no-store' });
+    }
+    if ((await blob.expect?.(part)) === false) throw lostBlob(target, 0, modules);
+  }
   response.writeHead(range.kind === 'part' ? 206 : 200, {
     ...headers,
     'content-type': 'application/octet-stream',
@@ -77,19 +86,23 @@ export async function deleteBlob(
 /** A blob that storage lost or cut short is not there, so that a client pushes it again. */
 async function openBlob(
   { repository, digest }: Target,
-  { blobs, catalog, logger }: Modules,
+  { blobs, catalog, logger }: Pick<Modules, 'blobs' | 'catalog' | 'logger'>,
 ): Promise<OpenBlob> {
   const known = await catalog.blobIn(repository, digest);
   if (!known) throw unknownBlob(repository, digest);
   const blob = await blobs.open(digest);
   if (blob?.size === known.size) return blob;
   await blob?.[Symbol.asyncDispose]();
-  const held = blob?.size ?? 0;
+  throw lostBlob({ repository, digest }, blob?.size ?? 0, { logger });
+}
+
+/** @param held bytes that are left of it */
+function lostBlob(target: Target, held: number, { logger }: Pick<Modules, 'logger'>): Error {
   logger.warn(
-    { repository, digest, size: known.size, held },
+    { ...target, held },
     'the store has lost a blob or a part of it; push the image again',
   );
-  throw unknownBlob(repository, digest);
+  return unknownBlob(target.repository, target.digest);
 }
 
 /** Ranges are for GET, and for content that is still the same (RFC 9110 sections 14.2, 13.1.5). */

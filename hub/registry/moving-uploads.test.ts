@@ -14,7 +14,7 @@ async function patch(hub: TestRegistry, location: string, body: Buffer): Promise
   assert.equal(answer.status, 202, answer.body.toString());
 }
 
-test('an upload goes on at another replica, back and forth, and its chunks are known', async (t) => {
+test('an upload goes on at another replica and back, and its chunks are known', async (t) => {
   const first = await TestRegistry.start(t, { holder: 'first' });
   const second = await TestRegistry.start(t, { holder: 'second', beside: first });
   const parts = [2 * MIB + 5, 1, 3 * MIB, 77].map((size) => randomBytes(size));

@@ -207,7 +207,8 @@ export class Uploads {
   }
 
   #count(bytes: number): void {
-    this.#modules.metrics().receivedBytes.inc(bytes);
+    const { receivedBytes } = this.#modules.metrics();
+    receivedBytes.inc(bytes);
   }
 
   #sweep(): void {

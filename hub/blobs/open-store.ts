@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { ConfigError } from '../../proto/ops/errors.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import { FilesystemBlobStore } from './filesystem.ts';
+import type { BlobsConfig } from './options.ts';
+import type { BlobStore } from './port.ts';
+import type { ObjectIndex } from './s3/object-index.ts';
+import { S3BlobStore } from './s3/store.ts';
+
+/**
+ * The blob store of this configuration, which has been checked.
+ * @throws ConfigError when a file of keys cannot be read; BlobStoreError
+ */
+export async function openBlobStore(
+  { driver, s3 }: BlobsConfig,
+  modules: { dataDir: string; index: ObjectIndex },
+): Promise<BlobStore> {
+  const { dataDir, index } = modules;
+  if (driver === 'filesystem') {
+    return FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
+  }
+  const { endpoint, region, bucket = '', prefix, pathStyle, redirect } = s3;
+  const credentials = await credentialsOf(s3);
+  const place = { endpoint, region, bucket, credentials, pathStyle };
+  return S3BlobStore.open({ ...place, prefix, redirect }, { index });
+}
+
+async function credentialsOf(
+  s3: BlobsConfig['s3'],
+): Promise<{ accessKeyId: string; secretAccessKey: string } | undefined> {
+  const accessKeyId = s3.accessKeyId ?? (await keyIn('accessKeyIdFile', s3.accessKeyIdFile));
+  const secretAccessKey =
+    s3.secretAccessKey ?? (await keyIn('secretAccessKeyFile', s3.secretAccessKeyFile));
+  if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  return { accessKeyId, secretAccessKey };
+}
+
+async function keyIn(setting: string, file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  const refuse = (message: string): ConfigError =>
+    new ConfigError('hub configuration', [
+      { path: `blobs.s3.${setting}`, message, origin: undefined },
+    ]);
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (err) {
+    throw refuse(`cannot be read: ${messageOf(err)}`);
+  }
+  const key = text.trim();
+  if (key === '') throw refuse(`${file} is empty`);
+  return key;
+}

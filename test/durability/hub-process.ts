@@ -32,12 +32,13 @@ export function hubConfig(dataDir: string): object {
   };
 }
 
-/** The hub and where it is served. */
+/** The hub and where it is served. `sections` of its configuration beside the usual ones. */
 export async function startHubProcess(
   folder: string,
   dataDir: string,
+  sections: object = {},
 ): Promise<{ running: Running; url: string }> {
-  const running = await startProgram('hub', folder, hubConfig(dataDir));
+  const running = await startProgram('hub', folder, { ...hubConfig(dataDir), ...sections });
   const [, url = ''] = await running.waitForOutput(
     /"urls":\["(http:[^"]+)"\].*hub serves/,
     START_TIMEOUT_MS,

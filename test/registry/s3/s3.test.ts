@@ -1,0 +1,23 @@
+import { after, before } from 'node:test';
+import { blobStoreConformance } from '../../../hub/blobs/conformance.ts';
+import { missingForRadosgw } from '../../rig/radosgw.ts';
+import { driverChecks } from './driver-checks.ts';
+import { hubChecks } from './hub-checks.ts';
+import { S3Server } from './s3-rig.ts';
+
+const skip = missingForRadosgw();
+let started: S3Server | undefined;
+
+function server(): S3Server {
+  if (started === undefined) throw new Error('the S3 server did not start');
+  return started;
+}
+
+before(async () => {
+  if (skip === false) started = await S3Server.start();
+});
+after(() => started?.[Symbol.asyncDispose]());
+
+blobStoreConformance('s3', () => server().rig(), { skip });
+driverChecks({ skip, server });
+hubChecks({ skip, server });

@@ -43,3 +43,30 @@ test('what would stop the hub or lock out its admin is told with its place', () 
   const twice = { adminPassword: 'secret', adminPasswordFile: '/password' };
   refused({ access: twice }, /access\.adminPasswordFile(?![^]*secret)/);
 });
+
+test('a store of blobs that cannot be used stops the start, with its place', () => {
+  const bucket = 'images';
+  const s3 = (fields: object) => ({ blobs: { driver: 's3', s3: { bucket, ...fields } } });
+  refused({ blobs: { driver: 's3' } }, /blobs\.s3\.bucket/);
+  refused({ blobs: { s3: { bucket } } }, /blobs\.s3\.bucket.*driver/);
+  refused({ blobs: { driver: 'tape' } }, /blobs\.driver/);
+  for (const name of ['Images', 'a', 'a/b', '../x']) {
+    refused(s3({ bucket: name }), /blobs\.s3\.bucket/);
+  }
+  for (const endpoint of ['s3.example', 'ftp://s3.example', 'https://u:p@s3.example/x']) {
+    refused(s3({ endpoint }), /blobs\.s3\.endpoint/);
+  }
+  refused(s3({ accessKeyId: 'key' }), /blobs\.s3\.secretAccessKeyFile/);
+  refused(s3({ secretAccessKey: 'hidden' }), /blobs\.s3\.accessKeyId(?![^]*hidden)/);
+  const twice = { accessKeyId: 'key', secretAccessKey: 'hidden', secretAccessKeyFile: '/secret' };
+  refused(s3(twice), /blobs\.s3\.secretAccessKeyFile(?![^]*hidden)/);
+  for (const prefix of ['hub', '/hub/', 'a//b/']) refused(s3({ prefix }), /blobs\.s3\.prefix/);
+  check(
+    s3({
+      endpoint: 'http://127.0.0.1:9000',
+      prefix: 'hub/',
+      accessKeyIdFile: '/key',
+      secretAccessKeyFile: '/secret',
+    }),
+  );
+});

@@ -85,8 +85,16 @@ export class ObjectReader implements OpenBlob {
     into.set(taken);
     part.rest = part.rest.subarray(taken.length);
     part.at += taken.length;
-    if (part.at === part.end) this.#end();
+    if (part.at === part.end) await this.#complete(part);
     return taken.length;
+  }
+
+  /** Takes the end of the answer as well, so that its connection serves the next one. */
+  async #complete({ body, chunks }: Part): Promise<void> {
+    this.#part = undefined;
+    using limit = deadline(S3_SILENCE_MS);
+    const last = await abortable(chunks.next(), limit.signal).catch(() => undefined);
+    if (last?.done !== true) body.destroy();
   }
 
   async #open(start: number, end: number): Promise<Part | undefined> {

@@ -111,7 +111,6 @@ export class FilesystemBlobStore implements BlobStore {
     try {
       const old: string[] = [];
       for (const name of await this.#files.list(this.#uploads)) {
-        if (this.#pending.has(name)) continue;
         if ((await this.#changedMs(name)) < beforeMs) old.push(name);
       }
       const wanted = await known(old);

@@ -32,8 +32,8 @@ async function rig(t: TestContext) {
     await catalog.close();
     await rm(folder, { recursive: true });
   });
-  const hub = async (holder: string, uploadsMax = 10): Promise<OpenUploads> => {
-    const blobs = await FilesystemBlobStore.open({ root: folder });
+  const hub = async (holder: string, uploadsMax = 10, pendingMax = 10): Promise<OpenUploads> => {
+    const blobs = await FilesystemBlobStore.open({ root: folder, pendingMax });
     opened.push(blobs);
     const logger = createLogger({ level: 'silent', name: 'test' });
     const modules = { blobs, store, logger, now: () => clock.ms };
@@ -134,11 +134,13 @@ test('a request that takes long keeps its upload, unless its hub stood still', a
 
 test('an upload that rests holds no file of the hub and goes on nevertheless', async (t) => {
   const { hub, clock } = await rig(t);
-  const uploads = await hub('hub', 2);
+  const uploads = await hub('hub', 2, 1);
   const target = await uploads.create(OWNER);
   await append(uploads, target, Buffer.from('one'));
+  await assert.rejects(uploads.create(OWNER), { code: 'PENDING_LIMIT' });
   clock.ms += UPLOAD_RELEASE_MS + 1;
   await uploads.sweep();
+  await uploads.nameless((other) => other.append(slices(Buffer.from('other')), () => undefined));
   await append(uploads, target, Buffer.from('two'));
   assert.equal(await uploads.size(target), 6);
 });

@@ -37,11 +37,11 @@ export async function startHubProcess(
   folder: string,
   dataDir: string,
   sections: object = {},
-): Promise<{ running: Running; url: string }> {
+): Promise<{ running: Running; url: string; opsUrl: string }> {
   const running = await startProgram('hub', folder, { ...hubConfig(dataDir), ...sections });
-  const [, url = ''] = await running.waitForOutput(
-    /"urls":\["(http:[^"]+)"\].*hub serves/,
+  const [, url = '', opsUrl = ''] = await running.waitForOutput(
+    /"urls":\["(http:[^"]+)"\],"ops":\["(http:[^"]+)"\].*hub serves/,
     START_TIMEOUT_MS,
   );
-  return { running, url };
+  return { running, url, opsUrl };
 }

@@ -8,6 +8,7 @@ import { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { request } from 'undici';
 import { digestOf } from '../../proto/oci/digest.ts';
+import type { Running } from '../rig/processes.ts';
 import { AUTHORIZATION, startHubProcess } from './hub-process.ts';
 
 const MIB = 1024 * 1024;
@@ -23,12 +24,26 @@ async function ask(url: string, { method, body }: Ask) {
   return { status: response.statusCode, location: String(location), range, bytes };
 }
 
-/** Sends bytes without ever ending the request, until the hub dies of `kill`. */
-async function killedMidway(url: string, bytes: Buffer, kill: () => void): Promise<void> {
+async function received(opsUrl: string): Promise<number> {
+  const { body } = await request(`${opsUrl}/metrics`);
+  const found = /^flotilla_hub_blob_received_bytes_total (\d+)$/m.exec(await body.text());
+  return Number(found?.[1] ?? 0);
+}
+
+/** Sends bytes without ever ending the request, and kills the hub once it has them. */
+async function killedMidway(
+  { running, opsUrl }: { running: Running; opsUrl: string },
+  url: string,
+  bytes: Buffer,
+): Promise<void> {
+  const before = await received(opsUrl);
+
   const body = Readable.from(
     (async function* () {
       for (let at = 0; at < bytes.length; at += MIB) yield bytes.subarray(at, at + MIB);
-      kill();
+      // oxlint-disable-next-line no-await-in-loop -- one look after the other
+      while ((await received(opsUrl)) < before + bytes.length);
+      running.kill('SIGKILL');
       await new Promise(() => undefined);
     })(),
   );
@@ -44,7 +59,11 @@ export async function uploadThroughKills(t: TestContext, sections: object = {}):
   let held = 0;
   for (let life = 0; life < 3; life += 1) {
     // oxlint-disable-next-line no-await-in-loop -- one life after the other
-    const { running, url } = await startHubProcess(folder, path.join(folder, 'data'), sections);
+    const { running, url, opsUrl } = await startHubProcess(
+      folder,
+      path.join(folder, 'data'),
+      sections,
+    );
     t.after(() => running.kill('SIGKILL'));
     if (life === 0) {
       // oxlint-disable-next-line no-await-in-loop -- one request after the other
@@ -61,7 +80,7 @@ export async function uploadThroughKills(t: TestContext, sections: object = {}):
     if (life < 2) {
       const more = bytes.subarray(held, held + 2 * MIB);
       // oxlint-disable-next-line no-await-in-loop -- one life after the other
-      await killedMidway(url + location, more, () => running.kill('SIGKILL'));
+      await killedMidway({ running, opsUrl }, url + location, more);
       continue;
     }
     const body = bytes.subarray(held);

@@ -129,7 +129,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
 
 /** What this hub held when it died is free again. */
 async function openUploads(db: Kysely<UploadTables>): Promise<KyselyUploadStore> {
-  const uploads = new KyselyUploadStore({ db });
+  const uploads = new KyselyUploadStore({ shared: false }, { db });
   await uploads.letGoOf(HOLDER);
   return uploads;
 }

@@ -14,6 +14,7 @@ import type {
 import { reachable } from './reach.ts';
 import { putReferrer, referrersOf } from './referrers.ts';
 import type { RegistryTables } from './schema.ts';
+import type { UploadTables } from './upload-store.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -69,8 +70,16 @@ export class KyselyCatalog implements Catalog {
     return rows.map(({ repository }) => repository);
   }
 
-  addBlob({ digest, size, root, hashes }: NewBlob, repository: string): Promise<void> {
+  addBlob(
+    { digest, size, root, hashes }: NewBlob,
+    repository: string,
+    upload?: { id: string },
+  ): Promise<void> {
     return this.#db.transaction().execute(async (db) => {
+      if (upload !== undefined) {
+        const uploads = db.withTables<UploadTables>();
+        await uploads.deleteFrom('upload_session').where('id', '=', upload.id).execute();
+      }
       const chunks = root && hashes ? { root, hashes } : undefined;
       await db
         .insertInto('blob')

@@ -56,8 +56,11 @@ export interface Catalog {
   blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
   /** Repositories that have the blob, `n` at most; says nothing about rights. */
   repositoriesWith(digest: Digest, n: number): Promise<string[]>;
-  /** Records a blob and that the repository has it. Twice is the same as once. */
-  addBlob(blob: NewBlob, repository: string): Promise<void>;
+  /**
+   * Records a blob and that the repository has it. Twice is the same as once. The upload it came
+   * by, if that has a record, ends with it.
+   */
+  addBlob(blob: NewBlob, repository: string, upload?: { id: string }): Promise<void>;
   /** Gives the repository a blob that is stored already; false when it is not. */
   linkBlob(repository: string, digest: Digest): Promise<boolean>;
   /** Takes a blob from the repository, not from others; false when it had none. */

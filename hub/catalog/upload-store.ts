@@ -48,8 +48,11 @@ function recordOf({ id, repository, subject, state, size }: Row): UploadRecord {
 /** Uploads under way, in the tables of migration 0004. */
 export class KyselyUploadStore implements UploadStore {
   readonly #db: Kysely<UploadTables>;
+  readonly #shared: boolean;
 
-  constructor(modules: { db: Kysely<UploadTables> }) {
+  /** Not `shared`: one process uses these tables, and keeps its own requests apart. */
+  constructor(options: { shared: boolean }, modules: { db: Kysely<UploadTables> }) {
+    this.#shared = options.shared;
     this.#db = modules.db;
   }
 
@@ -75,14 +78,8 @@ export class KyselyUploadStore implements UploadStore {
       .execute();
   }
 
-  async find({ id, repository, subject }: UploadTarget): Promise<UploadRecord | undefined> {
-    const row = await this.#db
-      .selectFrom('upload_session')
-      .select(RECORD)
-      .where('id', '=', id)
-      .where('repository', '=', repository)
-      .where('subject', '=', subject)
-      .executeTakeFirst();
+  async find(target: UploadTarget): Promise<UploadRecord | undefined> {
+    const row = await this.#find(target);
     return row && recordOf(row);
   }
 
@@ -90,6 +87,11 @@ export class KyselyUploadStore implements UploadStore {
     target: UploadTarget,
     { holder, nowMs, untilMs }: { holder: string; nowMs: number; untilMs: number },
   ): Promise<(UploadRecord & { epoch: number }) | 'unknown' | 'held'> {
+    if (!this.#shared) {
+      // Each write costs a sync of the disk, and there is nobody to tell.
+      const found = await this.#find(target);
+      return found ? { ...recordOf(found), epoch: found.epoch + 1 } : 'unknown';
+    }
     const row = await this.#db
       .updateTable('upload_session')
       .set((expression) => ({
@@ -119,6 +121,7 @@ export class KyselyUploadStore implements UploadStore {
     const set = {
       state,
       size,
+      epoch: hold.epoch,
       held_until_ms: FREE,
       used_at_ms: nowMs,
       expires_at_ms: expiresAtMs,
@@ -144,7 +147,7 @@ export class KyselyUploadStore implements UploadStore {
     await this.#db
       .deleteFrom('upload_session')
       .where('id', '=', id)
-      .where('epoch', '=', epoch)
+      .where('epoch', '<=', epoch)
       .execute();
   }
 
@@ -206,7 +209,18 @@ export class KyselyUploadStore implements UploadStore {
       .execute();
   }
 
+  #find({ id, repository, subject }: UploadTarget) {
+    return this.#db
+      .selectFrom('upload_session')
+      .select([...RECORD, 'epoch'])
+      .where('id', '=', id)
+      .where('repository', '=', repository)
+      .where('subject', '=', subject)
+      .executeTakeFirst();
+  }
+
+  /** The upload, unless a later request holds it or has written to it. */
   #held({ id, epoch }: UploadHold, db: Kysely<UploadTables> = this.#db) {
-    return db.updateTable('upload_session').where('id', '=', id).where('epoch', '=', epoch);
+    return db.updateTable('upload_session').where('id', '=', id).where('epoch', '<=', epoch);
   }
 }

@@ -15,7 +15,7 @@ async function patch(hub: TestRegistry, location: string, body: Buffer): Promise
 }
 
 test('an upload goes on at another replica and back, and its chunks are known', async (t) => {
-  const first = await TestRegistry.start(t, { holder: 'first' });
+  const first = await TestRegistry.start(t, { holder: 'first', shared: true });
   const second = await TestRegistry.start(t, { holder: 'second', beside: first });
   const parts = [2 * MIB + 5, 1, 3 * MIB, 77].map((size) => randomBytes(size));
   const bytes = Buffer.concat(parts);
@@ -45,7 +45,7 @@ test('an upload goes on at another replica and back, and its chunks are known', 
 });
 
 test('a wrong digest of an upload that moved is refused, and nothing is left', async (t) => {
-  const first = await TestRegistry.start(t, { holder: 'first' });
+  const first = await TestRegistry.start(t, { holder: 'first', shared: true });
   const second = await TestRegistry.start(t, { holder: 'second', beside: first });
   const location = await first.open();
   await patch(first, location, randomBytes(2 * MIB));
@@ -56,7 +56,7 @@ test('a wrong digest of an upload that moved is refused, and nothing is left', a
 });
 
 test('two requests to one upload at two replicas: one is refused and does no harm', async (t) => {
-  const first = await TestRegistry.start(t, { holder: 'first' });
+  const first = await TestRegistry.start(t, { holder: 'first', shared: true });
   const second = await TestRegistry.start(t, { holder: 'second', beside: first });
   const bytes = randomBytes(MIB);
   const location = await first.open();
@@ -96,7 +96,7 @@ function as(subject: string): { headers: Record<string, string> } {
 }
 
 test('an upload is unknown to other subjects and under other repositories', async (t) => {
-  const hub = await TestRegistry.start(t, { subjectOf });
+  const hub = await TestRegistry.start(t, { subjectOf, shared: true });
   const replica = await TestRegistry.start(t, { subjectOf, beside: hub });
   const opened = await hub.ask('/v2/team/app/blobs/uploads/', { method: 'POST', ...as('ann') });
   const location = String(opened.headers['location']);
@@ -122,7 +122,7 @@ test('an upload is unknown to other subjects and under other repositories', asyn
 
 for (const loss of ['shorter', 'gone'] as const) {
   test(`an upload whose bytes are ${loss} is unknown and can be started again`, async (t) => {
-    const hub = await TestRegistry.start(t);
+    const hub = await TestRegistry.start(t, { shared: true });
     const location = await hub.open();
     await patch(hub, location, randomBytes(MIB));
     const file = path.join(hub.folder, 'registry', 'uploads', path.basename(location));
@@ -138,7 +138,7 @@ for (const loss of ['shorter', 'gone'] as const) {
 }
 
 test('bytes that the store changed while the upload moved are not taken for a blob', async (t) => {
-  const hub = await TestRegistry.start(t);
+  const hub = await TestRegistry.start(t, { shared: true });
   const location = await hub.open();
   const bytes = randomBytes(2 * MIB);
   await patch(hub, location, bytes);

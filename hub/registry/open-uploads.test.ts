@@ -24,7 +24,10 @@ const OWNER = { repository: 'team/app', subject: 'ann' };
 async function rig(t: TestContext) {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-uploads-'));
   const catalog = await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') });
-  const store = new KyselyUploadStore({ db: catalog.db.withTables<UploadTables>() });
+  const store = new KyselyUploadStore(
+    { shared: true },
+    { db: catalog.db.withTables<UploadTables>() },
+  );
   const clock = { ms: Date.now() };
   const opened: FilesystemBlobStore[] = [];
   t.after(async () => {

@@ -83,6 +83,8 @@ export class TestRegistry {
       /** Who asks may pull from these repositories only. */
       mayPull?: (repository: string) => boolean;
       subjectOf?: (request: IncomingMessage) => Promise<string>;
+      /** Replicas use its catalog too. */
+      shared?: boolean;
       /** Another replica of this one: the same blobs and the same catalog. */
       beside?: TestRegistry;
     } = {},
@@ -106,7 +108,10 @@ export class TestRegistry {
     const registry = new Registry(options, {
       blobs,
       catalog,
-      uploads: new KyselyUploadStore({ db: catalog.db.withTables<UploadTables>() }),
+      uploads: new KyselyUploadStore(
+        { shared: options.shared === true || beside !== undefined },
+        { db: catalog.db.withTables<UploadTables>() },
+      ),
       guard: guardOf(guard, options),
       statementFor: async () => undefined,
       uplink: new Uplink(

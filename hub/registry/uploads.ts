@@ -95,7 +95,7 @@ export class Uploads {
       upload.outcome = 'drop';
       try {
         const blob = await upload.session.commit(digest, () => open.leaves(target.id));
-        await catalog.addBlob(blob, target.repository);
+        await catalog.addBlob(blob, target.repository, target);
       } catch (err) {
         if (upload.session.lost || hasCode(err, 'STORE_AWAY')) upload.outcome = 'undo';
         throw err;

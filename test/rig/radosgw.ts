@@ -13,6 +13,7 @@ import { until } from './until.ts';
 const PROGRAMS = ['ceph', 'ceph-mon', 'ceph-osd', 'monmaptool', 'radosgw', 'radosgw-admin'];
 const STORE_BYTES = 2 * 1024 ** 3;
 const READY_MS = 60_000;
+const COMMAND_MS = 30_000;
 
 /** What an S3 server lacks on this machine, as the reason its tests are skipped, or false. */
 export function missingForRadosgw(): string | false {
@@ -157,7 +158,8 @@ export class Radosgw implements AsyncDisposable {
   }
 
   async #run(name: string, ...args: string[]): Promise<string> {
-    return (await run([program(name), '-c', this.#config, ...args])).stdout;
+    const command = [program(name), '-c', this.#config, ...args];
+    return (await run(command, { timeoutMs: COMMAND_MS })).stdout;
   }
 
   get #config(): string {

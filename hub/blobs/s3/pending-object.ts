@@ -125,8 +125,7 @@ export class PendingObject implements PendingBlob {
       await this.#modules.place(digest, reuse ?? { key: this.#key, size });
     });
     this.#close();
-    const left = reuse === undefined && tail !== undefined ? [tail.key] : [];
-    await this.#drop([...this.#obsolete, ...left]).catch(() => undefined);
+    await this.#drop(this.#obsolete).catch(() => undefined);
   }
 
   async discard(): Promise<void> {

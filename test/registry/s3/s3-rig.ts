@@ -32,7 +32,12 @@ export class S3Server implements AsyncDisposable {
 
   static async start(): Promise<S3Server> {
     const server = new S3Server(await Radosgw.start());
-    await server.client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+    try {
+      await server.client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+    } catch (err) {
+      await server[Symbol.asyncDispose]();
+      throw err;
+    }
     return server;
   }
 

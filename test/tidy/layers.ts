@@ -40,6 +40,7 @@ export const LAYER_RULES: readonly LayerRule[] = [
     /^(kysely|node:sqlite)$/,
     'the databases are behind the catalog and the index of the store',
   ),
+  only(/^hub\/blobs\/s3\//, /^@aws-sdk\//, 'the bucket is behind the store of blobs'),
   only(/^(hub|agent)\//, /^fastify$/, 'proto serves no HTTP but the ops endpoints'),
   {
     why: 'only a composition root starts programs; nothing but bin and tests imports a root',

@@ -21,6 +21,8 @@ export type S3Place = {
   credentials: { accessKeyId: string; secretAccessKey: string } | undefined;
   /** The bucket as the first part of the path instead of the host. */
   pathStyle: boolean;
+  /** Instead of S3_CALL_MS and S3_PART_MS. */
+  limits?: { callMs: number; partMs: number };
 };
 
 export type StoredPart = { number: number; etag: string; size: number };
@@ -35,17 +37,21 @@ export class ObjectClient {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
   readonly #bucket: string;
+  readonly #callMs: number;
+  readonly #partMs: number;
 
-  private constructor(sdk: Sdk, client: S3Client, bucket: string) {
+  private constructor(sdk: Sdk, client: S3Client, { bucket, limits }: S3Place) {
     this.#sdk = sdk;
     this.#client = client;
     this.#bucket = bucket;
+    this.#callMs = limits?.callMs ?? S3_CALL_MS;
+    this.#partMs = limits?.partMs ?? S3_PART_MS;
   }
 
   /** Loads the SDK, which only this driver needs. Asks nothing of the service. */
   static async open(place: S3Place): Promise<ObjectClient> {
     const sdk = await import('@aws-sdk/client-s3');
-    return new ObjectClient(sdk, new sdk.S3Client(configOf(place)), place.bucket);
+    return new ObjectClient(sdk, new sdk.S3Client(configOf(place)), place);
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
@@ -55,13 +61,15 @@ export class ObjectClient {
       Body: bytes,
       ContentLength: bytes.length,
     });
-    await this.#call(key, S3_PART_MS, (abortSignal) => this.#client.send(command, { abortSignal }));
+    await this.#call(key, this.#partMs, (abortSignal) =>
+      this.#client.send(command, { abortSignal }),
+    );
   }
 
   /** Begins an upload in parts; its id. */
   async startParts(key: string): Promise<string> {
     const command = new this.#sdk.CreateMultipartUploadCommand(this.#at(key));
-    const { UploadId } = await this.#call(key, S3_CALL_MS, (abortSignal) =>
+    const { UploadId } = await this.#call(key, this.#callMs, (abortSignal) =>
       this.#client.send(command, { abortSignal }),
     );
     return UploadId ?? '';
@@ -79,7 +87,7 @@ export class ObjectClient {
       Body: bytes,
       ContentLength: bytes.length,
     });
-    const { ETag } = await this.#call(at.key, S3_PART_MS, (abortSignal) =>
+    const { ETag } = await this.#call(at.key, this.#partMs, (abortSignal) =>
       this.#client.send(command, { abortSignal }),
     );
     return ETag ?? '';
@@ -116,7 +124,7 @@ export class ObjectClient {
       MultipartUpload: { Parts: etags.map((ETag, i) => ({ ETag, PartNumber: i + 1 })) },
     });
     const send = (abortSignal: AbortSignal) => this.#client.send(command, { abortSignal });
-    return (await this.#ask(key, send, S3_PART_MS)) !== undefined;
+    return (await this.#ask(key, send, this.#partMs)) !== undefined;
   }
 
   /** Removes an object and all parts that were sent for it; nothing there is no fault. */
@@ -177,7 +185,9 @@ export class ObjectClient {
   /** Whether the bucket can be reached with these credentials. */
   async probe(): Promise<void> {
     const command = new this.#sdk.HeadBucketCommand({ Bucket: this.#bucket });
-    await this.#call('', S3_CALL_MS, (abortSignal) => this.#client.send(command, { abortSignal }));
+    await this.#call('', this.#callMs, (abortSignal) =>
+      this.#client.send(command, { abortSignal }),
+    );
   }
 
   close(): void {
@@ -201,7 +211,7 @@ export class ObjectClient {
   async #ask<T>(
     key: string,
     send: (signal: AbortSignal) => Promise<T>,
-    ms: number = S3_CALL_MS,
+    ms: number = this.#callMs,
   ): Promise<T | undefined> {
     using limit = deadline(ms);
     try {

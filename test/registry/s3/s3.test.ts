@@ -20,8 +20,8 @@ before(async () => {
   started = await starting;
 });
 after(async () => {
-  const server = await starting?.catch(() => undefined);
-  await server?.[Symbol.asyncDispose]();
+  const begun = await starting?.catch(() => undefined);
+  await begun?.[Symbol.asyncDispose]();
 });
 
 blobStoreConformance('s3', () => server().rig(), { skip });

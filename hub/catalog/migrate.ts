@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import { CatalogError } from './errors.ts';
 import { up as registry } from './migrations/0001-registry.ts';
 import { up as fleet } from './migrations/0002-fleet.ts';
+import { up as access } from './migrations/0006-access.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };
@@ -9,7 +10,7 @@ type VersionTables = { schema_version: { version: number } };
 type Migration = (db: Kysely<RegistryTables>) => Promise<void>;
 
 /** In order; the first makes version 1. What was released here is never changed. */
-const MIGRATIONS: readonly Migration[] = [registry, fleet];
+const MIGRATIONS: readonly Migration[] = [registry, fleet, access];
 
 /**
  * Brings the tables to the newest version, all steps or none. There is no way back.

@@ -12,12 +12,14 @@ import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { openAccess, type Access } from './access/access.ts';
+import { Rights } from './access/rights.ts';
 import { FilesystemBlobStore } from './blobs/filesystem.ts';
+import { KyselyAccessStore } from './catalog/access-store.ts';
+import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import type { Catalog } from './catalog/port.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
-import { loadKeyRing } from './fleet/key-files.ts';
 import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
@@ -65,29 +67,38 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   starting.defer(() => catalog.close());
   const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
+  const accessStore = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
+  const rights = new Rights({ now: Date.now }, { store: accessStore });
   const fleet = await createFleet(
     { config: config.fleet, keysDir, hubNames: names, trustedProxies },
-    { store, catalog, isPublic: () => true, metrics, logger },
+    { store, catalog, isPublic: (repository) => rights.isPublic(repository), metrics, logger },
   );
   starting.defer(() => fleet.close());
-  const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
-  const access = await openAccess(config.access, { dataDir, tokenKey, logger });
+  const { tokenKeys } = fleet;
+  const access = await openAccess(config.access, {
+    dataDir,
+    tokenKeys,
+    rights,
+    store: accessStore,
+    logger,
+  });
+  const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const registry = new Registry(
     {},
     {
       blobs,
       catalog,
-      guard: createGuard({ access, baseUrl }),
+      guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),
-      callerOf: createCallerOf({ trustedProxies }),
+      callerOf,
       metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
       logger,
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ fleet, access, logger });
+  const api = await startApi({ fleet, access, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const servers = await startServers({ listen, certificate }, { listener, logger });
@@ -162,16 +173,22 @@ async function readiness(
 }
 
 /** Everything that is not the registry: fleet API, token service, join tokens. */
-async function startApi(modules: { fleet: Fleet; access: Access; logger: Logger }) {
-  const { fleet, access, logger } = modules;
+async function startApi(modules: {
+  fleet: Fleet;
+  access: Access;
+  callerOf: (request: IncomingMessage) => string;
+  logger: Logger;
+}) {
+  const { fleet, access, callerOf, logger } = modules;
   const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
   fleet.routes(app);
-  registerTokenRoutes(app, { access });
+  registerTokenRoutes(app, { access, callerOf });
   registerJoinTokenRoutes(app, {
     createJoinToken: (wish) => fleet.createJoinToken(wish),
     isAdmin: async (authorization) => {
-      const identity = await access.identify(authorization).catch(() => undefined);
-      return identity?.kind === 'admin';
+      const from = { address: '' };
+      const identity = await access.identify(authorization, from).catch(() => undefined);
+      return identity?.subject.kind === 'admin' && identity.grants === undefined;
     },
     logger,
   });

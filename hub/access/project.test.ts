@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { array, assert as check, constantFrom, property, stringMatching } from 'fast-check';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { fitsGlob, isGlob } from './glob.ts';
 import { isProjectName, parseRobotLogin, projectOf, robotLogin } from './project.ts';
@@ -13,9 +13,9 @@ test('the project of a repository is its first segment, or library', () => {
 });
 
 test('a project can be named as the first segment of a repository can, without a dot', () => {
-  const segment = fc.stringMatching(/^[a-z0-9_.-]{1,12}$/);
-  fc.assert(
-    fc.property(segment, (name) => {
+  const segment = stringMatching(/^[a-z0-9_.-]{1,12}$/);
+  check(
+    property(segment, (name) => {
       let valid = !name.includes('.');
       try {
         parseRepository(`${name}/x`);
@@ -69,10 +69,10 @@ test('a star stands for characters of one segment, two for any', () => {
 });
 
 test('patterns mean what the regular expression of the same meaning does', () => {
-  const part = fc.constantFrom('a', 'b', '/', '*', '**', '-');
-  const text = fc.array(fc.constantFrom('a', 'b', '/', '-'), { maxLength: 8 });
-  fc.assert(
-    fc.property(fc.array(part, { minLength: 1, maxLength: 6 }), text, (parts, letters) => {
+  const part = constantFrom('a', 'b', '/', '*', '**', '-');
+  const text = array(constantFrom('a', 'b', '/', '-'), { maxLength: 8 });
+  check(
+    property(array(part, { minLength: 1, maxLength: 6 }), text, (parts, letters) => {
       const glob = parts.join('').replaceAll(/\*{3,}/g, '**');
       const source = glob.replaceAll(/\*+/g, (stars) => (stars === '*' ? '[^/]*' : '.*'));
       const name = letters.join('');

@@ -1,18 +1,19 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, type KeyObject } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { KeyRing } from '../../proto/trust/key-ring.ts';
+import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
 import { Callers, type CallerRequest } from './callers.ts';
-import { PURGE_MS, TRACKER_SWEEP_MS } from './constants.ts';
+import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
-import { loadKeyRing } from './key-files.ts';
+import { loadKeyRing, saveKeyRing } from './key-files.ts';
 import { Members } from './members.ts';
 import { createFleetMetrics } from './metrics.ts';
 import type { FleetConfig } from './options.ts';
@@ -50,6 +51,11 @@ export type CreateFleetModules = {
   logger: Logger;
 };
 
+export type FleetTokenKeys = {
+  current(): SigningKey;
+  find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
+};
+
 /** The hub's side of the swarm. */
 export interface Fleet {
   readonly fleetId: string;
@@ -66,6 +72,10 @@ export interface Fleet {
    * Throws FleetError UNSIGNED, BAD_SIGNATURE, CLOCK_SKEW, NOT_A_MEMBER, REVOKED.
    */
   callerOf(request: CallerRequest): { peerId: string; node: string; zone: string };
+  /** The keys for tokens of the token service. */
+  readonly tokenKeys: FleetTokenKeys;
+  /** Signs tokens with a new key from now on; what the old one signed stays valid. */
+  rotateTokenKey(): Promise<void>;
   /** Ends the membership of a node; false when the name is not in use. */
   revokeNode(node: string): Promise<boolean>;
   close(): Promise<void>;
@@ -136,7 +146,11 @@ async function assemble(parts: Parts) {
     { now },
     { tracker, table, statements, isPublic, metrics },
   );
-  const bundle = ring.bundle();
+  let bundle = { serial: ring.serial, bytes: ring.bundle() };
+  const keyBundle = (): Buffer => {
+    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
+    return bundle.bytes;
+  };
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -144,7 +158,7 @@ async function assemble(parts: Parts) {
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
-    { members, callers, grants, tags, announcements, keyBundle: () => bundle, metrics, logger },
+    { members, callers, grants, tags, announcements, keyBundle, metrics, logger },
   );
   return { tracker, tokens, members, statements, callers, routes };
 }
@@ -185,6 +199,14 @@ export async function createFleet(
     callerOf: (request) => {
       const { peerId, node, zone } = callers.member(request).record;
       return { peerId, node, zone };
+    },
+    tokenKeys: {
+      current: () => ring.signingKey('token'),
+      find: (keyId) => ring.verificationKey('token', keyId),
+    },
+    rotateTokenKey: async () => {
+      ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
+      await saveKeyRing(options.keysDir, ring);
     },
     revokeNode: (node) => members.revokeNode(node),
     close: async () => {

@@ -14,7 +14,10 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { generateSigningKey } from '../../proto/trust/keys.ts';
 import { openAccess } from '../access/access.ts';
+import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
+import { KyselyAccessStore } from '../catalog/access-store.ts';
+import type { AccessTables } from '../catalog/access-tables.ts';
 import type { Catalog } from '../catalog/port.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { createBaseUrl } from '../http/base-url.ts';
@@ -87,22 +90,27 @@ export class TestRegistry {
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
     const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
     const catalog = await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') });
+    const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
+    const rights = new Rights({ now: Date.now }, { store });
+    const tokenKey = generateSigningKey('token');
+    const tokenKeys = { current: () => tokenKey, find: () => undefined };
     const access = await openAccess(
-      { adminUsername: 'admin', adminPassword: PASSWORD },
-      { dataDir: folder, tokenKey: generateSigningKey('token'), logger },
+      { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
+      { dataDir: folder, tokenKeys, rights, store, logger },
     );
     const { externalUrl, trustedProxies = [] } = options;
+    const callerOf = options.callerOf ?? createCallerOf({ trustedProxies });
     const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });
     const registry = new Registry(options, {
       blobs,
       catalog,
-      guard: createGuard({ access, baseUrl }),
+      guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: async () => undefined,
       uplink: new Uplink(
         { bytesPerSecond: options.uplink },
         { metrics: createUplinkMetrics(metrics) },
       ),
-      callerOf: options.callerOf ?? createCallerOf({ trustedProxies }),
+      callerOf,
       metrics: (open) => createRegistryMetrics(metrics, open),
       logger,
     });

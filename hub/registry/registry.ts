@@ -17,16 +17,24 @@ import { deleteManifest, getManifest, putManifest } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { Uploads } from './uploads.ts';
 
+/** `any`: only to know who asks. */
+export type RegistryAction = 'pull' | 'push' | 'delete' | 'any';
+
 /** Decides who may; `challenge` is the WWW-Authenticate header to answer a refusal with. */
 export interface RegistryGuard {
-  /** @throws OciError UNAUTHORIZED with wrong credentials, UNAUTHORIZED or DENIED without rights */
+  /**
+   * @throws OciError UNAUTHORIZED with wrong credentials; UNAUTHORIZED, DENIED or NAME_UNKNOWN
+   * without rights
+   */
   check(
     request: IncomingMessage,
-    wish: { repository: string | undefined; action: 'pull' | 'push' | 'any' },
+    wish: { repository: string | undefined; action: RegistryAction },
   ): Promise<void>;
+  /** The repositories that the sender of the request may see. */
+  visibleTo(request: IncomingMessage): Promise<Pick<Catalog, 'repositories'>>;
   challenge(
     request: IncomingMessage,
-    wish: { repository: string | undefined; push: boolean },
+    wish: { repository: string | undefined; action: RegistryAction },
   ): string;
 }
 
@@ -80,7 +88,7 @@ export class Registry {
         await guard.check(request, { repository, action: 'pull' });
         return true;
       } catch (err) {
-        if (hasCode(err, 'UNAUTHORIZED', 'DENIED')) return false;
+        if (hasCode(err, 'UNAUTHORIZED', 'DENIED', 'NAME_UNKNOWN')) return false;
         throw err;
       }
     };
@@ -140,7 +148,7 @@ export class Registry {
     if (push && repository?.split('/')[0]?.includes('.') === true) {
       throw ociError('DENIED', 'names that begin with a host are reserved for upstreams');
     }
-    const action = route.kind === 'base' ? 'any' : push ? 'push' : 'pull';
+    const action = route.kind === 'base' ? 'any' : actionOf(request, push);
     await this.#modules.guard.check(request, { repository, action });
   }
 
@@ -157,7 +165,7 @@ export class Registry {
       case 'base':
         return sendJson(exchange, {});
       case 'catalog':
-        return listRepositories(exchange, catalog);
+        return listRepositories(exchange, await this.#modules.guard.visibleTo(exchange.request));
       case 'tags':
         return listTags(exchange, route, catalog);
       case 'referrers':
@@ -210,11 +218,9 @@ export class Registry {
     const fault = faultOf(err);
     const failed = fault.status >= 500 && fault.code !== 'UNAVAILABLE';
     if (failed) logger.warn({ kind, err }, 'request failed');
-    const push = request.method !== 'GET' && request.method !== 'HEAD';
+    const wish = { repository: nameOf(request), action: actionOf(request) };
     const headers =
-      fault.status === 401
-        ? { 'www-authenticate': guard.challenge(request, { repository: nameOf(request), push }) }
-        : undefined;
+      fault.status === 401 ? { 'www-authenticate': guard.challenge(request, wish) } : undefined;
     sendError(exchange, fault, headers);
   }
 
@@ -237,6 +243,15 @@ function checkMethod({ request, response }: Exchange, kind: RegistryRoute['kind'
   if (methods.includes(request.method ?? '')) return;
   response.setHeader('allow', methods.join(', '));
   throw ociError('UNSUPPORTED', 'this method is not supported here');
+}
+
+function actionOf(
+  { method, url = '' }: IncomingMessage,
+  push = method !== 'GET' && method !== 'HEAD',
+): RegistryAction {
+  if (!push) return 'pull';
+  // To give up an upload takes no more than to begin it.
+  return method === 'DELETE' && !url.includes('/blobs/uploads/') ? 'delete' : 'push';
 }
 
 function targetOf(request: IncomingMessage): { path: string; query: URLSearchParams } {

@@ -11,8 +11,11 @@ import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
+import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
 import { Rights } from './access/rights.ts';
+import { apiRoutes } from './api/routes.ts';
+import { registerApi } from './api/server.ts';
 import { FilesystemBlobStore } from './blobs/filesystem.ts';
 import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
@@ -20,7 +23,6 @@ import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import type { Catalog } from './catalog/port.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
-import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
 import { createGuard } from './http/guard.ts';
@@ -82,6 +84,12 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     store: accessStore,
     logger,
   });
+  const { adminUsername } = config.access;
+  const { passwords } = access;
+  const administration = new Administration(
+    { adminUsername, now: Date.now },
+    { store: accessStore, rights, passwords, logger },
+  );
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const registry = new Registry(
@@ -98,7 +106,14 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ fleet, access, callerOf, logger });
+  const api = await startApi({
+    fleet,
+    access,
+    administration,
+    version: build.version,
+    callerOf,
+    logger,
+  });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const servers = await startServers({ listen, certificate }, { listener, logger });
@@ -172,24 +187,24 @@ async function readiness(
   return { ok: reasons.length === 0, reasons };
 }
 
-/** Everything that is not the registry: fleet API, token service, join tokens. */
+/** Everything that is not the registry: fleet API, token service, administration. */
 async function startApi(modules: {
   fleet: Fleet;
   access: Access;
+  administration: Administration;
+  version: string;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
 }) {
-  const { fleet, access, callerOf, logger } = modules;
+  const { fleet, access, administration, callerOf, logger } = modules;
   const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
   fleet.routes(app);
   registerTokenRoutes(app, { access, callerOf });
-  registerJoinTokenRoutes(app, {
-    createJoinToken: (wish) => fleet.createJoinToken(wish),
-    isAdmin: async (authorization) => {
-      const from = { address: '' };
-      const identity = await access.identify(authorization, from).catch(() => undefined);
-      return identity?.subject.kind === 'admin' && identity.grants === undefined;
-    },
+  registerApi(app, {
+    access,
+    callerOf,
+    routes: apiRoutes({ administration, fleet, logger }),
+    version: modules.version,
     logger,
   });
   await app.ready();

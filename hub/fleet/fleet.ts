@@ -14,6 +14,7 @@ import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import { loadKeyRing, saveKeyRing } from './key-files.ts';
+import type { MemberRecord } from './member-table.ts';
 import { Members } from './members.ts';
 import { createFleetMetrics } from './metrics.ts';
 import type { FleetConfig } from './options.ts';
@@ -51,6 +52,11 @@ export type CreateFleetModules = {
   logger: Logger;
 };
 
+export type FleetNode = Pick<
+  MemberRecord,
+  'node' | 'zone' | 'peerId' | 'addresses' | 'build' | 'serial' | 'notAfterMs'
+>;
+
 export type FleetTokenKeys = {
   current(): SigningKey;
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
@@ -76,6 +82,8 @@ export interface Fleet {
   readonly tokenKeys: FleetTokenKeys;
   /** Signs tokens with a new key from now on; what the old one signed stays valid. */
   rotateTokenKey(): Promise<void>;
+  /** The nodes that are members now, by name. */
+  nodes(): FleetNode[];
   /** Ends the membership of a node; false when the name is not in use. */
   revokeNode(node: string): Promise<boolean>;
   close(): Promise<void>;
@@ -208,6 +216,8 @@ export async function createFleet(
       ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
       await saveKeyRing(options.keysDir, ring);
     },
+    nodes: () =>
+      members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     close: async () => {
       clearInterval(sweeper);

@@ -21,7 +21,7 @@ import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { openSqliteCatalog, type SqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
@@ -58,7 +58,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   await using starting = new AsyncDisposableStack();
   const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
   metrics.collectProcess(build);
-  const { dataDir, names } = config.hub;
+  const { dataDir } = config.hub;
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
@@ -68,28 +68,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => blobs.close());
   const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   starting.defer(() => catalog.close());
-  const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
-  const accessStore = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
-  const rights = new Rights({ now: Date.now }, { store: accessStore });
-  const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames: names, trustedProxies },
-    { store, catalog, isPublic: (repository) => rights.isPublic(repository), metrics, logger },
-  );
+  const room = await openRoom(config, { keysDir, catalog, metrics, logger });
+  const { fleet, access, administration } = room;
   starting.defer(() => fleet.close());
-  const { tokenKeys } = fleet;
-  const access = await openAccess(config.access, {
-    dataDir,
-    tokenKeys,
-    rights,
-    store: accessStore,
-    logger,
-  });
-  const { adminUsername } = config.access;
-  const { passwords } = access;
-  const administration = new Administration(
-    { adminUsername, now: Date.now },
-    { store: accessStore, rights, passwords, logger },
-  );
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const registry = new Registry(
@@ -141,6 +122,48 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
     close: () => running.disposeAsync(),
   };
+}
+
+/** The fleet and the rights in it: each needs something of the other. */
+async function openRoom(
+  config: HubConfig,
+  modules: {
+    keysDir: string;
+    catalog: SqliteCatalog;
+    metrics: MetricsRegistry;
+    logger: Logger;
+  },
+): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
+  const { keysDir, catalog, metrics, logger } = modules;
+  const { dataDir, names: hubNames } = config.hub;
+  const { trustedProxies } = config.http;
+  const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
+  const rights = new Rights({ now: Date.now }, { store });
+  const own: { access?: Access } = {};
+  const fleet = await createFleet(
+    { config: config.fleet, keysDir, hubNames, trustedProxies },
+    {
+      store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
+      catalog,
+      isPublic: (repository) => rights.isPublic(repository),
+      privateRights: {
+        lend: async (...ask) => own.access?.lend(...ask),
+        mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
+      },
+      metrics,
+      logger,
+    },
+  );
+  const { tokenKeys } = fleet;
+  const access = await openAccess(config.access, { dataDir, tokenKeys, rights, store, logger });
+  own.access = access;
+  const { adminUsername } = config.access;
+  const { passwords } = access;
+  const administration = new Administration(
+    { adminUsername, now: Date.now },
+    { store, rights, passwords, logger },
+  );
+  return { fleet, access, administration };
 }
 
 async function openUplink(

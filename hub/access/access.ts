@@ -1,7 +1,9 @@
 import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { adminPassword } from './admin-password.ts';
 import {
   AUTHORIZATION_MAX_CHARS,
+  LENT_MAX_MS,
   PROJECTS_MAX,
   TOKEN_LIFE_S,
   TOKEN_SCOPES_MAX,
@@ -27,7 +29,13 @@ import { LoginThrottle } from './throttle.ts';
 import { Tokens, type TokenKeys } from './tokens.ts';
 
 /** Who asks. `grants`: what his token was made for; without, he showed his password or nothing. */
-export type Identity = { subject: Subject; epoch: string; grants?: readonly Grant[] };
+export type Identity = {
+  subject: Subject;
+  epoch: string;
+  grants?: readonly Grant[];
+  /** Of a token lent to an agent: when the right in it was shown. */
+  shownAtMs?: number | undefined;
+};
 
 export type IssuedToken = {
   token: string;
@@ -66,6 +74,18 @@ export interface Access {
   adoptProject(identity: Identity, repository: string): Promise<void>;
   /** A token with as much of the scopes as the identity has. A wrong scope is left out. */
   issueToken(identity: Identity, wish: TokenWish): Promise<IssuedToken>;
+  /**
+   * For an agent whose pod showed this Authorization header: a token with which the agent reads the
+   * repository in the name of the pod, until the pod's subject loses that right; undefined without
+   * the right. Shown again in time it gives another one, for LENT_MAX_MS after the pod showed it.
+   */
+  lend(
+    authorization: string,
+    repository: string,
+    o: { address: string; lifeMs: number },
+  ): Promise<string | undefined>;
+  /** Whether a token lets its bearer read the repository now. */
+  mayRead(token: string, repository: string): Promise<boolean>;
   /** The same for whoever has a refresh token. @throws AccessError BAD_CREDENTIALS */
   refresh(secret: string, wish: TokenWish): Promise<IssuedToken>;
 }
@@ -205,6 +225,45 @@ class HubAccess implements Access {
     return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
   }
 
+  async lend(
+    authorization: string,
+    repository: string,
+    { address, lifeMs }: { address: string; lifeMs: number },
+  ): Promise<string | undefined> {
+    const identity = await this.#known(this.identify(authorization, { address }));
+    if (identity === undefined || identity.subject.kind === 'anonymous') return undefined;
+    if (!(await this.actions(identity, repository)).includes('pull')) return undefined;
+    const { subject, epoch } = identity;
+    const nowMs = this.#options.now();
+    const shownAtMs = identity.shownAtMs ?? nowMs;
+    if (nowMs - shownAtMs > LENT_MAX_MS) return undefined;
+    return this.#modules.tokens.sign({
+      subject: subjectText(subject),
+      epoch,
+      service: '',
+      grants: [{ type: 'repository', name: repository, actions: ['pull'] }],
+      nowS: Math.floor(nowMs / 1000),
+      lifeS: Math.floor(lifeMs / 1000),
+      shownS: Math.floor(shownAtMs / 1000),
+    });
+  }
+
+  async mayRead(token: string, repository: string): Promise<boolean> {
+    const identity = await this.#known(this.#bearer(token));
+    if (identity === undefined) return false;
+    return (await this.actions(identity, repository)).includes('pull');
+  }
+
+  /** undefined for wrong credentials. */
+  async #known(identity: Promise<Identity>): Promise<Identity | undefined> {
+    try {
+      return await identity;
+    } catch (err) {
+      if (hasCode(err, 'BAD_CREDENTIALS', 'THROTTLED', 'BUSY')) return undefined;
+      throw err;
+    }
+  }
+
   async #sign(subject: Subject, epoch: string, wish: TokenWish): Promise<IssuedToken> {
     const wanted = wish.scopes
       .slice(0, TOKEN_SCOPES_MAX)
@@ -239,7 +298,8 @@ class HubAccess implements Access {
     const subject = parseSubject(read.subject);
     if (subject === undefined) throw badCredentials('the token names nobody this hub knows');
     await this.#checkEpoch(subject, read.epoch);
-    return { subject, epoch: read.epoch, grants: grantsOf(read.resources) };
+    const { epoch, resources, shownAtMs } = read;
+    return { subject, epoch, grants: grantsOf(resources), shownAtMs };
   }
 
   /** What was issued before the subject changed has ended. */

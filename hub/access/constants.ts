@@ -66,3 +66,5 @@ export const ACCOUNTS_MAX = 100_000;
 export const ROBOTS_MAX = 1000;
 /** Most permissions of a robot. */
 export const ROBOT_PERMISSIONS_MAX = 64;
+/** How long an agent may read on after a pod showed it the right, as long as the right lasts. */
+export const LENT_MAX_MS = 24 * 60 * 60_000;

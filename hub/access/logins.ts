@@ -19,7 +19,7 @@ export class Logins {
   readonly #user: Buffer;
   readonly #password: Buffer;
   readonly #modules: LoginModules;
-  /** Passwords that were right of late, as codes under a key of this run. */
+  /** Passwords that were right of late from an address, as codes under a key of this run. */
   readonly #seen: LRUCache<string, Seen>;
   readonly #key = randomBytes(KEY_BYTES);
   readonly #adminEpoch: string;
@@ -49,7 +49,9 @@ export class Logins {
   async find(credentials: Credentials): Promise<Subject | undefined> {
     const { user, password, address } = credentials;
     if (password.length > PASSWORD_MAX_CHARS || user.length > PASSWORD_MAX_CHARS) return undefined;
-    const code = createHmac('sha256', this.#key).update(`${user}\n${password}`).digest('base64');
+    // With the address: elsewhere, a right password must cost as much to find as a wrong one.
+    const shown = `${address}\n${user}\n${password}`;
+    const code = createHmac('sha256', this.#key).update(shown).digest('base64');
     const seen = this.#seen.get(code);
     const { rights, throttle } = this.#modules;
     if (seen !== undefined) {

@@ -23,8 +23,10 @@ const COST: Cost = {
   passes: ARGON2_PASSES,
   parallelism: ARGON2_LANES,
 };
-const STORED =
-  /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{1,64})\$([A-Za-z0-9+/]{1,128})$/;
+const STORED = new RegExp(
+  String.raw`^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})` +
+    String.raw`\$([A-Za-z0-9+/]{1,64})\$([A-Za-z0-9+/]{1,128})$`,
+);
 
 /** Hashes the passwords of accounts, few at a time: each takes memory and a while. */
 export class Passwords {

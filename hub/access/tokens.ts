@@ -6,6 +6,7 @@ import {
   ACCESS_TOKEN_EPOCH_CLAIM,
   ACCESS_TOKEN_ISSUER,
   ACCESS_TOKEN_SERVICE,
+  ACCESS_TOKEN_SHOWN_CLAIM,
   verifyAccessToken,
   type AccessToken,
 } from '../../proto/trust/access-token.ts';
@@ -46,10 +47,15 @@ export class Tokens {
     service: string;
     grants: readonly Grant[];
     nowS: number;
+    /** Seconds; TOKEN_LIFE_S if left out. */
+    lifeS?: number;
+    /** Of a token lent to an agent: when the right was shown, seconds. */
+    shownS?: number;
   }): Promise<string> {
-    const { subject, epoch, service, grants, nowS } = claims;
+    const { subject, epoch, service, grants, nowS, shownS, lifeS = TOKEN_LIFE_S } = claims;
     const key = this.#keys.current();
-    return new SignJWT({ access: grants, [ACCESS_TOKEN_EPOCH_CLAIM]: epoch })
+    const lent = shownS === undefined ? {} : { [ACCESS_TOKEN_SHOWN_CLAIM]: shownS };
+    return new SignJWT({ access: grants, [ACCESS_TOKEN_EPOCH_CLAIM]: epoch, ...lent })
       .setProtectedHeader({
         alg: ACCESS_TOKEN_ALGORITHM,
         kid: key.keyId.toString('hex'),
@@ -60,7 +66,7 @@ export class Tokens {
       .setSubject(subject)
       .setIssuedAt(nowS)
       .setNotBefore(nowS)
-      .setExpirationTime(nowS + TOKEN_LIFE_S)
+      .setExpirationTime(nowS + lifeS)
       .setJti(randomBytes(TOKEN_ID_BYTES).toString('hex'))
       .sign(key.privateKey);
   }

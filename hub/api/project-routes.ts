@@ -30,8 +30,11 @@ function ownRoutes({ administration }: Modules): ApiRoute[] {
   const tag = 'projects';
   return [
     route('GET /projects', {
-      ...{ tag, allowed: 'account', summary: 'lists the projects one may read, by name' },
-      ...{ query: PageQuery, answer: ProjectList },
+      tag,
+      allowed: 'account',
+      summary: 'lists the projects one may read, by name',
+      query: PageQuery,
+      answer: ProjectList,
       run: async ({ identity: { subject }, query }) => {
         const page = pageOf(query);
         const rows =
@@ -42,30 +45,41 @@ function ownRoutes({ administration }: Modules): ApiRoute[] {
       },
     }),
     route('POST /projects', {
-      ...{ tag, allowed: 'admin', summary: 'makes a project', status: 201 },
-      ...{ body: NewProject, answer: ProjectAnswer },
+      tag,
+      allowed: 'admin',
+      summary: 'makes a project',
+      status: 201,
+      body: NewProject,
+      answer: ProjectAnswer,
       run: async ({ body: { name, visibility } }) => {
         await administration.createProject(name, visibility);
         return projectAnswer(await administration.project(name));
       },
     }),
     route('GET /projects/:project', {
-      ...{ tag, allowed: { role: 'guest' }, summary: 'one project', answer: ProjectAnswer },
+      tag,
+      allowed: { role: 'guest' },
+      summary: 'one project',
+      answer: ProjectAnswer,
       run: async ({ params: { project = '' } }) =>
         projectAnswer(await administration.project(project)),
     }),
     route('PATCH /projects/:project', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'makes a project public or private' },
-      ...{ body: ProjectChange, answer: ProjectAnswer },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'makes a project public or private',
+      body: ProjectChange,
+      answer: ProjectAnswer,
       run: async ({ params: { project = '' }, body }) => {
         await administration.setVisibility(project, body.visibility);
         return projectAnswer(await administration.project(project));
       },
     }),
     route('DELETE /projects/:project', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'deletes a project without repositories' },
-      run: async ({ params: { project = '' } }) =>
-        void (await administration.deleteProject(project)),
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'deletes a project without repositories',
+      run: async ({ params: { project = '' } }) => await administration.deleteProject(project),
     }),
   ];
 }
@@ -74,25 +88,33 @@ function memberRoutes({ administration }: Modules): ApiRoute[] {
   const tag = 'members';
   return [
     route('GET /projects/:project/members', {
-      ...{ tag, allowed: { role: 'developer' }, summary: 'lists the members of a project' },
-      ...{ query: PageQuery, answer: MemberList },
+      tag,
+      allowed: { role: 'developer' },
+      summary: 'lists the members of a project',
+      query: PageQuery,
+      answer: MemberList,
       run: async ({ params: { project = '' }, query }) => {
         await administration.project(project);
         return { members: await administration.members(project, pageOf(query)) };
       },
     }),
     route('PUT /projects/:project/members/:account', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'adds a member or changes its role' },
-      ...{ body: MemberChange, answer: MemberAnswer },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'adds a member or changes its role',
+      body: MemberChange,
+      answer: MemberAnswer,
       run: async ({ params: { project = '', account = '' }, body: { role } }) => {
         await administration.putMember(project, account, role);
         return { account, role };
       },
     }),
     route('DELETE /projects/:project/members/:account', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'removes a member' },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'removes a member',
       run: async ({ params: { project = '', account = '' } }) =>
-        void (await administration.deleteMember(project, account)),
+        await administration.deleteMember(project, account),
     }),
   ];
 }
@@ -101,8 +123,11 @@ function robotRoutes({ administration }: Modules): ApiRoute[] {
   const tag = 'robots';
   return [
     route('GET /projects/:project/robots', {
-      ...{ tag, allowed: { role: 'maintainer' }, summary: 'lists the robots of a project' },
-      ...{ query: PageQuery, answer: RobotList },
+      tag,
+      allowed: { role: 'maintainer' },
+      summary: 'lists the robots of a project',
+      query: PageQuery,
+      answer: RobotList,
       run: async ({ params: { project = '' }, query }) => {
         await administration.project(project);
         const rows = await administration.robots(project, pageOf(query));
@@ -110,8 +135,12 @@ function robotRoutes({ administration }: Modules): ApiRoute[] {
       },
     }),
     route('POST /projects/:project/robots', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'makes a robot and tells its secret' },
-      ...{ status: 201, body: NewRobotRequest, answer: RobotSecret },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'makes a robot and tells its secret',
+      status: 201,
+      body: NewRobotRequest,
+      answer: RobotSecret,
       run: async ({ params: { project = '' }, body }) => {
         const { name, description = '', permissions, expiresInMs } = body;
         const wish = { project, name, description, permissions, expiresInMs };
@@ -119,28 +148,39 @@ function robotRoutes({ administration }: Modules): ApiRoute[] {
       },
     }),
     route('GET /projects/:project/robots/:robot', {
-      ...{ tag, allowed: { role: 'maintainer' }, summary: 'one robot', answer: RobotAnswer },
+      tag,
+      allowed: { role: 'maintainer' },
+      summary: 'one robot',
+      answer: RobotAnswer,
       run: async ({ params: { project = '', robot = '' } }) =>
         robotAnswer(await administration.robot(project, robot)),
     }),
     route('PATCH /projects/:project/robots/:robot', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'disables a robot or changes its end' },
-      ...{ body: RobotChange, answer: RobotAnswer },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'disables a robot or changes its end',
+      body: RobotChange,
+      answer: RobotAnswer,
       run: async ({ params: { project = '', robot = '' }, body }) => {
         await administration.changeRobot(project, robot, body);
         return robotAnswer(await administration.robot(project, robot));
       },
     }),
     route('POST /projects/:project/robots/:robot/secret', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'gives a robot a new secret' },
-      ...{ status: 201, answer: RobotSecret },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'gives a robot a new secret',
+      status: 201,
+      answer: RobotSecret,
       run: async ({ params: { project = '', robot = '' } }) =>
         administration.refreshRobot(project, robot),
     }),
     route('DELETE /projects/:project/robots/:robot', {
-      ...{ tag, allowed: { role: 'admin' }, summary: 'deletes a robot' },
+      tag,
+      allowed: { role: 'admin' },
+      summary: 'deletes a robot',
       run: async ({ params: { project = '', robot = '' } }) =>
-        void (await administration.deleteRobot(project, robot)),
+        await administration.deleteRobot(project, robot),
     }),
   ];
 }

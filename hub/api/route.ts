@@ -30,7 +30,7 @@ export type ApiRoute = {
   body: TSchema;
   query: TObject;
   answer: TSchema;
-  run(call: ApiCall<unknown>): Promise<object | undefined>;
+  run: (call: ApiCall<unknown>) => Promise<object | undefined>;
 };
 
 const NOTHING = Type.Object({}, { additionalProperties: false });
@@ -45,7 +45,8 @@ type Wish<B extends TSchema> = {
   body?: B;
   query?: TObject;
   answer?: TSchema;
-  run(call: ApiCall<Static<B>>): Promise<object | undefined>;
+  /** undefined: the answer has no body. */
+  run: (call: ApiCall<Static<B>>) => Promise<object | undefined | void>;
 };
 
 /** Declares a route; its body is read as its schema says. */
@@ -63,9 +64,11 @@ export function route<B extends TSchema = typeof NO_BODY>(
     method: METHODS.find((known) => known === method) ?? 'GET',
     path,
     body: body ?? NO_BODY,
-    run: (call) =>
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a route without body has none
-      run({ ...call, body: body ? bodyOf(body, call.body) : (undefined as Static<B>) }),
+    run: async (call) => {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- none is read
+      const read = body ? bodyOf(body, call.body) : (undefined as Static<B>);
+      return (await run({ ...call, body: read })) ?? undefined;
+    },
   };
 }
 

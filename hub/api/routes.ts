@@ -27,57 +27,88 @@ export type RouteModules = {
 
 /** Every operation of the administration. */
 export function apiRoutes(modules: RouteModules): ApiRoute[] {
-  return [...accountRoutes(modules), ...projectRoutes(modules), ...fleetRoutes(modules)];
+  return [
+    ...accountRoutes(modules),
+    ...ownRoutes(modules),
+    ...projectRoutes(modules),
+    ...fleetRoutes(modules),
+  ];
 }
 
 function accountRoutes({ administration }: RouteModules): ApiRoute[] {
   const [tag, allowed] = ['accounts', 'admin'] as const;
   return [
     route('GET /accounts', {
-      ...{ tag, allowed, summary: 'lists the accounts, by name' },
-      ...{ query: PageQuery, answer: AccountList },
+      tag,
+      allowed,
+      summary: 'lists the accounts, by name',
+      query: PageQuery,
+      answer: AccountList,
       run: async ({ query }) => ({
         accounts: (await administration.accounts(pageOf(query))).map(accountAnswer),
       }),
     }),
     route('POST /accounts', {
-      ...{ tag, allowed, summary: 'makes an account', status: 201 },
-      ...{ body: NewAccount, answer: AccountAnswer },
+      tag,
+      allowed,
+      summary: 'makes an account',
+      status: 201,
+      body: NewAccount,
+      answer: AccountAnswer,
       run: async ({ body }) => {
         await administration.createAccount(body.name, body.password);
         return accountAnswer(await administration.account(body.name));
       },
     }),
     route('GET /accounts/:account', {
-      ...{ tag, allowed, summary: 'one account', answer: AccountAnswer },
+      tag,
+      allowed,
+      summary: 'one account',
+      answer: AccountAnswer,
       run: async ({ params }) =>
         accountAnswer(await administration.account(params['account'] ?? '')),
     }),
     route('PATCH /accounts/:account', {
-      ...{ tag, allowed, summary: 'changes the password or disables; ends what was issued' },
-      ...{ body: AccountChange, answer: AccountAnswer },
+      tag,
+      allowed,
+      summary: 'changes the password or disables; ends what was issued',
+      body: AccountChange,
+      answer: AccountAnswer,
       run: async ({ params: { account = '' }, body }) => {
         await administration.changeAccount(account, body);
         return accountAnswer(await administration.account(account));
       },
     }),
     route('DELETE /accounts/:account', {
-      ...{ tag, allowed, summary: 'deletes an account with its memberships' },
-      run: async ({ params }) => void (await administration.deleteAccount(params['account'] ?? '')),
+      tag,
+      allowed,
+      summary: 'deletes an account with its memberships',
+      run: async ({ params }) => await administration.deleteAccount(params['account'] ?? ''),
     }),
     route('DELETE /accounts/:account/sessions', {
-      ...{ tag, allowed, summary: 'ends the refresh tokens of an account' },
+      tag,
+      allowed,
+      summary: 'ends the refresh tokens of an account',
       answer: SessionsEnded,
       run: async ({ params }) => ({
         ended: await administration.endSessions(params['account'] ?? ''),
       }),
     }),
+  ];
+}
+
+/** What an account does with itself. */
+function ownRoutes({ administration }: RouteModules): ApiRoute[] {
+  const tag = 'accounts';
+  return [
     route('PUT /account/password', {
-      ...{ tag, allowed: 'account', summary: 'changes the own password' },
+      tag,
+      allowed: 'account',
+      summary: 'changes the own password',
       body: OwnPassword,
       run: async ({ identity: { subject }, body }) => {
         if (subject.kind === 'account') {
-          return void (await administration.changeAccount(subject.name, body));
+          return await administration.changeAccount(subject.name, body);
         }
         throw new ApiError('FORBIDDEN', 'the password of the admin is in the configuration');
       },
@@ -89,7 +120,10 @@ function fleetRoutes({ fleet, logger }: RouteModules): ApiRoute[] {
   const [tag, allowed] = ['fleet', 'admin'] as const;
   return [
     route('GET /nodes', {
-      ...{ tag, allowed, summary: 'lists the nodes that are members', answer: NodeList },
+      tag,
+      allowed,
+      summary: 'lists the nodes that are members',
+      answer: NodeList,
       run: async () => ({
         nodes: fleet.nodes().map((one) => ({
           node: one.node,
@@ -103,15 +137,21 @@ function fleetRoutes({ fleet, logger }: RouteModules): ApiRoute[] {
       }),
     }),
     route('DELETE /nodes/:node', {
-      ...{ tag, allowed, summary: 'ends the membership of a node' },
+      tag,
+      allowed,
+      summary: 'ends the membership of a node',
       run: async ({ params: { node = '' } }) => {
         if (await fleet.revokeNode(node)) return undefined;
         throw new ApiError('NOT_FOUND', `no member ${node}`);
       },
     }),
     route('POST /join-tokens', {
-      ...{ tag, allowed, summary: 'makes a token with which agents enrol', status: 201 },
-      ...{ body: JoinTokenRequest, answer: JoinTokenResponse },
+      tag,
+      allowed,
+      summary: 'makes a token with which agents enrol',
+      status: 201,
+      body: JoinTokenRequest,
+      answer: JoinTokenResponse,
       run: async ({ body }) => {
         const token = await fleet.createJoinToken(body);
         logger.info({ ...body }, 'join token made');
@@ -119,8 +159,10 @@ function fleetRoutes({ fleet, logger }: RouteModules): ApiRoute[] {
       },
     }),
     route('POST /keys/token/rotate', {
-      ...{ tag, allowed, summary: 'signs tokens with a new key; old tokens go on to their end' },
-      ...{ answer: Type.Object({ rotated: Type.Boolean() }) },
+      tag,
+      allowed,
+      summary: 'signs tokens with a new key; old tokens go on to their end',
+      answer: Type.Object({ rotated: Type.Boolean() }),
       run: async () => {
         await fleet.rotateTokenKey();
         logger.info({}, 'key for tokens replaced');

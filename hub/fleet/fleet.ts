@@ -11,7 +11,7 @@ import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
 import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
-import { Grants, type Reach } from './grants.ts';
+import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import { loadKeyRing, saveKeyRing } from './key-files.ts';
 import type { MemberRecord } from './member-table.ts';
@@ -48,6 +48,7 @@ export type CreateFleetModules = {
   };
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
+  privateRights: PrivateRights;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -109,7 +110,7 @@ type Parts = {
 async function assemble(parts: Parts) {
   const { options, modules, ring, fleetId } = parts;
   const { config, now } = options;
-  const { store, catalog, isPublic, logger } = modules;
+  const { store, catalog, isPublic, privateRights, logger } = modules;
   const tracker = new Tracker({
     random: options.random,
     sourceBytesPerSecond: config.sourceRate,
@@ -138,7 +139,13 @@ async function assemble(parts: Parts) {
   );
   const grants = new Grants(
     { fleetId, lifeMs: config.grantLife, now },
-    { catalog, isPublic, signingKey: () => ring.signingKey('grant'), metrics },
+    {
+      catalog,
+      isPublic,
+      lend: (...ask) => privateRights.lend(...ask),
+      signingKey: () => ring.signingKey('grant'),
+      metrics,
+    },
   );
   const tags = new TagStatements(
     { fleetId, now },
@@ -152,7 +159,7 @@ async function assemble(parts: Parts) {
   const { table } = members;
   const announcements = new Announcements(
     { now },
-    { tracker, table, statements, isPublic, metrics },
+    { tracker, table, statements, isPublic, privateRights, metrics },
   );
   let bundle = { serial: ring.serial, bytes: ring.bundle() };
   const keyBundle = (): Buffer => {
@@ -216,8 +223,7 @@ export async function createFleet(
       ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
       await saveKeyRing(options.keysDir, ring);
     },
-    nodes: () =>
-      members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
+    nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     close: async () => {
       clearInterval(sweeper);

@@ -11,6 +11,8 @@ export const ACCESS_TOKEN_ISSUER = 'flotilla';
 export const ACCESS_TOKEN_SERVICE = 'flotilla';
 /** Claim with the epoch of the subject. */
 export const ACCESS_TOKEN_EPOCH_CLAIM = 'epoch';
+/** Claim of a token lent to an agent: when its right was shown, in seconds since 1970. */
+export const ACCESS_TOKEN_SHOWN_CLAIM = 'shown';
 
 const TOKEN = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})$/;
 /** A header that names keys or rules of its own is not one of ours. */
@@ -29,6 +31,8 @@ export type AccessToken = {
   resources: TokenResource[];
   issuedAtMs: number;
   expiresAtMs: number;
+  /** Only of a token lent to an agent: when somebody showed the right that is in it. */
+  shownAtMs?: number;
 };
 
 /**
@@ -70,7 +74,9 @@ function readClaims(keyId: string, claims: ReadonlyMap<string, unknown>): Access
   if (!Number.isSafeInteger(issued) || !Number.isSafeInteger(expires)) {
     throw refusal('MALFORMED', 'the token names no time');
   }
+  const shown = claims.get(ACCESS_TOKEN_SHOWN_CLAIM);
   return {
+    ...(Number.isSafeInteger(shown) ? { shownAtMs: Number(shown) * 1000 } : {}),
     keyId,
     subject,
     epoch,

@@ -31,6 +31,16 @@ after(() => hub[Symbol.asyncDispose]());
 const as = (name: string, password = `${name}-password`) =>
   `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
 
+function tokenIn(body: Buffer): string {
+  const { token }: { token: string } = JSON.parse(body.toString());
+  return token;
+}
+
+function namesIn(body: Buffer): string[] {
+  const { projects }: { projects: { name: string }[] } = JSON.parse(body.toString());
+  return projects.map(({ name }) => name);
+}
+
 function robot(project: string, name: string): object {
   return { name, permissions: [{ repository: `${project}/**`, actions: ['pull'] }] };
 }
@@ -91,7 +101,10 @@ test('nothing is for strangers, and nothing for tokens of the registry or robots
       assert.equal(answer.status, 401, `${method} ${path}`);
       assert.match(String(answer.headers['www-authenticate']), /^Basic /);
     }
-    const robots = await hub.ask(target, { method, authorization: as(`${login}`, `${password}`) });
+    const robots = await hub.ask(target, {
+      method,
+      authorization: as(String(login), String(password)),
+    });
     assert.equal(robots.status, 403, `${method} ${path}`);
   }
 });
@@ -145,10 +158,7 @@ test('a role in a project does what it may and no more', async () => {
   const open = await hub.api('PATCH', '/projects/own', { visibility: 'public' }, dev);
   assert.equal(open.status, 403);
   const list = await hub.api('GET', '/projects', undefined, dev);
-  assert.deepEqual(
-    (list.json['projects'] as { name: string }[]).map(({ name }) => name),
-    ['own'],
-  );
+  assert.deepEqual(namesIn(list.body), ['own']);
 });
 
 test('a field that is not asked for is refused, not taken', async () => {
@@ -241,7 +251,7 @@ test('bodies that are not JSON, too large or of a form are refused', async () =>
 test('the key for tokens is replaced without ending what was issued', async () => {
   const ask = async (): Promise<string> => {
     const answer = await hub.ask('/api/token?service=flotilla');
-    return (JSON.parse(answer.body.toString()) as { token: string }).token;
+    return tokenIn(answer.body);
   };
   const earlier = await ask();
   assert.deepEqual((await hub.api('POST', '/keys/token/rotate')).json, { rotated: true });

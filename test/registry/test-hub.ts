@@ -82,11 +82,11 @@ export class TestHub implements AsyncDisposable {
   /** Asks the administration, as the admin unless said otherwise. */
   async api(
     method: NonNullable<Ask['method']>,
-    path: string,
+    target: string,
     body?: object,
     authorization: string | undefined = BASIC,
   ): Promise<Answer & { json: Record<string, unknown> }> {
-    const answer = await this.ask(`/api/v1${path}`, {
+    const answer = await this.ask(`/api/v1${target}`, {
       method,
       authorization,
       ...(body === undefined

@@ -67,8 +67,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const fetchMetrics = createFetchMetrics(metrics);
   const { budgets } = starting.use(await LinkBudgets.open(config.bandwidth, { metrics, logger }));
   const lent: Lent = {};
-  const receiving = { metrics: fetchMetrics, budget: budgets.source, lent, build };
-  const registries = await openRegistries(config, receiving);
+  const budget = budgets.source;
+  const registries = await openRegistries(config, { metrics: fetchMetrics, budget, lent, build });
   starting.defer(() => registries.close());
 
   const fleet = await openFleet(config, { logger, metrics, build });
@@ -85,9 +85,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   lent.tokenFor = (...place) => grants.tokenFor(...place);
   relay.publicGrant = (...place) => grants.publicGrant(...place);
   const tags = await openTags(config, starting, { node, fleet, relay, metrics, logger });
-  const hub = registries.hubSource;
   const upstream = (namespace: string) => registries.upstreamSource(namespace);
-  const sources = { store, swarm, fleet: client, grants, hub, upstream };
+  const sources = { store, swarm, fleet: client, grants, hub: registries.hubSource, upstream };
   const downloads = new Downloads(
     { chunkMemoryBytes: config.fetch.chunkMemory },
     { ...sources, budgets, metrics: fetchMetrics, logger },

@@ -53,7 +53,7 @@ test('the right of one runtime is not remembered for another', async (t) => {
   }
 });
 
-test('what is shown for public content changes nothing, and too much of it is refused', async (t) => {
+test('what is shown for public content changes nothing, too much of it is refused', async (t) => {
   const { hub, a } = await started(t);
   const open = { ...ASK, repository: 'team/app', authorization: SHOWN };
   const answer = checkBody(GrantResponse, (await hub.call(a, 'grants', open)).body);

@@ -24,10 +24,6 @@ export const HASHES_MAX = 2;
 export const HASH_WAITERS_MAX = 256;
 /** Random bytes of the secret of a robot and of a refresh token. */
 export const SECRET_BYTES = 32;
-/** Shortest password of an account, characters. */
-export const PASSWORD_MIN_CHARS = 8;
-/** Longest password looked at, characters. */
-export const PASSWORD_MAX_CHARS = 256;
 /** Wrong passwords that may come from one address at once. */
 export const ADDRESS_FAILURES_BURST = 60;
 /** How long it takes until one more wrong password may come from an address. */

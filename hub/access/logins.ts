@@ -1,6 +1,7 @@
 import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { LOGIN_CACHE_MAX, LOGIN_CACHE_MS, PASSWORD_MAX_CHARS } from './constants.ts';
+import { PASSWORD_MAX_CHARS } from '../../proto/hubapi/admin.ts';
+import { LOGIN_CACHE_MAX, LOGIN_CACHE_MS } from './constants.ts';
 import { isSecret, type Passwords } from './passwords.ts';
 import { parseRobotLogin } from './project.ts';
 import type { Rights, Subject } from './rights.ts';

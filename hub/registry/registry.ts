@@ -141,14 +141,11 @@ export class Registry {
   }
 
   async #authorise({ request }: Exchange, route: RegistryRoute): Promise<void> {
-    const repository = 'repository' in route ? route.repository : undefined;
-    const reads = request.method === 'GET' || request.method === 'HEAD';
-    const upload = route.kind === 'upload' || route.kind === 'upload-start';
-    const push = !reads || upload;
-    if (push && repository?.split('/')[0]?.includes('.') === true) {
+    const { repository, action } = wishOf(request, route);
+    const writes = action === 'push' || action === 'delete';
+    if (writes && repository?.split('/')[0]?.includes('.') === true) {
       throw ociError('DENIED', 'names that begin with a host are reserved for upstreams');
     }
-    const action = route.kind === 'base' ? 'any' : actionOf(request, push);
     await this.#modules.guard.check(request, { repository, action });
   }
 
@@ -218,9 +215,10 @@ export class Registry {
     const fault = faultOf(err);
     const failed = fault.status >= 500 && fault.code !== 'UNAVAILABLE';
     if (failed) logger.warn({ kind, err }, 'request failed');
-    const wish = { repository: nameOf(request), action: actionOf(request) };
     const headers =
-      fault.status === 401 ? { 'www-authenticate': guard.challenge(request, wish) } : undefined;
+      fault.status === 401
+        ? { 'www-authenticate': guard.challenge(request, wishOf(request, routeOf(request))) }
+        : undefined;
     sendError(exchange, fault, headers);
   }
 
@@ -245,13 +243,19 @@ function checkMethod({ request, response }: Exchange, kind: RegistryRoute['kind'
   throw ociError('UNSUPPORTED', 'this method is not supported here');
 }
 
-function actionOf(
-  { method, url = '' }: IncomingMessage,
-  push = method !== 'GET' && method !== 'HEAD',
-): RegistryAction {
-  if (!push) return 'pull';
-  // To give up an upload takes no more than to begin it.
-  return method === 'DELETE' && !url.includes('/blobs/uploads/') ? 'delete' : 'push';
+/** What a request wants to do, by what its path means and never by how it is written. */
+function wishOf(
+  { method = '' }: IncomingMessage,
+  route: RegistryRoute | undefined,
+): { repository: string | undefined; action: RegistryAction } {
+  const repository = route && 'repository' in route ? route.repository : undefined;
+  if (route?.kind === 'base') return { repository, action: 'any' };
+  // To look at an upload or to give it up takes what it takes to begin it.
+  if (route?.kind === 'upload' || route?.kind === 'upload-start') {
+    return { repository, action: 'push' };
+  }
+  if (PULL.includes(method)) return { repository, action: 'pull' };
+  return { repository, action: method === 'DELETE' ? 'delete' : 'push' };
 }
 
 function targetOf(request: IncomingMessage): { path: string; query: URLSearchParams } {
@@ -261,10 +265,9 @@ function targetOf(request: IncomingMessage): { path: string; query: URLSearchPar
   return { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
 }
 
-function nameOf(request: IncomingMessage): string | undefined {
+function routeOf(request: IncomingMessage): RegistryRoute | undefined {
   try {
-    const route = parseRegistryRoute(targetOf(request).path);
-    return 'repository' in route ? route.repository : undefined;
+    return parseRegistryRoute(targetOf(request).path);
   } catch {
     return undefined;
   }

@@ -16,7 +16,12 @@ const ROBOT_PERMISSIONS_MAX = 64;
 const CLOSED = { additionalProperties: false };
 
 const Name = Type.String({ minLength: 1, maxLength: NAME_MAX_CHARS });
-const Password = Type.String({ minLength: 8, maxLength: 256 });
+/** Shortest password of an account, characters. */
+export const PASSWORD_MIN_CHARS = 8;
+/** Longest password looked at, characters. */
+export const PASSWORD_MAX_CHARS = 256;
+
+const Password = Type.String({ minLength: PASSWORD_MIN_CHARS, maxLength: PASSWORD_MAX_CHARS });
 const Time = Type.String({ format: 'date-time' });
 const Action = Type.Union([Type.Literal('pull'), Type.Literal('push'), Type.Literal('delete')]);
 const ExpiresInMs = Type.Integer({ minimum: 1000, maximum: JOIN_TOKEN_LIFE_MAX_MS });

@@ -76,11 +76,16 @@ test('no way of writing a path leads around the rights', async () => {
 test('who may push and not delete cannot delete in any other form', async () => {
   const authorization = as('dev');
   const targets = ['manifests/v1', `manifests/${digest}`, `blobs/${layer}`];
-  for (const target of targets) {
+  const forms = ['', '?x=/blobs/uploads/', '?a=b'];
+  for (const target of targets.flatMap((one) => forms.map((form) => `${one}${form}`))) {
     const answer = await hub.ask(`/v2/own/app/${target}`, { method: 'DELETE', authorization });
     assertRefused(answer, 403, 'DENIED');
   }
   for (const target of targets) assert.equal((await hub.ask(`/v2/own/app/${target}`)).status, 200);
+  const named = 'own/blobs/uploads';
+  await hub.pushImage('v1', [], {}, named);
+  const remove = { method: 'DELETE', authorization } as const;
+  assertRefused(await hub.ask(`/v2/${named}/manifests/v1`, remove), 403, 'DENIED');
   const begun = await hub.ask('/v2/own/app/blobs/uploads/', { method: 'POST', authorization });
   const location = String(begun.headers['location']);
   const given = await hub.ask(location, { method: 'DELETE', authorization });

@@ -7,12 +7,16 @@ import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import type { OpsServer } from '../proto/ops/ops-server.ts';
+import type { RateBudget } from '../proto/std/rate-budget.ts';
+import { HUB_NAMESPACE } from '../proto/trust/grant.ts';
 import { adviceOn, checkAgentOptions } from './checked-options.ts';
 import { Downloads } from './fetch/downloads.ts';
+import type { GrantBook } from './fetch/grants.ts';
 import { loneFleet, loneSwarm } from './fetch/lone.ts';
-import { createFetchMetrics } from './fetch/metrics.ts';
+import { createFetchMetrics, type FetchMetrics } from './fetch/metrics.ts';
 import { openFleet, openGrants, openTags, startSwarm } from './joining.ts';
 import { LinkBudgets } from './link/budgets.ts';
+import { HubTokens } from './mirror/hub-tokens.ts';
 import { startMirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
@@ -62,9 +66,9 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const store = await openStore(config, starting, { logger, metrics });
   const fetchMetrics = createFetchMetrics(metrics);
   const { budgets } = starting.use(await LinkBudgets.open(config.bandwidth, { metrics, logger }));
-  const receiving = { metrics: fetchMetrics, budget: budgets.source };
-  const userAgent = `flotilla/${build.version}`;
-  const registries = await Registries.open(config, { ...receiving, userAgent });
+  const lent: Lent = {};
+  const budget = budgets.source;
+  const registries = await openRegistries(config, { metrics: fetchMetrics, budget, lent, build });
   starting.defer(() => registries.close());
 
   const fleet = await openFleet(config, { logger, metrics, build });
@@ -78,11 +82,11 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const client = node === undefined || fleet === undefined ? loneFleet() : fleet;
 
   const grants = await openGrants(config, starting, { fleet: client, swarm, logger });
+  lent.tokenFor = (...place) => grants.tokenFor(...place);
   relay.publicGrant = (...place) => grants.publicGrant(...place);
   const tags = await openTags(config, starting, { node, fleet, relay, metrics, logger });
-  const hub = registries.hubSource;
   const upstream = (namespace: string) => registries.upstreamSource(namespace);
-  const sources = { store, swarm, fleet: client, grants, hub, upstream };
+  const sources = { store, swarm, fleet: client, grants, hub: registries.hubSource, upstream };
   const downloads = new Downloads(
     { chunkMemoryBytes: config.fetch.chunkMemory },
     { ...sources, budgets, metrics: fetchMetrics, logger },
@@ -91,7 +95,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
 
   const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
   const originOf = (target: Target) => registries.originOf(target);
-  const served = { local: store, content: downloads, grants, originOf, tags };
+  const hubTokens = new HubTokens({ now: Date.now }, client);
+  const served = { local: store, content: downloads, grants, hubTokens, originOf, tags };
   const mirror = await startMirror({ ...config.mirror, rules }, { ...served, metrics, logger });
   starting.defer(() => mirror.close());
   const ops = await startOps(config, { metrics, logger }, () => ({
@@ -119,6 +124,24 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
     },
     close: () => running.disposeAsync(),
   };
+}
+
+/** Known when the grants are open, which need what was opened before. */
+type Lent = { tokenFor?: GrantBook['tokenFor'] };
+
+function openRegistries(
+  config: AgentConfig,
+  modules: { metrics: FetchMetrics; budget: RateBudget | undefined; lent: Lent; build: BuildInfo },
+): Promise<Registries> {
+  const { lent, build, ...rest } = modules;
+  return Registries.open(config, {
+    ...rest,
+    userAgent: `flotilla/${build.version}`,
+    hubAuthorization: (repository) => {
+      const token = lent.tokenFor?.(HUB_NAMESPACE, repository);
+      return token && `Bearer ${token}`;
+    },
+  });
 }
 
 function startOps(

@@ -33,17 +33,27 @@ export class Registries {
    */
   static async open(
     config: Pick<AgentConfig, 'hub' | 'upstreams'>,
-    modules: { metrics: FetchMetrics; budget?: RateBudget | undefined; userAgent: string },
+    modules: {
+      metrics: FetchMetrics;
+      budget?: RateBudget | undefined;
+      userAgent: string;
+      /** What this node shows to read a repository of the hub. */
+      hubAuthorization?: (repository: string) => string | undefined;
+    },
   ): Promise<Registries> {
     const { url, allowPlainHttp, caFile, redirectHosts } = config.hub;
     const own = { allowPlainHttp, caFile, redirectHosts, path: 'hub' };
-    const hub = url === undefined ? undefined : await openRegistry('hub', { url, ...own }, modules);
+    const { hubAuthorization: authorizationOf, ...rest } = modules;
+    const hub =
+      url === undefined
+        ? undefined
+        : await openRegistry('hub', { url, ...own }, { ...rest, authorizationOf });
     const upstreams = await Promise.all(
       config.upstreams.map(
         async (upstream, index) =>
           [
             canonicalHost(upstream.name),
-            await openRegistry('upstream', { ...upstream, path: `upstreams[${index}]` }, modules),
+            await openRegistry('upstream', { ...upstream, path: `upstreams[${index}]` }, rest),
           ] as const,
       ),
     );
@@ -135,7 +145,12 @@ async function openRegistry(
     /** Where in the configuration this registry stands. */
     path: string;
   },
-  modules: { metrics: FetchMetrics; budget?: RateBudget | undefined; userAgent: string },
+  modules: {
+    metrics: FetchMetrics;
+    budget?: RateBudget | undefined;
+    userAgent: string;
+    authorizationOf?: ((repository: string) => string | undefined) | undefined;
+  },
 ): Promise<Registry> {
   const ca = await readCertificates(options.caFile, `${options.path}.caFile`);
   const known = wellKnownHosts(options.url);
@@ -148,7 +163,7 @@ async function openRegistry(
     redirectSetting: `${options.path}.redirectHosts`,
     ...(ca === undefined ? {} : { ca }),
   });
-  const { metrics, budget } = modules;
-  const source = new RegistrySource({ kind }, { client, metrics, budget });
+  const { metrics, budget, authorizationOf } = modules;
+  const source = new RegistrySource({ kind }, { client, metrics, budget, authorizationOf });
   return { client, source, origin: new RegistryOrigin(client) };
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { compactMemory } from '../proto/ops/compact-memory.ts';
 import { SHUTDOWN_GRACE_MS } from '../proto/ops/constants.ts';
 import { runCli } from '../proto/ops/cli.ts';
@@ -6,6 +7,9 @@ import { loadConfig } from '../proto/ops/config.ts';
 import { runProgram } from '../proto/ops/program.ts';
 
 // The command line of both programs. The code of a program is loaded when it is asked for.
+
+/** Random bytes of a password that is made for an account. */
+const PASSWORD_BYTES = 18;
 
 const { env } = process;
 
@@ -62,6 +66,11 @@ const code = await runCli(process.argv.slice(2), {
   err: (text) => void process.stderr.write(text),
   env,
   programs: { hub, agent },
+  admin: {
+    ask: async (wish, request) => (await import('./admin.ts')).askHub(wish, request, env),
+    readPassword: async (file) => (await import('./admin.ts')).readPassword(file),
+    newPassword: () => randomBytes(PASSWORD_BYTES).toString('base64url'),
+  },
   createJoinToken: async (wish: JoinTokenWish) => {
     const { createJoinToken } = await import('./join-token.ts');
     return createJoinToken(wish, env);

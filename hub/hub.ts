@@ -12,17 +12,21 @@ import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
+import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
+import { Rights } from './access/rights.ts';
+import { apiRoutes } from './api/routes.ts';
+import { registerApi } from './api/server.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
+import { KyselyAccessStore } from './catalog/access-store.ts';
+import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { openSqliteCatalog, type SqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
-import { loadKeyRing } from './fleet/key-files.ts';
-import { registerJoinTokenRoutes } from './fleet/join-token-routes.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
 import { createGuard } from './http/guard.ts';
@@ -72,14 +76,10 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
   const blobs = await openBlobStore(config.blobs, { dataDir, index });
   starting.defer(() => blobs.close());
-  const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
-  const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames: names, trustedProxies },
-    { store, catalog, isPublic: () => true, metrics, logger },
-  );
+  const room = await openRoom(config, { keysDir, catalog, metrics, logger });
+  const { fleet, access } = room;
   starting.defer(() => fleet.close());
-  const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
-  const access = await openAccess(config.access, { dataDir, tokenKey, logger });
+  const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const { sparseIndexes: indexes, sparseImages: images } = config.registry;
   const registry = new Registry(
@@ -88,16 +88,16 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       blobs,
       catalog,
       uploads: await openUploads(catalog.db.withTables<UploadTables>()),
-      guard: createGuard({ access, baseUrl }),
+      guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),
-      callerOf: createCallerOf({ trustedProxies }),
+      callerOf,
       metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
       logger,
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ fleet, access, logger });
+  const api = await startApi({ ...room, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const servers = await startServers({ listen, certificate }, { listener, logger });
@@ -132,6 +132,48 @@ async function openUploads(db: Kysely<UploadTables>): Promise<KyselyUploadStore>
   const uploads = new KyselyUploadStore({ shared: false }, { db });
   await uploads.letGoOf(HOLDER);
   return uploads;
+}
+
+/** The fleet and the rights in it: each needs something of the other. */
+async function openRoom(
+  config: HubConfig,
+  modules: {
+    keysDir: string;
+    catalog: SqliteCatalog;
+    metrics: MetricsRegistry;
+    logger: Logger;
+  },
+): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
+  const { keysDir, catalog, metrics, logger } = modules;
+  const { dataDir, names: hubNames } = config.hub;
+  const { trustedProxies } = config.http;
+  const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
+  const rights = new Rights({ now: Date.now }, { store });
+  const own: { access?: Access } = {};
+  const fleet = await createFleet(
+    { config: config.fleet, keysDir, hubNames, trustedProxies },
+    {
+      store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
+      catalog,
+      isPublic: (repository) => rights.isPublic(repository),
+      privateRights: {
+        lend: async (...ask) => own.access?.lend(...ask),
+        mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
+      },
+      metrics,
+      logger,
+    },
+  );
+  const { tokenKeys } = fleet;
+  const access = await openAccess(config.access, { dataDir, tokenKeys, rights, store, logger });
+  own.access = access;
+  const { adminUsername } = config.access;
+  const { passwords } = access;
+  const administration = new Administration(
+    { adminUsername, now: Date.now },
+    { store, rights, passwords, logger },
+  );
+  return { fleet, access, administration };
 }
 
 async function openUplink(
@@ -178,18 +220,24 @@ async function readiness(
   return { ok: reasons.length === 0, reasons };
 }
 
-/** Everything that is not the registry: fleet API, token service, join tokens. */
-async function startApi(modules: { fleet: Fleet; access: Access; logger: Logger }) {
-  const { fleet, access, logger } = modules;
+/** Everything that is not the registry: fleet API, token service, administration. */
+async function startApi(modules: {
+  fleet: Fleet;
+  access: Access;
+  administration: Administration;
+  version: string;
+  callerOf: (request: IncomingMessage) => string;
+  logger: Logger;
+}) {
+  const { fleet, access, administration, callerOf, logger } = modules;
   const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
   fleet.routes(app);
-  registerTokenRoutes(app, { access });
-  registerJoinTokenRoutes(app, {
-    createJoinToken: (wish) => fleet.createJoinToken(wish),
-    isAdmin: async (authorization) => {
-      const identity = await access.identify(authorization).catch(() => undefined);
-      return identity?.kind === 'admin';
-    },
+  registerTokenRoutes(app, { access, callerOf });
+  registerApi(app, {
+    access,
+    callerOf,
+    routes: apiRoutes({ administration, fleet, logger }),
+    version: modules.version,
     logger,
   });
   await app.ready();

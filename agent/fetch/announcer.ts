@@ -26,6 +26,8 @@ export interface Announced {
 
 export type AnnouncerModules = {
   fleet: Pick<FleetClient, 'announce'>;
+  /** What this node reads a repository with that not everybody may read. */
+  tokenFor?: (namespace: string, repository: string) => string | undefined;
   /** Stored blobs, most recently used first. */
   stored: () => Iterable<StoredBlob>;
   logger: Logger;
@@ -130,7 +132,8 @@ export class Announcer {
     if (items.length === 0 && !full) return;
     try {
       using limit = deadline(ANNOUNCE_TIMEOUT_MS, signal);
-      const results = await this.#modules.fleet.announce(items, { signal: limit.signal, full });
+      const shown = items.map((item) => this.#withToken(item));
+      const results = await this.#modules.fleet.announce(shown, { signal: limit.signal, full });
       if (full) this.#fullDueMs = now + ANNOUNCE_FULL_MS;
       this.#failures = 0;
       this.#paceMs = paceOf(results.filter(({ digest }) => this.#active.has(digest)));
@@ -144,6 +147,11 @@ export class Announcer {
       this.#modules.logger[level]({ reason: messageOf(err) }, 'the tracker does not answer');
       for (const announced of asked) announced.unanswered();
     }
+  }
+
+  #withToken(item: AnnounceItem): AnnounceItem {
+    const token = this.#modules.tokenFor?.(item.namespace, item.repository);
+    return token === undefined ? item : { ...item, token };
   }
 
   #keepLast(item: AnnounceItem): void {

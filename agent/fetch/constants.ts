@@ -222,3 +222,5 @@ export const SHARES_WAITING_MAX = 1_024;
 export const READERLESS_MS = 5_000;
 /** Chunks in flight, over all downloads that nobody reads, while others are read. */
 export const UNREAD_CHUNKS_MAX = 1;
+/** Repositories that not everybody may read, of which this node keeps what it reads them with. */
+export const LENT_TOKENS_MAX = 4096;

@@ -48,7 +48,7 @@ export type DownloadsModules = {
   store: ContentStore;
   swarm: Swarm;
   fleet: FleetClient;
-  grants: Pick<GrantBook, 'ensure'>;
+  grants: Pick<GrantBook, 'ensure'> & Partial<Pick<GrantBook, 'tokenFor'>>;
   /** Source of the namespace `hub`; undefined for an agent without a hub. */
   hub: HubSource | undefined;
   /** Source of any other namespace, if one is configured. */
@@ -86,7 +86,9 @@ export class Downloads {
     const bytes = options.chunkMemoryBytes;
     this.#memory = new ChunkMemory(bytes === undefined ? {} : { bytes });
     this.#precedence = new Precedence({ budget: modules.budgets?.prefetch, metrics });
-    this.#announcer = new Announcer({ fleet, stored: () => store.list(), logger });
+    const tokenFor = (namespace: string, repository: string) =>
+      modules.grants.tokenFor?.(namespace, repository);
+    this.#announcer = new Announcer({ fleet, tokenFor, stored: () => store.list(), logger });
     const sourceOf = (namespace: string): HubSource | undefined => this.#sourceOf(namespace);
     const online = (): boolean => fleet.online;
     this.#small = new SmallBlobs({ store, swarm, sourceOf, online, metrics, logger });

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
@@ -6,12 +7,13 @@ import { decodeResponse, encodeResponse } from '../../proto/swarm/response.ts';
 import { verifyGrant } from '../../proto/trust/grant.ts';
 import type { Grant, GrantBundle } from '../../proto/trust/grant.ts';
 import { askPeers, type PeerQuestion } from './ask-peers.ts';
+import { LentTokens } from './lent-tokens.ts';
 import { GRANT_FRESH_MS, GRANT_OUTAGE_GRACE_MS, GRANT_TIMEOUT_MS } from './constants.ts';
 import { FarSearches } from './far-search.ts';
 import { firstOf } from './first-of.ts';
 import { GrantCache } from './grant-cache.ts';
 import type { HeldGrant } from './grant-cache.ts';
-import type { CallOptions, FleetClient, Swarm } from './ports.ts';
+import type { FleetClient, ShownOptions, Swarm } from './ports.ts';
 
 export type GrantOptions = {
   /** How long grants are used beyond their end while the hub cannot be asked. */
@@ -19,6 +21,13 @@ export type GrantOptions = {
   now?: () => number;
   /** Told when a grant was added or removed. */
   onChange?: () => void;
+};
+
+type Asked = {
+  namespace: string;
+  repository: string;
+  digest: Digest;
+  authorization: string | undefined;
 };
 
 export type GrantModules = {
@@ -33,6 +42,7 @@ export type GrantModules = {
  */
 export class GrantBook {
   readonly #cache = new GrantCache();
+  readonly #lent: LentTokens;
   readonly #asking = new Map<string, Promise<GrantBundle | undefined>>();
   readonly #outageGraceMs: number;
   readonly #now: () => number;
@@ -43,6 +53,7 @@ export class GrantBook {
   constructor(options: GrantOptions, modules: GrantModules) {
     this.#outageGraceMs = options.outageGraceMs ?? GRANT_OUTAGE_GRACE_MS;
     this.#now = options.now ?? Date.now;
+    this.#lent = new LentTokens({ now: this.#now });
     this.#onChange = options.onChange ?? (() => {});
     this.#modules = modules;
     this.#far = new FarSearches(modules);
@@ -50,23 +61,29 @@ export class GrantBook {
 
   /**
    * A grant that covers the digest under this name. undefined: the hub knows no such content there,
-   * or nobody who could be asked has a grant.
+   * or nobody who could be asked has a grant. A private one says that this node has the right, not
+   * that the runtime has it which asks now.
    * @throws the reason of the signal
    */
   async ensure(
     namespace: string,
     repository: string,
     digest: Digest,
-    o: CallOptions,
+    o: ShownOptions,
   ): Promise<GrantBundle | undefined> {
     const held = this.#cache.get(namespace, repository, digest);
     if (held !== undefined && held.grant.notAfterMs - this.#now() > GRANT_FRESH_MS) {
       return held.bundle;
     }
-    const key = `${namespace}\n${repository}\n${digest}`;
+    // What one runtime may not have is no answer to another that shows more.
+    const shown = o.authorization === undefined ? '' : hash('sha256', o.authorization);
+    const key = `${namespace}\n${repository}\n${digest}\n${shown}`;
     const running = this.#asking.get(key);
     if (running !== undefined) return abortable(running, o.signal);
-    const asking = this.#ask(namespace, repository, digest, held);
+    const asking = this.#ask(
+      { namespace, repository, digest, authorization: o.authorization },
+      held,
+    );
     this.#asking.set(key, asking);
     try {
       return await asking;
@@ -86,6 +103,21 @@ export class GrantBook {
   /** Ends what goes on in the background. */
   async close(): Promise<void> {
     await this.#far.close();
+  }
+
+  /**
+   * What this node reads a repository with that not everybody may read, while it has that right. It
+   * is renewed in the background before it ends.
+   */
+  tokenFor(namespace: string, repository: string): string | undefined {
+    const lent = this.#lent.get(namespace, repository);
+    if (lent === undefined) return undefined;
+    if (lent.notAfterMs - this.#now() < GRANT_FRESH_MS) {
+      this.ensure(namespace, repository, lent.manifestDigest, {}).catch((err: unknown) => {
+        this.#modules.logger.debug({ repository, reason: messageOf(err) }, 'right not renewed');
+      });
+    }
+    return lent.token;
   }
 
   get size(): number {
@@ -111,17 +143,15 @@ export class GrantBook {
     }
   }
 
-  async #ask(
-    namespace: string,
-    repository: string,
-    digest: Digest,
-    held: HeldGrant | undefined,
-  ): Promise<GrantBundle | undefined> {
+  async #ask(place: Asked, held: HeldGrant | undefined): Promise<GrantBundle | undefined> {
+    const { namespace, repository, digest } = place;
     const { fleet, logger } = this.#modules;
+    const authorization = place.authorization ?? this.#lent.header(namespace, repository);
     if (held !== undefined && !fleet.online && this.#isUsable(held)) return held.bundle;
     // A public grant may be relayed by anybody, so peers are asked beside a hub that is slow.
     const ways = {
-      main: (o: { signal: AbortSignal }) => fleet.requestGrant(namespace, repository, digest, o),
+      main: (o: { signal: AbortSignal }) =>
+        fleet.requestGrant(namespace, repository, digest, { ...o, authorization }),
       other: (o: { signal: AbortSignal }) =>
         askPeers(this.#modules.swarm, this.#question(namespace, repository, digest), o),
       hedge: fleet.online,
@@ -130,7 +160,8 @@ export class GrantBook {
     try {
       const bundle = await firstOf<GrantBundle | 'not-found'>(ways, { signal: limit.signal });
       if (bundle === 'not-found') {
-        if (held !== undefined) this.#forget(held);
+        // A runtime without rights does not end those of the node.
+        if (held?.grant.peerId === '') this.#forget(held);
         return undefined;
       }
       if (bundle !== undefined) return this.#take(bundle, namespace, repository, digest).bundle;
@@ -161,8 +192,10 @@ export class GrantBook {
     if (grant.namespace !== namespace || grant.repository !== repository || !covers) {
       throw new Error(`a grant for ${grant.namespace}/${grant.repository} was given instead`);
     }
-    const held = { grant, bundle };
+    const isPrivate = grant.peerId !== '';
+    const held = { grant, bundle: isPrivate ? { ...bundle, isPrivate } : bundle };
     this.#cache.add(held);
+    if (isPrivate && bundle.token !== undefined) this.#lent.keep(grant, bundle.token);
     this.#onChange();
     return held;
   }

@@ -5,31 +5,31 @@ import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { fetchError } from './errors.ts';
 import type { FetchMetrics } from './metrics.ts';
-import type { CallOptions, HubSource, SourceStream } from './ports.ts';
+import type { CallOptions, HubSource, ShownOptions, SourceStream } from './ports.ts';
 
 /** What is needed of a registry client; every read checks status, range and encoding itself. */
 export interface RegistryReads {
   headBlob(
     repository: Repository,
     digest: Digest,
-    o: CallOptions,
+    o: ShownOptions,
   ): Promise<{ size: number } | undefined>;
   openBlob(
     repository: Repository,
     digest: Digest,
-    o: CallOptions & { start?: number; end?: number },
+    o: ShownOptions & { start?: number; end?: number },
   ): Promise<{ size: number; body: AsyncIterable<Buffer> } | undefined>;
   readBlob(
     repository: Repository,
     digest: Digest,
-    o: CallOptions & { maxBytes: number },
+    o: ShownOptions & { maxBytes: number },
   ): Promise<Buffer | undefined>;
   getManifest(
     repository: Repository,
     reference: Reference,
-    o: CallOptions,
+    o: ShownOptions,
   ): Promise<{ bytes: Buffer } | undefined>;
-  getBytes(path: string, o: CallOptions & { maxBytes: number }): Promise<Buffer | undefined>;
+  getBytes(path: string, o: ShownOptions & { maxBytes: number }): Promise<Buffer | undefined>;
 }
 
 /**
@@ -42,6 +42,7 @@ export class RegistrySource implements HubSource {
   readonly #client: RegistryReads;
   readonly #metrics: FetchMetrics;
   readonly #budget: RateBudget | undefined;
+  readonly #authorizationOf: (repository: Repository) => string | undefined;
 
   constructor(
     options: { kind: 'hub' | 'upstream' },
@@ -50,12 +51,15 @@ export class RegistrySource implements HubSource {
       metrics: FetchMetrics;
       /** What the source may take of the link; undefined: as fast as it goes. */
       budget?: RateBudget | undefined;
+      /** What the node shows to read a repository; undefined: nothing. */
+      authorizationOf?: ((repository: Repository) => string | undefined) | undefined;
     },
   ) {
     this.kind = options.kind;
     this.#client = modules.client;
     this.#metrics = modules.metrics;
     this.#budget = modules.budget;
+    this.#authorizationOf = modules.authorizationOf ?? (() => undefined);
   }
 
   head(
@@ -63,7 +67,7 @@ export class RegistrySource implements HubSource {
     digest: Digest,
     o: CallOptions,
   ): Promise<{ size: number } | undefined> {
-    return this.#client.headBlob(repository, digest, o);
+    return this.#client.headBlob(repository, digest, this.#shown(repository, o));
   }
 
   async statement(
@@ -73,7 +77,8 @@ export class RegistrySource implements HubSource {
   ): Promise<Buffer | undefined> {
     if (this.kind === 'upstream') return undefined;
     const path = `/v2/${repository}/_flotilla/chunks/statement/${digest}`;
-    return this.#client.getBytes(path, { ...o, maxBytes: STATEMENT_MAX_BYTES });
+    const shown = this.#shown(repository, o);
+    return this.#client.getBytes(path, { ...shown, maxBytes: STATEMENT_MAX_BYTES });
   }
 
   async hashes(
@@ -84,7 +89,7 @@ export class RegistrySource implements HubSource {
   ): Promise<Buffer | undefined> {
     if (this.kind === 'upstream') return undefined;
     const path = `/v2/${repository}/_flotilla/chunks/hashes/${digest}`;
-    return this.#client.getBytes(path, { ...o, maxBytes });
+    return this.#client.getBytes(path, { ...this.#shown(repository, o), maxBytes });
   }
 
   async chunk(
@@ -93,7 +98,10 @@ export class RegistrySource implements HubSource {
     range: { start: number; end: number },
     o: CallOptions,
   ): Promise<Buffer> {
-    const response = await this.#client.openBlob(repository, digest, { ...o, ...range });
+    const response = await this.#client.openBlob(repository, digest, {
+      ...this.#shown(repository, o),
+      ...range,
+    });
     if (response === undefined) throw fetchError('NOT_FOUND', `${digest} is not there`, digest);
     const bytes = Buffer.allocUnsafeSlow(range.end - range.start);
     let filled = 0;
@@ -115,7 +123,10 @@ export class RegistrySource implements HubSource {
     o: CallOptions,
   ): Promise<SourceStream | undefined> {
     const from = start === 0 ? {} : { start };
-    const response = await this.#client.openBlob(repository, digest, { ...o, ...from });
+    const response = await this.#client.openBlob(repository, digest, {
+      ...this.#shown(repository, o),
+      ...from,
+    });
     if (response === undefined) return undefined;
     return { size: response.size, body: this.#counted(response.body, o) };
   }
@@ -126,13 +137,20 @@ export class RegistrySource implements HubSource {
     kind: 'manifest' | 'blob',
     o: CallOptions,
   ): Promise<Buffer | undefined> {
+    const shown = this.#shown(repository, o);
+    const maxBytes = UNCHUNKED_MAX_BYTES;
     const bytes =
       kind === 'manifest'
-        ? (await this.#client.getManifest(repository, { kind: 'digest', digest }, o))?.bytes
-        : await this.#client.readBlob(repository, digest, { ...o, maxBytes: UNCHUNKED_MAX_BYTES });
+        ? (await this.#client.getManifest(repository, { kind: 'digest', digest }, shown))?.bytes
+        : await this.#client.readBlob(repository, digest, { ...shown, maxBytes });
     this.#count(bytes?.length ?? 0);
     this.#budget?.take(bytes?.length ?? 0);
     return bytes;
+  }
+
+  #shown(repository: Repository, o: CallOptions): ShownOptions {
+    const authorization = this.#authorizationOf(repository);
+    return authorization === undefined ? o : { ...o, authorization };
   }
 
   async *#counted(

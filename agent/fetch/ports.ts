@@ -9,6 +9,9 @@ import type { TrustStore } from '../../proto/trust/trust-store.ts';
 /** Last argument of every call that waits. */
 export type CallOptions = { signal?: AbortSignal | undefined };
 
+/** A call for a runtime that showed this Authorization header, if it showed any. */
+export type ShownOptions = CallOptions & { authorization?: string | undefined };
+
 /** What a peer reports to hold of one blob. `bitmap` counts `chunkCount` chunks. */
 export type PeerAvailability = {
   size: number;
@@ -96,6 +99,8 @@ export type AnnounceItem = {
   have: ChunkBitmap;
   /** How many chunk leases from the hub we could use now. */
   hubChunksWanted: number;
+  /** What we read the repository with, when not everybody may. */
+  token?: string | undefined;
   /** How many chunks we would take from the source without a lease; 0 if left out. */
   bypassWanted?: number;
 };
@@ -123,7 +128,7 @@ export interface FleetClient {
     namespace: string,
     repository: string,
     digest: Digest,
-    o: CallOptions,
+    o: ShownOptions,
   ): Promise<GrantBundle | 'not-found'>;
   /** Whether the last call to the hub worked. */
   readonly online: boolean;

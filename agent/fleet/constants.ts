@@ -39,3 +39,5 @@ export const REVOKED_SERIALS_MAX = 65_536;
 export const STATE_FILE_MAX_BYTES = 32 * 1024 * 1024;
 /** Attempts of a call that others of this node overtook on the way. */
 export const OVERTAKEN_RETRIES_MAX = 4;
+/** Longest Authorization header of a runtime that is shown to the hub for a grant, characters. */
+export const SHOWN_MAX_CHARS = 8192;

@@ -9,10 +9,21 @@ import { parseJoinToken } from '../../proto/trust/join-token.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { verifyTagStatement, type TagName } from '../../proto/trust/tag-statement.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
-import type { AnnounceItem, AnnounceResult, CallOptions, FleetClient } from '../fetch/ports.ts';
+import type {
+  ShownOptions,
+  AnnounceItem,
+  AnnounceResult,
+  CallOptions,
+  FleetClient,
+} from '../fetch/ports.ts';
 import type { TagAuthority } from '../tags/ports.ts';
 import { FleetError } from './errors.ts';
-import { LEARNED_FILE_MAX_BYTES, LEARNED_MEMBERS_MAX, LEARNED_SAVE_DELAY_MS } from './constants.ts';
+import {
+  SHOWN_MAX_CHARS,
+  LEARNED_FILE_MAX_BYTES,
+  LEARNED_MEMBERS_MAX,
+  LEARNED_SAVE_DELAY_MS,
+} from './constants.ts';
 import { HubApi } from './hub-api.ts';
 import { loadIdentity, type NodeIdentity } from './identity.ts';
 import { KeptList } from './kept-list.ts';
@@ -225,9 +236,12 @@ export class Fleet implements FleetClient, TagAuthority {
     namespace: string,
     repository: string,
     digest: Digest,
-    o: CallOptions,
+    o: ShownOptions,
   ): Promise<GrantBundle | 'not-found'> {
     this.#checkEnrolled();
+    // A longer header than this is no token of the hub.
+    const { authorization = '' } = o;
+    const isShown = authorization !== '' && authorization.length <= SHOWN_MAX_CHARS;
     const { peerId } = this.identity;
     try {
       const answer = await this.#api.call(
@@ -235,7 +249,7 @@ export class Fleet implements FleetClient, TagAuthority {
           name: 'grant',
           method: 'POST',
           path: FLEET_PATHS.grants,
-          body: { namespace, repository, digest },
+          body: { namespace, repository, digest, ...(isShown ? { authorization } : {}) },
           schema: GrantResponse,
         },
         o,
@@ -244,7 +258,7 @@ export class Fleet implements FleetClient, TagAuthority {
       const digests = answer.digests.map(parseDigest);
       const { trust, fleetId } = this;
       verifyGrant(grant, digests, trust, { nowMs: this.#now(), fleetId, peerId });
-      return { grant, digests };
+      return { grant, digests, ...(answer.token === undefined ? {} : { token: answer.token }) };
     } catch (err) {
       if (isAbsent(err)) return 'not-found';
       throw this.#answerFault(err, 'grant', o);

@@ -6,7 +6,7 @@ import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { BlobHandle, CallOptions } from '../fetch/ports.ts';
 import { notFound } from './errors.ts';
 import type { Target } from './namespace.ts';
-import type { ContentSource, GrantSource, LocalContent, Origin } from './ports.ts';
+import type { ContentSource, GrantSource, HubTokenReader, LocalContent, Origin } from './ports.ts';
 import type { ContentFacts } from './response-plan.ts';
 import type { RightsBook } from './rights.ts';
 import type { StallBook } from './stalls.ts';
@@ -26,6 +26,7 @@ export type BlobModules = {
   local: LocalContent;
   content: ContentSource;
   grants: GrantSource;
+  hubTokens: HubTokenReader;
   rights: RightsBook;
   stalls: StallBook;
   originOf: (target: Target) => Origin;
@@ -67,21 +68,27 @@ export class Blobs {
   ): Promise<{ grant: GrantBundle | undefined; size: number | undefined }> {
     const { rights, originOf } = this.#modules;
     const place = { namespace: ask.target.namespace, repository: ask.repository };
-    const covered = rights.covers(place, ask.digest, ask.authorization);
+    const { authorization } = ask;
+    const isHub = ask.target.kind === 'hub';
+    const mayRead = isHub && this.#modules.hubTokens.mayRead(authorization, ask.repository);
+    const covered = rights.covers(place, ask.digest, { authorization, mayRead });
     // What is all here needs no peer, so nobody has to be asked for a grant.
     if (covered && (await this.#isHere(ask.digest))) return { grant: undefined, size: undefined };
-    const grant = ask.target.kind === 'hub' ? await this.#grantFor(ask, o) : undefined;
-    if (covered || grant !== undefined) return { grant, size: undefined };
+    const grant = isHub ? await this.#grantFor(ask, o) : undefined;
+    // A grant of the node is a right of the runtime only if that has one itself.
+    const granted = grant !== undefined && (grant.isPrivate !== true || mayRead);
+    if (covered || granted) return { grant, size: undefined };
     const options = { ...o, authorization: ask.authorization };
     const head = await originOf(ask.target).headBlob(ask.repository, ask.digest, options);
     if (head === undefined) throw notFound('blob');
-    return { grant: undefined, size: head.size };
+    return { grant, size: head.size };
   }
 
   async #grantFor(ask: BlobAsk, o: CallOptions): Promise<GrantBundle | undefined> {
-    const { repository, digest } = ask;
+    const { repository, digest, authorization } = ask;
+    const options = { ...o, authorization };
     try {
-      return await this.#modules.grants.ensure(ask.target.namespace, repository, digest, o);
+      return await this.#modules.grants.ensure(ask.target.namespace, repository, digest, options);
     } catch (err) {
       o.signal?.throwIfAborted();
       this.#modules.logger.debug({ err, repository, digest }, 'no grant, asking the hub itself');

@@ -11,6 +11,9 @@ const LAYER = digestOf(Buffer.from('layer'));
 const MANIFEST = parseManifest(Buffer.from(JSON.stringify(manifestOf([Buffer.from('layer')]))));
 const SELF = digestOf(Buffer.from('manifest'));
 
+const NOBODY = { authorization: undefined, mayRead: false };
+const shown = (authorization: string) => ({ authorization, mayRead: false });
+
 function rights(options: { max?: number } = {}) {
   const clock = { nowMs: 1 };
   const book = new RightsBook({ max: options.max ?? 100, ttlMs: 1_000, now: () => clock.nowMs });
@@ -20,17 +23,17 @@ function rights(options: { max?: number } = {}) {
 test('a manifest gives the right to what it references, in its place only', () => {
   const { book } = rights();
   book.learn(PLACE, SELF, MANIFEST, undefined);
-  assert.equal(book.covers(PLACE, LAYER, undefined), true);
-  assert.equal(book.covers(PLACE, SELF, undefined), true);
-  assert.equal(book.covers({ ...PLACE, repository: 'b' }, LAYER, undefined), false);
-  assert.equal(book.covers({ ...PLACE, namespace: 'docker.io' }, LAYER, undefined), false);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), true);
+  assert.equal(book.covers(PLACE, SELF, NOBODY), true);
+  assert.equal(book.covers({ ...PLACE, repository: 'b' }, LAYER, NOBODY), false);
+  assert.equal(book.covers({ ...PLACE, namespace: 'docker.io' }, LAYER, NOBODY), false);
 });
 
 test('rights end', () => {
   const { book, clock } = rights();
   book.learn(PLACE, SELF, MANIFEST, undefined);
   clock.nowMs += 1_001;
-  assert.equal(book.covers(PLACE, LAYER, undefined), false);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), false);
 });
 
 test('a reader with credentials does not prolong what was open', () => {
@@ -38,17 +41,26 @@ test('a reader with credentials does not prolong what was open', () => {
   book.learn(PLACE, SELF, MANIFEST, undefined);
   clock.nowMs += 900;
   book.learn(PLACE, SELF, MANIFEST, 'Basic a');
-  assert.equal(book.covers(PLACE, LAYER, undefined), true);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), true);
   clock.nowMs += 200;
-  assert.equal(book.covers(PLACE, LAYER, undefined), false);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), false);
 });
 
-test('what was resolved with credentials is for those who show the same', () => {
+test('what an upstream gave for credentials is for those who show the same', () => {
   const { book } = rights();
-  book.learn(PLACE, SELF, MANIFEST, 'Basic a');
-  assert.equal(book.covers(PLACE, LAYER, 'Basic a'), true);
-  assert.equal(book.covers(PLACE, LAYER, 'Basic b'), false);
-  assert.equal(book.covers(PLACE, LAYER, undefined), false);
+  const place = { ...PLACE, namespace: 'docker.io' };
+  book.learn(place, SELF, MANIFEST, 'Basic a');
+  assert.equal(book.covers(place, LAYER, shown('Basic a')), true);
+  assert.equal(book.covers(place, LAYER, shown('Basic b')), false);
+  assert.equal(book.covers(place, LAYER, NOBODY), false);
+});
+
+test('what the hub gave for credentials is for those who may read it now', () => {
+  const { book } = rights();
+  book.learn(PLACE, SELF, MANIFEST, 'Bearer a');
+  assert.equal(book.covers(PLACE, LAYER, shown('Bearer a')), false, 'it may have ended');
+  assert.equal(book.covers(PLACE, LAYER, { ...shown('Bearer b'), mayRead: true }), true);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), false);
 });
 
 test('the book of rights is bounded', () => {
@@ -56,8 +68,8 @@ test('the book of rights is bounded', () => {
   for (let index = 0; index < 50; index += 1) {
     book.learn({ ...PLACE, repository: `r${index}` }, SELF, MANIFEST, undefined);
   }
-  assert.equal(book.covers({ ...PLACE, repository: 'r0' }, LAYER, undefined), false);
-  assert.equal(book.covers({ ...PLACE, repository: 'r49' }, LAYER, undefined), true);
+  assert.equal(book.covers({ ...PLACE, repository: 'r0' }, LAYER, NOBODY), false);
+  assert.equal(book.covers({ ...PLACE, repository: 'r49' }, LAYER, NOBODY), true);
 });
 
 test('a stalled digest is refused until bytes arrive or time passes', () => {

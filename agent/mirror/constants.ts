@@ -61,3 +61,10 @@ export const HUB_NAMES_MAX = 64;
 export const CHALLENGE_MAX_CHARS = 4_096;
 /** Manifests, of at most 4 MiB each, being resolved or sent at the same time. */
 export const MANIFESTS_MAX = 64;
+/**
+ * The same for the hub's own repositories: no longer than a grant, after which a repository made
+ * private is private.
+ */
+export const HUB_RIGHTS_TTL_MS = 15 * 60_000;
+/** Tokens of the hub that were verified and are remembered. */
+export const VERIFIED_TOKENS_MAX = 4096;

@@ -258,10 +258,12 @@ export async function startTestMirror(config: Partial<MirrorConfig> = {}): Promi
     { level: 'debug', name: 'agent' },
     { write: (line) => logs.push(parseEntry(line)) },
   );
+  // Tokens of these tests cannot be verified by the node: the hub is asked.
+  const hubTokens = { mayRead: () => false };
   const originOf = (target: Target): FakeRegistry => (target.kind === 'hub' ? hub : upstream);
   const mirror = await startMirror(
     { ...TEST_CONFIG, ...config, rules: TEST_RULES, now: () => clock.nowMs },
-    { local, content, grants, originOf, tags, metrics, logger },
+    { local, content, grants, hubTokens, originOf, tags, metrics, logger },
   );
   const url = mirror.urls[0] ?? '';
   const parts = { hub, upstream, content, local, grants, tags, metrics, logs, clock };

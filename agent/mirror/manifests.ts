@@ -10,6 +10,7 @@ import type { Target } from './namespace.ts';
 import type {
   ContentSource,
   GrantSource,
+  HubTokenReader,
   LocalContent,
   ManifestBytes,
   ManifestHead,
@@ -18,6 +19,9 @@ import type {
 import type { ContentFacts } from './response-plan.ts';
 import type { RightsBook } from './rights.ts';
 import type { StaleTags } from './stale-tags.ts';
+
+/** Whoever shows nothing. */
+const NOBODY = { authorization: undefined, mayRead: false };
 
 export type ManifestAsk = {
   target: Target;
@@ -35,6 +39,7 @@ export type ManifestModules = {
   local: LocalContent;
   content: ContentSource;
   grants: GrantSource;
+  hubTokens: HubTokenReader;
   rights: RightsBook;
   staleTags: StaleTags;
   originOf: (target: Target) => Origin;
@@ -98,11 +103,15 @@ export class Manifests {
   async #hubDigest(ask: ManifestAsk, digest: Digest, o: CallOptions): Promise<ManifestAnswer> {
     const { content, rights, local, originOf } = this.#modules;
     const place = placeOf(ask);
-    const covered = rights.coversManifest(place, digest, ask.authorization);
+    const mayRead = this.#mayRead(ask);
+    const { authorization } = ask;
+    const covered = rights.coversManifest(place, digest, { authorization, mayRead });
     const stored = await local.getSmall(digest);
     if (covered && stored !== undefined) return this.#learn(ask, withType(stored, digest));
     const grant = await this.#grantFor(ask, digest, o);
-    if (covered || grant !== undefined) {
+    // A grant of the node is a right of the runtime only if that has one itself.
+    const granted = grant !== undefined && (grant.isPrivate !== true || mayRead);
+    if (covered || granted) {
       const request = { ...place, digest, grant };
       const bytes = stored ?? (await content.manifest(request, o));
       if (bytes !== undefined) return this.#learn(ask, withType(bytes, digest), covered);
@@ -113,6 +122,10 @@ export class Manifests {
     return this.#learn(ask, found);
   }
 
+  #mayRead({ target, repository, authorization }: ManifestAsk): boolean {
+    return target.kind === 'hub' && this.#modules.hubTokens.mayRead(authorization, repository);
+  }
+
   /** Without a grant the hub is asked itself, so a failure here is not yet a failed request. */
   async #grantFor(
     ask: ManifestAsk,
@@ -121,7 +134,8 @@ export class Manifests {
   ): Promise<GrantBundle | undefined> {
     try {
       const { namespace } = ask.target;
-      return await this.#modules.grants.ensure(namespace, ask.repository, digest, o);
+      const options = { ...o, authorization: ask.authorization };
+      return await this.#modules.grants.ensure(namespace, ask.repository, digest, options);
     } catch (err) {
       o.signal?.throwIfAborted();
       const { repository } = ask;
@@ -135,7 +149,7 @@ export class Manifests {
     const source = originOf(ask.target);
     const asked = ask.reference.kind === 'digest' ? ask.reference.digest : undefined;
     // What needed credentials is confirmed at the upstream each time.
-    if (asked !== undefined && rights.coversManifest(placeOf(ask), asked, undefined)) {
+    if (asked !== undefined && rights.coversManifest(placeOf(ask), asked, NOBODY)) {
       const stored = await local.getSmall(asked);
       if (stored !== undefined) return this.#learn(ask, withType(stored, asked));
     }
@@ -192,9 +206,12 @@ export class Manifests {
   #prepareGrant(ask: ManifestAsk, digest: Digest): void {
     if (ask.target.kind !== 'hub' || ask.reference.kind !== 'tag') return;
     const { grants, logger } = this.#modules;
-    grants.ensure(ask.target.namespace, ask.repository, digest, {}).catch((err: unknown) => {
-      logger.debug({ err, digest }, 'no grant yet');
-    });
+    const { authorization } = ask;
+    grants
+      .ensure(ask.target.namespace, ask.repository, digest, { authorization })
+      .catch((err: unknown) => {
+        logger.debug({ err, digest }, 'no grant yet');
+      });
   }
 }
 

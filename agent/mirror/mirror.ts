@@ -2,13 +2,26 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { Blobs } from './blobs.ts';
-import { RIGHTS_MAX, RIGHTS_TTL_MS, STALLED_DIGESTS_MAX, STALL_MEMORY_MS } from './constants.ts';
+import {
+  HUB_RIGHTS_TTL_MS,
+  RIGHTS_MAX,
+  RIGHTS_TTL_MS,
+  STALLED_DIGESTS_MAX,
+  STALL_MEMORY_MS,
+} from './constants.ts';
 import { MirrorHandler } from './handler.ts';
 import { Manifests } from './manifests.ts';
 import { createMirrorMetrics } from './metrics.ts';
 import type { NamespaceRules, Target } from './namespace.ts';
 import type { MirrorConfig } from './options.ts';
-import type { ContentSource, GrantSource, LocalContent, Origin, TagSource } from './ports.ts';
+import type {
+  ContentSource,
+  GrantSource,
+  HubTokenReader,
+  LocalContent,
+  Origin,
+  TagSource,
+} from './ports.ts';
 import { RightsBook } from './rights.ts';
 import { startMirrorServer } from './server.ts';
 import type { MirrorServer } from './server.ts';
@@ -19,6 +32,7 @@ export type MirrorModules = {
   local: LocalContent;
   content: ContentSource;
   grants: GrantSource;
+  hubTokens: HubTokenReader;
   originOf: (target: Target) => Origin;
   /** What the hub stated about tags; undefined for an agent in no fleet. */
   tags?: TagSource | undefined;
@@ -47,7 +61,12 @@ export async function startMirror(
 ): Promise<Mirror> {
   const { local, logger } = modules;
   const clock = options.now === undefined ? {} : { now: options.now };
-  const rights = new RightsBook({ max: RIGHTS_MAX, ttlMs: RIGHTS_TTL_MS, ...clock });
+  const rights = new RightsBook({
+    max: RIGHTS_MAX,
+    ttlMs: RIGHTS_TTL_MS,
+    hubTtlMs: HUB_RIGHTS_TTL_MS,
+    ...clock,
+  });
   const stalls = new StallBook({
     max: STALLED_DIGESTS_MAX,
     memoryMs: STALL_MEMORY_MS,

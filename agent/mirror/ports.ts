@@ -42,12 +42,15 @@ export interface Origin {
 
 /** Rights of this node in hub repositories. */
 export interface GrantSource {
-  /** undefined: the hub knows no such content there. Rejects when nobody can tell. */
+  /**
+   * undefined: the hub knows no such content there. Rejects when nobody can tell. A private grant
+   * is one of the node: whether the runtime has the right is another question.
+   */
   ensure(
     namespace: string,
     repository: string,
     digest: Digest,
-    o: CallOptions,
+    o: AskOptions,
   ): Promise<GrantBundle | undefined>;
 }
 
@@ -85,4 +88,10 @@ export interface TagSource {
   resolved(name: TagName, digest: Digest | undefined): void;
   /** The newest statement that is not older. Says nothing about rights. */
   newest(name: TagName, maxAgeMs: number, o: CallOptions): Promise<StaleTag | undefined>;
+}
+
+/** Tokens of the hub, read without asking it. */
+export interface HubTokenReader {
+  /** False says nothing: the hub may still know better. */
+  mayRead(authorization: string | undefined, repository: string): boolean;
 }

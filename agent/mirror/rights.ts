@@ -2,11 +2,15 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { ParsedManifest } from '../../proto/oci/manifest.ts';
+import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 
 /** Where content is: a namespace and a repository in it. */
 type Place = { namespace: string; repository: string };
 /** A manifest may be asked for as one and gives rights itself; any other blob gives none. */
 type Kind = 'manifest' | 'blob';
+
+/** Who asks: with which header, and whether that is known to allow reading the repository now. */
+export type Asker = { authorization: string | undefined; mayRead: boolean };
 
 /** Anybody may have it. Any other audience is the hash of the credentials it was resolved with. */
 const OPEN = 'open';
@@ -24,9 +28,12 @@ function audienceOf(authorization: string | undefined): string {
  */
 export class RightsBook {
   readonly #entries: LRUCache<string, string>;
+  readonly #hubTtlMs: number;
 
-  constructor(options: { max: number; ttlMs: number; now?: () => number }) {
+  /** `hubTtlMs`: how long rights in the hub's own repositories are remembered. */
+  constructor(options: { max: number; ttlMs: number; hubTtlMs?: number; now?: () => number }) {
     const { max, ttlMs, now } = options;
+    this.#hubTtlMs = options.hubTtlMs ?? ttlMs;
     const clock = now === undefined ? {} : { perf: { now }, ttlResolution: 0 };
     this.#entries = new LRUCache({ max, ttl: ttlMs, ...clock });
   }
@@ -48,27 +55,31 @@ export class RightsBook {
     for (const layer of manifest.layers) this.#add('blob', place, layer.digest, audience);
   }
 
-  /** Whether the digest was resolved under this name, for anybody or with these credentials. */
-  covers(place: Place, digest: Digest, authorization: string | undefined): boolean {
+  /** Whether the digest was resolved under this name, for anybody or for who asks. */
+  covers(place: Place, digest: Digest, asker: Asker): boolean {
     const kinds: readonly Kind[] = ['blob', 'manifest'];
-    return kinds.some((kind) => this.#covers(kind, place, digest, authorization));
+    return kinds.some((kind) => this.#covers(kind, place, digest, asker));
   }
 
   /** The same, and as a manifest. */
-  coversManifest(place: Place, digest: Digest, authorization: string | undefined): boolean {
-    return this.#covers('manifest', place, digest, authorization);
+  coversManifest(place: Place, digest: Digest, asker: Asker): boolean {
+    return this.#covers('manifest', place, digest, asker);
   }
 
-  #covers(kind: Kind, place: Place, digest: Digest, authorization: string | undefined): boolean {
+  #covers(kind: Kind, place: Place, digest: Digest, asker: Asker): boolean {
     const audience = this.#entries.get(keyOf(kind, place, digest));
-    return audience === OPEN || (audience !== undefined && audience === audienceOf(authorization));
+    if (audience === undefined || audience === OPEN) return audience === OPEN;
+    // Credentials for the hub end: that they were good once is not enough.
+    if (place.namespace === HUB_NAMESPACE) return asker.mayRead;
+    return audience === audienceOf(asker.authorization);
   }
 
   #add(kind: Kind, place: Place, digest: Digest, audience: string): void {
     const key = keyOf(kind, place, digest);
     // What anybody may read stays so, but its time is not prolonged by somebody with credentials.
     if (audience !== OPEN && this.#entries.get(key) === OPEN) return;
-    this.#entries.set(key, audience);
+    const isOurs = place.namespace === HUB_NAMESPACE;
+    this.#entries.set(key, audience, isOurs ? { ttl: this.#hubTtlMs } : {});
   }
 }
 

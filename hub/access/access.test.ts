@@ -1,21 +1,14 @@
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { createLogger } from '../../proto/ops/logger.ts';
-import { generateSigningKey, rawPublicKey } from '../../proto/trust/keys.ts';
-import { openAccess, type Access } from './access.ts';
+import { ADMIN_OPTIONS, basic, TestAccess } from './access-fixture.ts';
 import { PASSWORD_FILE } from './admin-password.ts';
-import { TOKEN_LIFE_S, WRONG_PASSWORD_LOG_MS } from './constants.ts';
-import type { AccessConfig } from './options.ts';
-import { parseScope } from './scope.ts';
+import { WRONG_PASSWORD_LOG_MS } from './constants.ts';
 
-const logger = createLogger({ level: 'silent', name: 'test' });
-const tokenKey = generateSigningKey('token');
-const OPTIONS = { adminUsername: 'admin', adminPassword: 'pass:word' };
-const PUSH = 'repository:team/app:pull,push';
+const ADMIN = basic('admin', 'pass:word');
+const { adminPassword: _password, ...WITHOUT_PASSWORD } = ADMIN_OPTIONS;
 
 async function folderOf(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'flotilla-access-'));
@@ -23,44 +16,24 @@ async function folderOf(t: TestContext): Promise<string> {
   return folder;
 }
 
-function open(fields: { options?: AccessConfig; dataDir?: string; now?: () => number } = {}) {
-  const { options = OPTIONS, dataDir = '/nowhere', now = Date.now } = fields;
-  return openAccess(options, { dataDir, tokenKey, logger, now });
-}
-
-function basic(user: string, password: string): string {
-  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-}
-
-function head(fields: object): string {
-  return Buffer.from(JSON.stringify(fields)).toString('base64url');
-}
-
-async function bearerOf(
-  access: Access,
-  identity: Parameters<Access['issueToken']>[0],
-  scope: string,
-) {
-  const { token } = await access.issueToken(identity, [scope], 'flotilla');
-  return access.identify(`Bearer ${token}`);
-}
-
-test('no header and empty Basic credentials are anonymous, and may pull only', async () => {
-  const access = await open();
+test('no header and empty Basic credentials are nobody, who reads what is public', async (t) => {
+  const hub = await TestAccess.open(t);
+  await hub.project('open', 'public');
+  await hub.project('secret');
   for (const header of [undefined, '', 'Basic Og==', 'basic Og==']) {
-    // oxlint-disable-next-line no-await-in-loop -- one header after the other
-    const identity = await access.identify(header);
-    assert.deepEqual(identity, { kind: 'anonymous' });
-    assert.equal(access.mayPull(identity, 'team/app'), true);
-    assert.equal(access.mayPush(identity, 'team/app'), false);
+    const identity = await hub.identify(header);
+    assert.deepEqual(identity, { subject: { kind: 'anonymous' }, epoch: '' });
+    assert.equal(await hub.may(identity, 'open/app'), 'pull');
+    assert.equal(await hub.may(identity, 'secret/app'), '');
+    assert.equal(await hub.may(identity, 'unknown/app'), '');
   }
 });
 
-test('the admin is known by name and password, nobody else', async () => {
-  const access = await open();
-  const identity = await access.identify(basic('admin', 'pass:word'));
-  assert.deepEqual(identity, { kind: 'admin' });
-  assert.equal(access.mayPush(identity, 'any/thing'), true);
+test('the admin is known by name and password, and may do everything', async (t) => {
+  const hub = await TestAccess.open(t);
+  const identity = await hub.identify(ADMIN);
+  assert.deepEqual(identity.subject, { kind: 'admin' });
+  assert.equal(await hub.may(identity, 'any/thing'), 'pull,push,delete');
   const wrong = [
     basic('admin', 'pass'),
     basic('admin', ''),
@@ -73,128 +46,143 @@ test('the admin is known by name and password, nobody else', async () => {
     `Bearer ${'x'.repeat(20_000)}`,
   ];
   for (const header of wrong) {
-    // oxlint-disable-next-line no-await-in-loop -- one header after the other
-    await assert.rejects(access.identify(header), { code: 'BAD_CREDENTIALS' }, header);
+    await assert.rejects(hub.identify(header), { code: 'BAD_CREDENTIALS' }, header);
   }
 });
 
-test('a token of the admin pushes to its repository and to no other', async () => {
-  const access = await open();
-  const bearer = await bearerOf(access, { kind: 'admin' }, PUSH);
-  assert.deepEqual(bearer, {
-    kind: 'bearer',
-    subject: 'admin',
-    access: [{ name: 'team/app', actions: ['pull', 'push'] }],
-  });
-  assert.equal(access.mayPush(bearer, 'team/app'), true);
-  assert.equal(access.mayPush(bearer, 'team/app2'), false);
-  const puller = await bearerOf(access, { kind: 'admin' }, 'repository:team/app:pull');
-  assert.equal(access.mayPush(puller, 'team/app'), false);
-});
-
-test('anonymous and bearers get tokens to pull, whatever they ask', async () => {
-  const access = await open();
-  const issued = await access.issueToken({ kind: 'anonymous' }, [PUSH, 'nonsense'], '');
-  assert.equal(issued.scope, 'repository:team/app:pull');
-  assert.equal(issued.expiresIn, TOKEN_LIFE_S);
-  const anonymous = await bearerOf(access, { kind: 'anonymous' }, PUSH);
-  assert.equal(access.mayPush(anonymous, 'team/app'), false);
-  const pusher = await bearerOf(access, { kind: 'admin' }, PUSH);
-  const renewed = await bearerOf(access, pusher, PUSH);
-  assert.equal(access.mayPush(renewed, 'team/app'), false);
-});
-
-test('a token ends, and is for this hub, this key and this algorithm only', async () => {
-  let now = 1_700_000_000_000;
-  const access = await open({ now: () => now });
-  const { token, issuedAt } = await access.issueToken({ kind: 'admin' }, [PUSH], 'flotilla');
-  assert.equal(issuedAt, new Date(now).toISOString());
-  const elsewhere = await access.issueToken({ kind: 'admin' }, [PUSH], 'other.example');
-  const otherKey = await openAccess(OPTIONS, {
-    dataDir: '/nowhere',
-    tokenKey: { ...generateSigningKey('token'), keyId: tokenKey.keyId },
-    logger,
-    now: () => now,
-  });
-  const stranger = await otherKey.issueToken({ kind: 'admin' }, [PUSH], 'flotilla');
-  const [, payload = '', signature = ''] = token.split('.');
-  const kid = tokenKey.keyId.toString('hex');
-  const symmetric = `${head({ alg: 'HS256', kid })}.${payload}`;
-  const mac = createHmac('sha256', rawPublicKey(tokenKey.publicKey)).update(symmetric);
-  const forged = [
-    elsewhere.token,
-    stranger.token,
-    `${head({ alg: 'none', kid })}.${payload}.`,
-    `${symmetric}.${mac.digest('base64url')}`,
-    `${head({ alg: 'EdDSA' })}.${payload}.${signature}`,
-    token.slice(0, -8),
-  ];
-  for (const text of forged) {
-    // oxlint-disable-next-line no-await-in-loop -- one token after the other
-    await assert.rejects(access.identify(`Bearer ${text}`), { code: 'BAD_CREDENTIALS' }, text);
+test('a role gives rights in its project, in no other', async (t) => {
+  const hub = await TestAccess.open(t);
+  for (const name of ['p', 'q']) await hub.project(name);
+  const rights = {
+    guest: 'pull',
+    developer: 'pull,push',
+    maintainer: 'pull,push,delete',
+    admin: 'pull,push,delete',
+  } as const;
+  for (const role of ['guest', 'developer', 'maintainer', 'admin'] as const) {
+    const identity = await hub.identify(await hub.account(`an-${role}`, { p: role }));
+    assert.deepEqual(identity.subject, { kind: 'account', name: `an-${role}` });
+    assert.equal(await hub.may(identity, 'p/app'), rights[role]);
+    assert.equal(await hub.may(identity, 'p/deep/app'), rights[role]);
+    assert.equal(await hub.may(identity, 'q/app'), '');
+    assert.equal(await hub.may(identity, 'pp/app'), '');
+    assert.equal(await hub.may(identity, 'p'), '', 'a repository of the project library');
   }
-  now += (TOKEN_LIFE_S - 1) * 1000;
-  assert.equal((await access.identify(`Bearer ${token}`)).kind, 'bearer');
-  now += 1000;
-  await assert.rejects(access.identify(`Bearer ${token}`), { code: 'BAD_CREDENTIALS' });
 });
 
-test('a scope is split at its first and last colon', () => {
-  const all = ['pull', 'push', 'delete'];
-  assert.deepEqual(parseScope('repository:a/b:*'), { name: 'a/b', actions: all });
-  assert.deepEqual(parseScope('repository:a:push,pull,fly'), {
-    name: 'a',
-    actions: ['pull', 'push'],
-  });
-  const bad = ['', 'repository', 'repository:a', 'repository::pull', 'registry:catalog:*'];
-  for (const text of [...bad, 'repository:a:', 'repository:A:pull', 'repository:h:5000/a:pull']) {
-    assert.equal(parseScope(text), undefined, text);
+test('a repository without a slash is of the project library', async (t) => {
+  const hub = await TestAccess.open(t);
+  await hub.project('library');
+  const identity = await hub.identify(await hub.account('ada', { library: 'developer' }));
+  assert.equal(await hub.may(identity, 'app'), 'pull,push');
+  assert.equal(await hub.may(identity, 'library/app'), 'pull,push');
+});
+
+test('a robot may what its permissions say in its project', async (t) => {
+  const hub = await TestAccess.open(t);
+  for (const name of ['p', 'q']) await hub.project(name);
+  const header = await hub.robot('p', 'ci', [
+    { repository: 'p/web-*', actions: ['pull', 'push'] },
+    { repository: 'p/**', actions: ['pull'] },
+    { repository: 'q/**', actions: ['pull', 'push', 'delete'] },
+  ]);
+  const identity = await hub.identify(header);
+  assert.deepEqual(identity.subject, { kind: 'robot', project: 'p', name: 'ci' });
+  assert.equal(await hub.may(identity, 'p/web-shop'), 'pull,push');
+  assert.equal(await hub.may(identity, 'p/db'), 'pull');
+  assert.equal(await hub.may(identity, 'q/app'), '', 'whatever it was written');
+  for (const wrong of [basic('robot$q+ci', 'secret of ci'), basic('robot$p+ci', 'x')]) {
+    await assert.rejects(hub.identify(wrong), { code: 'BAD_CREDENTIALS' });
+  }
+});
+
+test('an expired robot, a disabled account and their old tokens are refused', async (t) => {
+  const hub = await TestAccess.open(t);
+  await hub.project('p');
+  const pull = [{ repository: 'p/**', actions: ['pull' as const] }];
+  const robot = await hub.robot('p', 'ci', pull, hub.clock.nowMs + 10_000);
+  const account = await hub.account('ada', { p: 'guest' });
+  const tokens = [];
+  for (const header of [robot, account]) {
+    tokens.push(`Bearer ${(await hub.token(header, 'repository:p/app:pull')).token}`);
+  }
+  for (const header of [robot, account, ...tokens]) {
+    assert.equal(await hub.may(await hub.identify(header), 'p/app'), 'pull');
+  }
+  hub.clock.nowMs += 10_000;
+  await hub.store.changeAccount('ada', { disabled: true, nowMs: hub.clock.nowMs });
+  for (const header of [robot, account, ...tokens]) {
+    await assert.rejects(hub.identify(header), { code: 'BAD_CREDENTIALS' }, header);
+  }
+});
+
+test('a changed password ends the old one and every token, though it was remembered', async (t) => {
+  const hub = await TestAccess.open(t);
+  await hub.project('p');
+  const header = await hub.account('ada', { p: 'guest' });
+  const { token } = await hub.token(header, 'repository:p/app:pull');
+  const passwordHash = await hub.access.passwords.hash('another one');
+  await hub.store.changeAccount('ada', { passwordHash, nowMs: hub.clock.nowMs });
+  hub.rights.changed();
+  for (const old of [header, `Bearer ${token}`]) {
+    await assert.rejects(hub.identify(old), { code: 'BAD_CREDENTIALS' });
+  }
+  assert.ok(await hub.identify(basic('ada', 'another one')));
+});
+
+test('a push of the admin makes the project, with the visibility configured', async (t) => {
+  for (const visibility of ['public', 'private'] as const) {
+    const options = { ...ADMIN_OPTIONS, defaultVisibility: visibility };
+    const hub = await TestAccess.open(t, { options });
+    const nobody = await hub.identify(undefined);
+    await hub.access.adoptProject(nobody, 'team/app');
+    assert.equal(await hub.rights.visibilityOf('team'), undefined);
+    await hub.access.adoptProject(await hub.identify(ADMIN), 'team/app');
+    await hub.access.adoptProject(await hub.identify(ADMIN), 'app');
+    assert.equal(await hub.rights.visibilityOf('team'), visibility);
+    assert.equal(await hub.rights.visibilityOf('library'), visibility);
+    assert.equal(await hub.may(nobody, 'app'), visibility === 'public' ? 'pull' : '');
   }
 });
 
 test('a password is made once, for the owner of the folder only', async (t) => {
   const dataDir = await folderOf(t);
-  const options = { adminUsername: 'root' };
-  const [access, other] = await Promise.all([
-    open({ options, dataDir }),
-    open({ options, dataDir }),
-  ]);
+  const options = { ...WITHOUT_PASSWORD, adminUsername: 'root' };
+  const open = () => TestAccess.open(t, { options, dataDir });
+  const [one, other] = await Promise.all([open(), open()]);
   const file = join(dataDir, PASSWORD_FILE);
   const password = (await readFile(file, 'utf8')).trim();
   assert.ok(password.length >= 32);
   assert.equal((await stat(file)).mode % 0o1000, 0o600);
-  const third = await open({ options, dataDir });
-  for (const each of [access, other, third]) assert.ok(each.verifyAdmin('root', password));
+  for (const each of [one, other, await open()]) {
+    assert.equal((await each.identify(basic('root', password))).subject.kind, 'admin');
+  }
 });
 
 test('a password file is read without its line end; an empty one is refused', async (t) => {
   const dataDir = await folderOf(t);
   const adminPasswordFile = join(dataDir, 'secret');
-  const options = { adminUsername: 'admin', adminPasswordFile };
+  const options = { ...WITHOUT_PASSWORD, adminPasswordFile };
   await writeFile(adminPasswordFile, ' s3cret \r\n');
-  assert.ok((await open({ options, dataDir })).verifyAdmin('admin', ' s3cret '));
-  const both = open({ options: { ...options, adminPassword: 'x' }, dataDir });
+  const hub = await TestAccess.open(t, { options, dataDir });
+  assert.equal((await hub.identify(basic('admin', ' s3cret '))).subject.kind, 'admin');
+  const both = TestAccess.open(t, { options: { ...options, adminPassword: 'x' }, dataDir });
   await assert.rejects(both, { code: 'PASSWORD_TWICE' });
   await writeFile(adminPasswordFile, '\n');
-  await assert.rejects(open({ options, dataDir }), { code: 'PASSWORD_EMPTY' });
+  await assert.rejects(TestAccess.open(t, { options, dataDir }), { code: 'PASSWORD_EMPTY' });
 });
 
-test('whoever guesses the password is noticed, in few lines and without the guesses', async () => {
-  const lines: string[] = [];
-  const clock = { nowMs: 1_000_000 };
-  const access = await openAccess(OPTIONS, {
-    dataDir: '/nowhere',
-    tokenKey,
-    logger: createLogger({ level: 'warn', name: 'test' }, { write: (line) => lines.push(line) }),
-    now: () => clock.nowMs,
-  });
-  const guess = (): Promise<void> =>
-    assert.rejects(access.identify(basic('admin', 'guess')), { code: 'BAD_CREDENTIALS' });
-  await Promise.all(Array.from({ length: 100 }, guess));
-  assert.equal(lines.length, 1);
-  clock.nowMs += WRONG_PASSWORD_LOG_MS;
-  await guess();
-  assert.equal(lines.length, 2);
-  assert.match(lines[1] ?? '', /"attempts":100/);
-  assert.ok(!lines.join().includes('guess'));
+test('whoever guesses the password is noticed, in few lines and without the guesses', async (t) => {
+  const hub = await TestAccess.open(t);
+  const guess = (i: number): Promise<void> =>
+    assert.rejects(hub.identify(basic('admin', 'guess'), `10.0.1.${i}`), {
+      code: 'BAD_CREDENTIALS',
+    });
+  await Promise.all(Array.from({ length: 8 }, (_, i) => guess(i)));
+  assert.equal(hub.lines.length, 1);
+  hub.clock.nowMs += WRONG_PASSWORD_LOG_MS;
+  await guess(9);
+  assert.equal(hub.lines.length, 2);
+  assert.match(hub.lines[1] ?? '', /"attempts":8/);
+  assert.ok(!hub.lines.join().includes('guess'));
 });

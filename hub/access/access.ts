@@ -1,22 +1,41 @@
-import { hash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { adminPassword } from './admin-password.ts';
 import {
   AUTHORIZATION_MAX_CHARS,
+  LENT_MAX_MS,
+  PROJECTS_MAX,
   TOKEN_LIFE_S,
   TOKEN_SCOPES_MAX,
   WRONG_PASSWORD_LOG_MS,
 } from './constants.ts';
 import { badCredentials } from './errors.ts';
+import { Logins } from './logins.ts';
 import type { AccessConfig } from './options.ts';
-import { formatScope, parseScope, type RepositoryAccess } from './scope.ts';
-import { signToken, verifyToken, type TokenKey } from './tokens.ts';
+import { Passwords } from './passwords.ts';
+import { projectOf } from './project.ts';
+import { RefreshTokens } from './refresh.ts';
+import { parseSubject, subjectText, type Rights, type Subject } from './rights.ts';
+import {
+  formatScope,
+  grantsOf,
+  mergeGrants,
+  parseScope,
+  type Action,
+  type Grant,
+} from './scope.ts';
+import type { AccessStore } from './store.ts';
+import { LoginThrottle } from './throttle.ts';
+import { Tokens, type TokenKeys } from './tokens.ts';
 
-/** Who asks. A bearer may do what the token says. */
-export type Identity =
-  | { kind: 'admin' }
-  | { kind: 'anonymous' }
-  | { kind: 'bearer'; subject: string; access: RepositoryAccess[] };
+/** Who asks. `grants`: what his token was made for; without, he showed his password or nothing. */
+export type Identity = {
+  subject: Subject;
+  epoch: string;
+  grants?: readonly Grant[];
+  /** Of a token lent to an agent: when the right in it was shown. */
+  shownAtMs?: number | undefined;
+};
 
 export type IssuedToken = {
   token: string;
@@ -26,22 +45,49 @@ export type IssuedToken = {
   issuedAt: string;
   /** The scopes granted, which may be fewer than those asked for. */
   scope: string;
+  /** When one was asked for, by somebody with a name. */
+  refreshToken?: string | undefined;
 };
 
-/** Who may do what on this hub: everybody pulls, the admin pushes. */
+export type TokenWish = {
+  scopes: readonly string[];
+  /** Who the token is for; empty: this hub. */
+  service: string;
+  /** Whether a refresh token is wanted as well. */
+  offline: boolean;
+};
+
+/** Who may do what on this hub. */
 export interface Access {
+  readonly rights: Rights;
+  readonly passwords: Passwords;
   /**
    * Who sent this Authorization header (RFC 7617, RFC 6750). No header and empty Basic credentials
-   * are anonymous. @throws AccessError BAD_CREDENTIALS
+   * are anonymous. @throws AccessError BAD_CREDENTIALS, THROTTLED, BUSY
    */
-  identify(authorization: string | undefined): Promise<Identity>;
-  mayPull(identity: Identity, repository: string): boolean;
-  /** Also the right to delete. */
-  mayPush(identity: Identity, repository: string): boolean;
+  identify(authorization: string | undefined, from: { address: string }): Promise<Identity>;
+  /** What the identity may do with a repository now, whatever its token once allowed. */
+  actions(identity: Identity, repository: string): Promise<readonly Action[]>;
+  /** Whether it may see the names of all repositories it has rights to. */
+  mayList(identity: Identity): boolean;
+  /** Makes the project of a repository that the admin pushes to, if there is none. */
+  adoptProject(identity: Identity, repository: string): Promise<void>;
   /** A token with as much of the scopes as the identity has. A wrong scope is left out. */
-  issueToken(identity: Identity, scopes: readonly string[], service: string): Promise<IssuedToken>;
-  /** Takes the same time for every wrong pair of the same length. */
-  verifyAdmin(user: string, password: string): boolean;
+  issueToken(identity: Identity, wish: TokenWish): Promise<IssuedToken>;
+  /**
+   * For an agent whose pod showed this Authorization header: a token with which the agent reads the
+   * repository in the name of the pod, until the pod's subject loses that right; undefined without
+   * the right. Shown again in time it gives another one, for LENT_MAX_MS after the pod showed it.
+   */
+  lend(
+    authorization: string,
+    repository: string,
+    o: { address: string; lifeMs: number },
+  ): Promise<string | undefined>;
+  /** Whether a token lets its bearer read the repository now. */
+  mayRead(token: string, repository: string): Promise<boolean>;
+  /** The same for whoever has a refresh token. @throws AccessError BAD_CREDENTIALS */
+  refresh(secret: string, wish: TokenWish): Promise<IssuedToken>;
 }
 
 /**
@@ -50,103 +96,228 @@ export interface Access {
  */
 export async function openAccess(
   options: AccessConfig,
-  modules: { dataDir: string; tokenKey: TokenKey; logger: Logger; now?: () => number },
+  modules: {
+    dataDir: string;
+    tokenKeys: TokenKeys;
+    rights: Rights;
+    store: AccessStore;
+    logger: Logger;
+    now?: () => number;
+  },
 ): Promise<Access> {
+  const { tokenKeys, rights, store, logger, now = Date.now } = modules;
+  const user = options.adminUsername;
   const password = await adminPassword(options, modules);
-  const { tokenKey, logger, now = Date.now } = modules;
-  return new HubAccess({ user: options.adminUsername, password, tokenKey, logger, now });
+  const passwords = new Passwords();
+  const adminEpoch = await passwords.fingerprint(user, password);
+  const throttle = new LoginThrottle({ now });
+  const admin = { user, password };
+  return new HubAccess(
+    { adminEpoch, defaultVisibility: options.defaultVisibility, now },
+    {
+      rights,
+      passwords,
+      logins: new Logins({ admin, adminEpoch, now }, { rights, passwords, throttle }),
+      tokens: new Tokens({ keys: tokenKeys }),
+      refreshTokens: new RefreshTokens({ now }, { store }),
+      store,
+      logger,
+    },
+  );
 }
 
-function fingerprint(text: string): Buffer {
-  return hash('sha256', text, 'buffer');
-}
+type Options = {
+  adminEpoch: string;
+  defaultVisibility: AccessConfig['defaultVisibility'];
+  now: () => number;
+};
+
+type Modules = {
+  rights: Rights;
+  passwords: Passwords;
+  logins: Logins;
+  tokens: Tokens;
+  refreshTokens: RefreshTokens;
+  store: AccessStore;
+  logger: Logger;
+};
+
+const ANONYMOUS: Identity = { subject: { kind: 'anonymous' }, epoch: '' };
 
 class HubAccess implements Access {
-  readonly #user: Buffer;
-  readonly #password: Buffer;
-  readonly #tokenKey: TokenKey;
-  readonly #logger: Logger;
-  readonly #now: () => number;
+  readonly rights: Rights;
+  readonly passwords: Passwords;
+  readonly #options: Options;
+  readonly #modules: Modules;
   #wrong = 0;
   #toldMs = Number.NEGATIVE_INFINITY;
 
-  constructor(input: {
-    user: string;
-    password: string;
-    tokenKey: TokenKey;
-    logger: Logger;
-    now: () => number;
-  }) {
-    this.#user = fingerprint(input.user);
-    this.#password = fingerprint(input.password);
-    this.#tokenKey = input.tokenKey;
-    this.#logger = input.logger;
-    this.#now = input.now;
+  constructor(options: Options, modules: Modules) {
+    this.#options = options;
+    this.#modules = modules;
+    this.rights = modules.rights;
+    this.passwords = modules.passwords;
   }
 
-  async identify(authorization: string | undefined): Promise<Identity> {
-    if (authorization === undefined || authorization === '') return { kind: 'anonymous' };
+  async identify(authorization: string | undefined, from: { address: string }): Promise<Identity> {
+    if (authorization === undefined || authorization === '') return ANONYMOUS;
     if (authorization.length > AUTHORIZATION_MAX_CHARS) {
       throw badCredentials('the Authorization header is too long');
     }
     const [, scheme = '', value = ''] = /^(\S+) +(\S+) *$/.exec(authorization) ?? [];
     switch (scheme.toLowerCase()) {
       case 'basic':
-        return this.#basic(value);
-      case 'bearer': {
-        const nowS = this.#nowS();
-        return { kind: 'bearer', ...(await verifyToken(value, { nowS }, this.#tokenKey)) };
-      }
+        return this.#basic(value, from.address);
+      case 'bearer':
+        return this.#bearer(value);
       default:
         throw badCredentials('the Authorization header is neither Basic nor Bearer');
     }
   }
 
-  mayPull(_identity: Identity, _repository: string): boolean {
-    return true;
+  async actions(identity: Identity, repository: string): Promise<readonly Action[]> {
+    const { subject, grants } = identity;
+    const { rights } = this.#modules;
+    const now = await rights.actions(subject, repository);
+    if (grants === undefined) return now;
+    const named = grants.find((grant) => grant.type === 'repository' && grant.name === repository);
+    const allowed: readonly string[] = named?.actions ?? [];
+    // What everybody may do needs no token that says so.
+    const open = now.includes('pull') && (await rights.isPublic(repository));
+    return now.filter((action) => allowed.includes(action) || (open && action === 'pull'));
   }
 
-  mayPush(identity: Identity, repository: string): boolean {
-    if (identity.kind !== 'bearer') return identity.kind === 'admin';
-    return identity.access.some(
-      ({ name, actions }) => name === repository && actions.includes('push'),
-    );
+  mayList({ grants }: Identity): boolean {
+    return grants === undefined || grants.some(({ type }) => type === 'registry');
   }
 
-  async issueToken(
-    identity: Identity,
-    scopes: readonly string[],
-    service: string,
-  ): Promise<IssuedToken> {
-    const access = scopes
+  async adoptProject({ subject }: Identity, repository: string): Promise<void> {
+    const { rights, store, logger } = this.#modules;
+    const name = projectOf(repository);
+    if (subject.kind !== 'admin' || (await rights.visibilityOf(name)) !== undefined) return;
+    const { defaultVisibility: visibility, now } = this.#options;
+    const row = { name, visibility, createdAtMs: now() };
+    const verdict = await store.addProject(row, { max: PROJECTS_MAX });
+    rights.changed();
+    if (verdict === 'ok') logger.info({ project: name, visibility }, 'project made by a push');
+  }
+
+  async issueToken(identity: Identity, wish: TokenWish): Promise<IssuedToken> {
+    // A token is never turned into a longer right: only a password or a refresh token gives that.
+    const { subject, epoch } = identity.grants === undefined ? identity : ANONYMOUS;
+    const { refreshTokens } = this.#modules;
+    const offline = wish.offline && subject.kind !== 'anonymous';
+    const { service } = wish;
+    const refreshToken = offline
+      ? await refreshTokens.begin({ subject, epoch, service })
+      : undefined;
+    return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
+  }
+
+  async refresh(secret: string, wish: TokenWish): Promise<IssuedToken> {
+    const { refreshTokens } = this.#modules;
+    const { service } = wish;
+    const { subject, epoch, family } = await refreshTokens.find(secret, service);
+    await this.#checkEpoch(subject, epoch);
+    const refreshToken = wish.offline
+      ? await refreshTokens.replace(secret, family, { subject, epoch, service })
+      : undefined;
+    return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
+  }
+
+  async lend(
+    authorization: string,
+    repository: string,
+    { address, lifeMs }: { address: string; lifeMs: number },
+  ): Promise<string | undefined> {
+    const identity = await this.#known(this.identify(authorization, { address }));
+    if (identity === undefined || identity.subject.kind === 'anonymous') return undefined;
+    if (!(await this.actions(identity, repository)).includes('pull')) return undefined;
+    const { subject, epoch } = identity;
+    const nowMs = this.#options.now();
+    const shownAtMs = identity.shownAtMs ?? nowMs;
+    if (nowMs - shownAtMs > LENT_MAX_MS) return undefined;
+    return this.#modules.tokens.sign({
+      subject: subjectText(subject),
+      epoch,
+      service: '',
+      grants: [{ type: 'repository', name: repository, actions: ['pull'] }],
+      nowS: Math.floor(nowMs / 1000),
+      lifeS: Math.floor(lifeMs / 1000),
+      shownS: Math.floor(shownAtMs / 1000),
+    });
+  }
+
+  async mayRead(token: string, repository: string): Promise<boolean> {
+    const identity = await this.#known(this.#bearer(token));
+    if (identity === undefined) return false;
+    return (await this.actions(identity, repository)).includes('pull');
+  }
+
+  /** undefined for wrong credentials. */
+  async #known(identity: Promise<Identity>): Promise<Identity | undefined> {
+    try {
+      return await identity;
+    } catch (err) {
+      if (hasCode(err, 'BAD_CREDENTIALS', 'THROTTLED', 'BUSY')) return undefined;
+      throw err;
+    }
+  }
+
+  async #sign(subject: Subject, epoch: string, wish: TokenWish): Promise<IssuedToken> {
+    const wanted = wish.scopes
       .slice(0, TOKEN_SCOPES_MAX)
       .map(parseScope)
-      .filter((wish) => wish !== undefined)
-      .map((wish) => granted(identity, wish))
-      .filter(({ actions }) => actions.length > 0);
-    const nowS = this.#nowS();
-    const subject = identity.kind === 'bearer' ? identity.subject : identity.kind;
-    const token = await signToken({ subject, service, access, nowS }, this.#tokenKey);
+      .filter((grant) => grant !== undefined);
+    const grants: Grant[] = [];
+    for (const grant of mergeGrants(wanted)) {
+      // oxlint-disable-next-line no-await-in-loop -- bounded by TOKEN_SCOPES_MAX
+      const granted = await this.#granted(subject, grant);
+      if (granted !== undefined) grants.push(granted);
+    }
+    const nowS = Math.floor(this.#options.now() / 1000);
+    const claims = { subject: subjectText(subject), epoch, service: wish.service, grants, nowS };
     return {
-      token,
+      token: await this.#modules.tokens.sign(claims),
       expiresIn: TOKEN_LIFE_S,
       issuedAt: new Date(nowS * 1000).toISOString(),
-      scope: access.map(formatScope).join(' '),
+      scope: grants.map(formatScope).join(' '),
     };
   }
 
-  verifyAdmin(user: string, password: string): boolean {
-    const sameUser = timingSafeEqual(fingerprint(user), this.#user);
-    const samePassword = timingSafeEqual(fingerprint(password), this.#password);
-    return sameUser && samePassword;
+  /** The part of a wish that the subject has the right to. */
+  async #granted(subject: Subject, wish: Grant): Promise<Grant | undefined> {
+    if (wish.type === 'registry') return subject.kind === 'anonymous' ? undefined : wish;
+    const may = await this.#modules.rights.actions(subject, wish.name);
+    const actions = wish.actions.filter((action) => may.includes(action));
+    return actions.length === 0 ? undefined : { ...wish, actions };
   }
 
-  #basic(value: string): Identity {
+  async #bearer(token: string): Promise<Identity> {
+    const read = this.#modules.tokens.verify(token, this.#options.now());
+    const subject = parseSubject(read.subject);
+    if (subject === undefined) throw badCredentials('the token names nobody this hub knows');
+    await this.#checkEpoch(subject, read.epoch);
+    const { epoch, resources, shownAtMs } = read;
+    return { subject, epoch, grants: grantsOf(resources), shownAtMs };
+  }
+
+  /** What was issued before the subject changed has ended. */
+  async #checkEpoch(subject: Subject, epoch: string): Promise<void> {
+    const current = await this.#modules.rights.epochOf(subject, this.#options.adminEpoch);
+    if (current !== epoch) throw badCredentials('what this was issued for has ended; log in again');
+  }
+
+  async #basic(value: string, address: string): Promise<Identity> {
     const text = Buffer.from(value, 'base64').toString('utf8');
     const colon = text.indexOf(':');
     if (colon < 0) throw badCredentials('Basic credentials have no colon');
-    if (text === ':') return { kind: 'anonymous' };
-    if (this.verifyAdmin(text.slice(0, colon), text.slice(colon + 1))) return { kind: 'admin' };
+    if (text === ':') return ANONYMOUS;
+    const credentials = { user: text.slice(0, colon), password: text.slice(colon + 1), address };
+    const subject = await this.#modules.logins.find(credentials);
+    const { adminEpoch } = this.#options;
+    const epoch = subject && (await this.#modules.rights.epochOf(subject, adminEpoch));
+    if (subject !== undefined && epoch !== undefined) return { subject, epoch };
     this.#tellWrong();
     throw badCredentials('wrong user name or password');
   }
@@ -154,20 +325,10 @@ class HubAccess implements Access {
   /** Somebody may be guessing. Without the user name: people type their password there. */
   #tellWrong(): void {
     this.#wrong++;
-    const nowMs = this.#now();
+    const nowMs = this.#options.now();
     if (nowMs - this.#toldMs < WRONG_PASSWORD_LOG_MS) return;
-    this.#logger.warn({ attempts: this.#wrong }, 'wrong user name or password of the admin');
+    this.#modules.logger.warn({ attempts: this.#wrong }, 'wrong user name or password');
     this.#wrong = 0;
     this.#toldMs = nowMs;
   }
-
-  #nowS(): number {
-    return Math.floor(this.#now() / 1000);
-  }
-}
-
-/** A token is never turned into a longer right to push: only the password gives that. */
-function granted(identity: Identity, { name, actions }: RepositoryAccess): RepositoryAccess {
-  if (identity.kind === 'admin') return { name, actions };
-  return { name, actions: actions.filter((action) => action === 'pull') };
 }

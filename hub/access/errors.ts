@@ -2,6 +2,8 @@ import { CodedError } from '../../proto/std/errors.ts';
 
 type AccessProblem =
   | { code: 'BAD_CREDENTIALS' }
+  | { code: 'THROTTLED'; waitMs: number }
+  | { code: 'BUSY' }
   | { code: 'PASSWORD_TWICE' }
   | { code: 'PASSWORD_EMPTY'; file?: string };
 

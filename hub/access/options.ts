@@ -7,7 +7,7 @@ const USERNAME_MAX_CHARS = 128;
 export const AccessOptions = Type.Object(
   {
     adminUsername: Type.String({
-      description: 'user name of the one who pushes and makes join tokens; without a colon',
+      description: 'user name of the one who may do everything; without a colon',
       default: 'admin',
       minLength: 1,
       maxLength: USERNAME_MAX_CHARS,
@@ -22,8 +22,13 @@ export const AccessOptions = Type.Object(
           'without any, one is made at the first start, in admin-password of the data folder',
       }),
     ),
+    defaultVisibility: Type.Union([Type.Literal('public'), Type.Literal('private')], {
+      description:
+        'who may read a project that a push of the admin made: everybody, or its members',
+      default: 'public',
+    }),
   },
-  { description: 'who may push; everybody may pull', default: {} },
+  { description: 'who may do what', default: {} },
 );
 
 export type AccessConfig = Static<typeof AccessOptions>;

@@ -1,73 +1,95 @@
-import type { KeyObject } from 'node:crypto';
-import { jwtVerify, SignJWT } from 'jose';
-import { TOKEN_LIFE_S } from './constants.ts';
+import { randomBytes, type KeyObject } from 'node:crypto';
+import { SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
+import {
+  ACCESS_TOKEN_ALGORITHM,
+  ACCESS_TOKEN_EPOCH_CLAIM,
+  ACCESS_TOKEN_ISSUER,
+  ACCESS_TOKEN_SERVICE,
+  ACCESS_TOKEN_SHOWN_CLAIM,
+  verifyAccessToken,
+  type AccessToken,
+} from '../../proto/trust/access-token.ts';
+import { TOKEN_CACHE_MAX, TOKEN_LIFE_S } from './constants.ts';
 import { badCredentials } from './errors.ts';
-import { ACTIONS, type RepositoryAccess } from './scope.ts';
+import type { Grant } from './scope.ts';
 
-/** The hub's key for tokens. */
+const TOKEN_ID_BYTES = 12;
+
+/** A key of the hub for tokens. */
 export type TokenKey = { keyId: Buffer; privateKey: KeyObject; publicKey: KeyObject };
 
-const ALGORITHM = 'EdDSA';
-const ISSUER = 'flotilla';
-/** Tokens for another service are not for this hub. */
-const AUDIENCE = 'flotilla';
-
-/**
- * A JSON Web Token (RFC 7519) with the rights of the Docker token service, signed with Ed25519
- * (RFC 8037). `nowS` in seconds.
- */
-export function signToken(
-  claims: { subject: string; service: string; access: readonly RepositoryAccess[]; nowS: number },
-  key: TokenKey,
-): Promise<string> {
-  const access = claims.access.map((entry) => ({ type: 'repository', ...entry }));
-  return new SignJWT({ access })
-    .setProtectedHeader({ alg: ALGORITHM, kid: key.keyId.toString('hex'), typ: 'JWT' })
-    .setIssuer(ISSUER)
-    .setAudience(claims.service === '' ? AUDIENCE : claims.service)
-    .setSubject(claims.subject)
-    .setIssuedAt(claims.nowS)
-    .setExpirationTime(claims.nowS + TOKEN_LIFE_S)
-    .sign(key.privateKey);
+/** The hub's own keys for tokens, which may be replaced while it runs. */
+export interface TokenKeys {
+  /** What new tokens are signed with. */
+  current(): TokenKey;
+  /**
+   * A key that may have signed a token, by its id in hex: the current one or one that it replaced;
+   * that one signed nothing after `retiredMs`. Undefined for an unknown or revoked one.
+   */
+  find(keyId: string): { publicKey: KeyObject; retiredMs?: number | undefined } | undefined;
 }
 
-/**
- * The holder of a token and the rights in it that this key signed for this hub.
- * @throws AccessError BAD_CREDENTIALS
- */
-export async function verifyToken(
-  token: string,
-  { nowS }: { nowS: number },
-  key: TokenKey,
-): Promise<{ subject: string; access: RepositoryAccess[] }> {
-  const kid = key.keyId.toString('hex');
-  try {
-    const { payload } = await jwtVerify(
-      token,
-      (header) => {
-        if (header.kid !== kid) throw badCredentials('the token is signed with an unknown key');
-        return key.publicKey;
-      },
-      {
-        algorithms: [ALGORITHM],
-        issuer: ISSUER,
-        audience: AUDIENCE,
-        requiredClaims: ['exp', 'iat'],
-        currentDate: new Date(nowS * 1000),
-      },
-    );
-    return { subject: payload.sub ?? '', access: accessOf(payload['access']) };
-  } catch (err) {
-    throw badCredentials('the token is not valid or has expired', err);
+/** Signs and verifies the tokens of the token service (RFC 7519, RFC 8037). */
+export class Tokens {
+  readonly #keys: TokenKeys;
+  /** Those that were verified. Whether their key is still in force is looked at each time. */
+  readonly #known = new LRUCache<string, AccessToken>({ max: TOKEN_CACHE_MAX });
+
+  constructor(modules: { keys: TokenKeys }) {
+    this.#keys = modules.keys;
   }
-}
 
-function accessOf(claim: unknown): RepositoryAccess[] {
-  if (!Array.isArray(claim)) return [];
-  return claim.flatMap((entry: unknown) => {
-    if (typeof entry !== 'object' || entry === null) return [];
-    if (!('name' in entry) || !('actions' in entry) || typeof entry.name !== 'string') return [];
-    const wanted: unknown[] = Array.isArray(entry.actions) ? entry.actions : [];
-    return [{ name: entry.name, actions: ACTIONS.filter((action) => wanted.includes(action)) }];
-  });
+  /** A token with these rights; `nowS` in seconds. */
+  sign(claims: {
+    subject: string;
+    epoch: string;
+    service: string;
+    grants: readonly Grant[];
+    nowS: number;
+    /** Seconds; TOKEN_LIFE_S if left out. */
+    lifeS?: number;
+    /** Of a token lent to an agent: when the right was shown, seconds. */
+    shownS?: number;
+  }): Promise<string> {
+    const { subject, epoch, service, grants, nowS, shownS, lifeS = TOKEN_LIFE_S } = claims;
+    const key = this.#keys.current();
+    const lent = shownS === undefined ? {} : { [ACCESS_TOKEN_SHOWN_CLAIM]: shownS };
+    return new SignJWT({ access: grants, [ACCESS_TOKEN_EPOCH_CLAIM]: epoch, ...lent })
+      .setProtectedHeader({
+        alg: ACCESS_TOKEN_ALGORITHM,
+        kid: key.keyId.toString('hex'),
+        typ: 'JWT',
+      })
+      .setIssuer(ACCESS_TOKEN_ISSUER)
+      .setAudience(service === '' ? ACCESS_TOKEN_SERVICE : service)
+      .setSubject(subject)
+      .setIssuedAt(nowS)
+      .setNotBefore(nowS)
+      .setExpirationTime(nowS + lifeS)
+      .setJti(randomBytes(TOKEN_ID_BYTES).toString('hex'))
+      .sign(key.privateKey);
+  }
+
+  /**
+   * What a token says that the hub signed for itself.
+   * @throws AccessError BAD_CREDENTIALS
+   */
+  verify(token: string, nowMs: number): AccessToken {
+    try {
+      const known = this.#known.get(token);
+      const read =
+        known ?? verifyAccessToken(token, (keyId) => this.#keys.find(keyId)?.publicKey, { nowMs });
+      const key = this.#keys.find(read.keyId);
+      const late = key?.retiredMs !== undefined && read.issuedAtMs > key.retiredMs;
+      if (key === undefined || late || read.expiresAtMs <= nowMs) {
+        this.#known.delete(token);
+        throw badCredentials('the token has expired or its key is not in force');
+      }
+      if (known === undefined) this.#known.set(token, read);
+      return read;
+    } catch (err) {
+      throw badCredentials('the token is not valid or has expired', err);
+    }
+  }
 }

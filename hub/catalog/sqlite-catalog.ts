@@ -5,7 +5,13 @@ import type { Catalog } from './port.ts';
 import type { RegistryTables } from './schema.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 
-class SqliteCatalog extends KyselyCatalog {
+/** A catalog with the database it is in, for the other stores in there. */
+export type SqliteCatalog = Catalog & {
+  readonly db: Kysely<RegistryTables>;
+  close(): Promise<void>;
+};
+
+class OpenCatalog extends KyselyCatalog implements SqliteCatalog {
   readonly db: Kysely<RegistryTables>;
 
   constructor(db: Kysely<RegistryTables>) {
@@ -22,9 +28,7 @@ class SqliteCatalog extends KyselyCatalog {
  * The catalog in a SQLite file, made or brought to the newest schema. The folder must be there.
  * @throws CatalogError SCHEMA_TOO_NEW; errors of node:sqlite
  */
-export async function openSqliteCatalog(options: {
-  path: string;
-}): Promise<Catalog & { readonly db: Kysely<RegistryTables>; close(): Promise<void> }> {
+export async function openSqliteCatalog(options: { path: string }): Promise<SqliteCatalog> {
   const db = new Kysely<RegistryTables>({ dialect: sqliteDialect(options) });
   try {
     await migrate(db);
@@ -32,5 +36,5 @@ export async function openSqliteCatalog(options: {
     await db.destroy();
     throw err;
   }
-  return new SqliteCatalog(db);
+  return new OpenCatalog(db);
 }

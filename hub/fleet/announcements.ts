@@ -10,6 +10,7 @@ import { hasCode } from '../../proto/std/errors.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 import { FleetError } from './errors.ts';
+import type { PrivateRights } from './grants.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
 import type { FleetMetrics } from './metrics.ts';
 import type { Statements } from './statements.ts';
@@ -20,6 +21,7 @@ type AnnouncementModules = {
   table: MemberTable;
   statements: Pick<Statements, 'chunkedSizeOf'>;
   isPublic: (repository: string) => boolean | Promise<boolean>;
+  privateRights: Pick<PrivateRights, 'mayRead'>;
   metrics: Pick<FleetMetrics, 'leases' | 'bypasses' | 'trackerSeconds'>;
 };
 
@@ -79,7 +81,11 @@ export class Announcements {
     const { namespace, repository, size } = download;
     const digest = parseDigest(download.digest);
     const ours = namespace === HUB_NAMESPACE;
-    if (ours && !(await isPublic(repository))) return undefined;
+    if (ours && !(await isPublic(repository))) {
+      const { token } = download;
+      if (token === undefined) return undefined;
+      if (!(await this.#modules.privateRights.mayRead(token, repository))) return undefined;
+    }
     const hubSize = await statements.chunkedSizeOf(digest);
     if (hubSize !== undefined && hubSize !== size) return undefined;
     const leasable = ours && hubSize !== undefined;

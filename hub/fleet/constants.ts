@@ -96,3 +96,5 @@ export const UNKNOWN_BLOB_CACHE_MS = 2000;
 export const PURGE_MS = 3_600_000;
 /** Versions of the member list for which the changes since are kept ready. */
 export const MEMBER_DELTAS_MAX = 64;
+/** Keys for tokens that were replaced and still verify; tokens live for minutes. */
+export const TOKEN_KEYS_KEPT = 4;

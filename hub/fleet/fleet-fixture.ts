@@ -99,6 +99,12 @@ export class TestHub {
           tagged: async (repository, tag) => tags.get(`${repository}:${tag}`),
         },
         isPublic: (repository) => !repository.startsWith('private/'),
+        // "Bearer <repository>" shows the right to it, and is lent as it is.
+        privateRights: {
+          lend: async (authorization, repository) =>
+            authorization === `Bearer ${repository}` ? repository : undefined,
+          mayRead: async (token, repository) => token === repository,
+        },
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },
@@ -196,6 +202,7 @@ export function download(fields: {
   repository?: string;
   namespace?: string;
   size?: number;
+  token?: string;
 }): object {
   return {
     namespace: fields.namespace ?? 'hub',
@@ -205,5 +212,6 @@ export function download(fields: {
     complete: fields.complete ?? false,
     have: (fields.have ?? Buffer.alloc(0)).toString('base64'),
     hubChunksWanted: fields.wanted ?? 0,
+    ...(fields.token === undefined ? {} : { token: fields.token }),
   };
 }

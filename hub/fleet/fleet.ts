@@ -1,18 +1,20 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, type KeyObject } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { KeyRing } from '../../proto/trust/key-ring.ts';
+import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
 import { Callers, type CallerRequest } from './callers.ts';
-import { PURGE_MS, TRACKER_SWEEP_MS } from './constants.ts';
-import { Grants, type Reach } from './grants.ts';
+import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
+import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
-import { loadKeyRing } from './key-files.ts';
+import { loadKeyRing, saveKeyRing } from './key-files.ts';
+import type { MemberRecord } from './member-table.ts';
 import { Members } from './members.ts';
 import { createFleetMetrics } from './metrics.ts';
 import type { FleetConfig } from './options.ts';
@@ -46,8 +48,19 @@ export type CreateFleetModules = {
   };
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
+  privateRights: PrivateRights;
   metrics: MetricsRegistry;
   logger: Logger;
+};
+
+export type FleetNode = Pick<
+  MemberRecord,
+  'node' | 'zone' | 'peerId' | 'addresses' | 'build' | 'serial' | 'notAfterMs'
+>;
+
+export type FleetTokenKeys = {
+  current(): SigningKey;
+  find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
 };
 
 /** The hub's side of the swarm. */
@@ -66,6 +79,12 @@ export interface Fleet {
    * Throws FleetError UNSIGNED, BAD_SIGNATURE, CLOCK_SKEW, NOT_A_MEMBER, REVOKED.
    */
   callerOf(request: CallerRequest): { peerId: string; node: string; zone: string };
+  /** The keys for tokens of the token service. */
+  readonly tokenKeys: FleetTokenKeys;
+  /** Signs tokens with a new key from now on; what the old one signed stays valid. */
+  rotateTokenKey(): Promise<void>;
+  /** The nodes that are members now, by name. */
+  nodes(): FleetNode[];
   /** Ends the membership of a node; false when the name is not in use. */
   revokeNode(node: string): Promise<boolean>;
   close(): Promise<void>;
@@ -91,7 +110,7 @@ type Parts = {
 async function assemble(parts: Parts) {
   const { options, modules, ring, fleetId } = parts;
   const { config, now } = options;
-  const { store, catalog, isPublic, logger } = modules;
+  const { store, catalog, isPublic, privateRights, logger } = modules;
   const tracker = new Tracker({
     random: options.random,
     sourceBytesPerSecond: config.sourceRate,
@@ -120,7 +139,13 @@ async function assemble(parts: Parts) {
   );
   const grants = new Grants(
     { fleetId, lifeMs: config.grantLife, now },
-    { catalog, isPublic, signingKey: () => ring.signingKey('grant'), metrics },
+    {
+      catalog,
+      isPublic,
+      lend: (...ask) => privateRights.lend(...ask),
+      signingKey: () => ring.signingKey('grant'),
+      metrics,
+    },
   );
   const tags = new TagStatements(
     { fleetId, now },
@@ -134,9 +159,13 @@ async function assemble(parts: Parts) {
   const { table } = members;
   const announcements = new Announcements(
     { now },
-    { tracker, table, statements, isPublic, metrics },
+    { tracker, table, statements, isPublic, privateRights, metrics },
   );
-  const bundle = ring.bundle();
+  let bundle = { serial: ring.serial, bytes: ring.bundle() };
+  const keyBundle = (): Buffer => {
+    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
+    return bundle.bytes;
+  };
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -144,7 +173,7 @@ async function assemble(parts: Parts) {
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
-    { members, callers, grants, tags, announcements, keyBundle: () => bundle, metrics, logger },
+    { members, callers, grants, tags, announcements, keyBundle, metrics, logger },
   );
   return { tracker, tokens, members, statements, callers, routes };
 }
@@ -186,6 +215,15 @@ export async function createFleet(
       const { peerId, node, zone } = callers.member(request).record;
       return { peerId, node, zone };
     },
+    tokenKeys: {
+      current: () => ring.signingKey('token'),
+      find: (keyId) => ring.verificationKey('token', keyId),
+    },
+    rotateTokenKey: async () => {
+      ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
+      await saveKeyRing(options.keysDir, ring);
+    },
+    nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     close: async () => {
       clearInterval(sweeper);

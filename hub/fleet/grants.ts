@@ -14,10 +14,26 @@ import type { FleetMetrics } from './metrics.ts';
 /** What of a manifest a repository reaches. */
 export type Reach = { manifestDigest: Digest; digests: Digest[] };
 
+/** Who asks for a grant, and what the runtime behind it showed, if anything. */
+export type GrantAsker = { peerId: string; address: string; authorization: string | undefined };
+
+/** Rights to repositories that not everybody may read. */
+export interface PrivateRights {
+  /** What an agent reads the repository with, if this header gives the right to read it. */
+  lend(
+    authorization: string,
+    repository: string,
+    o: { address: string; lifeMs: number },
+  ): Promise<string | undefined>;
+  /** Whether such a token gives that right now. */
+  mayRead(token: string, repository: string): Promise<boolean>;
+}
+
 type GrantModules = {
   catalog: { reachable(repository: string, digest: Digest): Promise<Reach | undefined> };
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
+  lend: PrivateRights['lend'];
   signingKey: () => SigningKey;
   metrics: Pick<FleetMetrics, 'grants'>;
 };
@@ -44,44 +60,61 @@ export class Grants {
   }
 
   /**
-   * A public grant for a manifest of a public repository, or for the manifest that references the
-   * blob; undefined when there is none to give. The right is looked up anew for each grant that is
-   * older than GRANT_CACHE_MS.
+   * A grant for a manifest, or for the manifest that references the blob: of a public repository a
+   * public one, else one for the asker, if it shows the right. undefined when there is none to
+   * give. What a repository reaches is looked up anew after GRANT_CACHE_MS, a right each time.
    */
   async request(
     namespace: string,
     repository: string,
     digest: Digest,
+    asker: GrantAsker,
   ): Promise<GrantBundle | undefined> {
-    const bundle = await this.#find(namespace, repository, digest);
-    this.#modules.metrics.grants.inc({ result: bundle === undefined ? 'none' : 'public' });
+    const isOurs = namespace === HUB_NAMESPACE;
+    const isPublic = isOurs && (await this.#modules.isPublic(repository));
+    const bundle = isPublic
+      ? await this.#public(repository, digest)
+      : isOurs
+        ? await this.#private(repository, digest, asker)
+        : undefined;
+    const result = bundle === undefined ? 'none' : isPublic ? 'public' : 'private';
+    this.#modules.metrics.grants.inc({ result });
     return bundle;
   }
 
-  async #find(
-    namespace: string,
+  async #private(
     repository: string,
     digest: Digest,
+    { peerId, address, authorization }: GrantAsker,
   ): Promise<GrantBundle | undefined> {
-    const { catalog, isPublic } = this.#modules;
-    if (namespace !== HUB_NAMESPACE || !(await isPublic(repository))) return undefined;
+    if (authorization === undefined) return undefined;
+    const { lifeMs } = this.#options;
+    const token = await this.#modules.lend(authorization, repository, { address, lifeMs });
+    if (token === undefined) return undefined;
+    const reach = await this.#modules.catalog.reachable(repository, digest);
+    if (reach === undefined || reach.digests.length > GRANT_DIGESTS_MAX) return undefined;
+    return { ...this.#sign(repository, reach, peerId), isPrivate: true, token };
+  }
+
+  async #public(repository: string, digest: Digest): Promise<GrantBundle | undefined> {
+    const { catalog } = this.#modules;
     const key = `${repository} ${digest}`;
     const recent = this.#recent.get(key);
     if (recent !== undefined) return recent;
     const reach = await catalog.reachable(repository, digest);
     if (reach === undefined || reach.digests.length > GRANT_DIGESTS_MAX) return undefined;
-    const bundle = this.#sign(repository, reach);
+    const bundle = this.#sign(repository, reach, '');
     this.#recent.set(key, bundle);
     return bundle;
   }
 
-  #sign(repository: string, reach: Reach): GrantBundle {
+  #sign(repository: string, reach: Reach, peerId: string): GrantBundle {
     const { fleetId, lifeMs, now } = this.#options;
     const issuedAtMs = now();
     const grant = signGrant(
       {
         fleetId,
-        peerId: '',
+        peerId,
         namespace: HUB_NAMESPACE,
         repository,
         manifestDigest: reach.manifestDigest,

@@ -204,16 +204,22 @@ export class FleetRoutes {
   }
 
   async #grant(request: FastifyRequest): Promise<GrantResponse> {
-    this.#modules.callers.member(signedPartOf(request));
-    const { namespace, repository, digest } = bodyOf(GrantRequest, request);
-    const bundle = await this.#modules.grants.request(namespace, repository, parseDigest(digest));
+    const { record } = this.#modules.callers.member(signedPartOf(request));
+    const wish = bodyOf(GrantRequest, request);
+    const { namespace, repository, digest, authorization } = wish;
+    const { peerId } = record;
+    const asker = { peerId, address: this.#remoteOf(request) ?? '', authorization };
+    const { grants } = this.#modules;
+    const bundle = await grants.request(namespace, repository, parseDigest(digest), asker);
     if (bundle === undefined) {
       throw new FleetError(
         'NOT_FOUND',
         `nothing to grant for ${namespace}/${repository}@${digest}`,
       );
     }
-    return { grant: bundle.grant.toString('base64'), digests: bundle.digests };
+    const { grant, digests, token } = bundle;
+    const lent = token === undefined ? {} : { token };
+    return { grant: grant.toString('base64'), digests, ...lent };
   }
 
   async #tag(request: FastifyRequest): Promise<TagResponse> {

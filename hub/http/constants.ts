@@ -10,3 +10,7 @@ export const HANDSHAKE_TIMEOUT_MS = 15_000;
 export const CONNECTIONS_MAX = 10_000;
 /** How often certificate files are looked at. */
 export const CERTIFICATE_POLL_MS = 5_000;
+/** Hidden projects skipped for one page of the list of repositories. */
+export const HIDDEN_PROJECTS_MAX = 10_000;
+/** Largest form sent to the token service. */
+export const TOKEN_FORM_MAX_BYTES = 16_384;

@@ -1,54 +1,103 @@
 import type { IncomingMessage } from 'node:http';
 import { ociError } from '../../proto/oci/errors.ts';
-import { hasCode } from '../../proto/std/errors.ts';
-import type { Access } from '../access/access.ts';
-import type { RegistryGuard } from '../registry/registry.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { ACCESS_TOKEN_SERVICE } from '../../proto/trust/access-token.ts';
+import type { Access, Identity } from '../access/access.ts';
+import { subjectText } from '../access/rights.ts';
+import type { Catalog } from '../catalog/port.ts';
+import type { RegistryAction, RegistryGuard } from '../registry/registry.ts';
 import type { BaseUrl } from './base-url.ts';
+import { visibleRepositories } from './visible.ts';
 
 export const TOKEN_PATH = '/api/token';
-export const TOKEN_SERVICE = 'flotilla';
+export const TOKEN_SERVICE = ACCESS_TOKEN_SERVICE;
 
 /** Also what a client reads that sent no credentials: it asked for a token, as nobody. */
-const NOT_ALLOWED = 'these credentials, or none, do not allow this; only the admin pushes';
+const NOT_ALLOWED = 'these credentials, or none, do not allow this';
 
-/** Answers for the registry who may pull and push, out of the Authorization header. */
-export function createGuard(modules: { access: Access; baseUrl: BaseUrl }): RegistryGuard {
-  const { access, baseUrl } = modules;
+/**
+ * Answers for the registry who may do what, out of the Authorization header. Who may not read a
+ * repository cannot tell whether it is there: without a password, both are 401; with one, 404.
+ */
+export function createGuard(modules: {
+  access: Access;
+  baseUrl: BaseUrl;
+  callerOf: (request: IncomingMessage) => string;
+  catalog: Pick<Catalog, 'repositories'>;
+}): RegistryGuard {
+  const { access, baseUrl, catalog } = modules;
+  /** Requests whose token was good and says too little. */
+  const tooLittle = new WeakSet<IncomingMessage>();
+  const identify = async (request: IncomingMessage): Promise<Identity> => {
+    try {
+      const from = { address: modules.callerOf(request) };
+      return await access.identify(request.headers.authorization, from);
+    } catch (err) {
+      throw refusalOf(err);
+    }
+  };
+  const refuse = (request: IncomingMessage, identity: Identity, isVisible: boolean): Error => {
+    if (identity.grants !== undefined) {
+      tooLittle.add(request);
+      return unauthorised(NOT_ALLOWED);
+    }
+    if (identity.subject.kind === 'anonymous') {
+      return unauthorised('credentials are needed for this');
+    }
+    if (isVisible) return ociError('DENIED', NOT_ALLOWED);
+    return ociError('NAME_UNKNOWN', 'no such repository, or not with these credentials');
+  };
   return {
     check: async (request, { repository, action }) => {
-      const identity = await identify(access, request);
-      const allowed =
-        action === 'any'
-          ? identity.kind !== 'anonymous'
-          : repository === undefined
-            ? action === 'pull'
-            : action === 'pull'
-              ? access.mayPull(identity, repository)
-              : access.mayPush(identity, repository);
-      if (allowed) return;
-      if (identity.kind === 'anonymous') throw unauthorised('credentials are needed for this');
-      throw unauthorised(NOT_ALLOWED);
+      const identity = await identify(request);
+      if (action === 'any') {
+        const isNobody = identity.subject.kind === 'anonymous' && identity.grants === undefined;
+        if (isNobody) throw unauthorised('credentials are needed for this');
+        return;
+      }
+      if (repository === undefined) return;
+      const may = await access.actions(identity, repository);
+      if (!may.includes(action)) throw refuse(request, identity, may.includes('pull'));
+      if (action === 'push') await access.adoptProject(identity, repository);
     },
-    subjectOf: async (request) => {
-      const identity = await identify(access, request);
-      return identity.kind === 'bearer' ? identity.subject : identity.kind;
+    subjectOf: async (request) => subjectText((await identify(request)).subject),
+    visibleTo: async (request) => {
+      const identity = await identify(request);
+      if (identity.subject.kind === 'admin' && access.mayList(identity)) return catalog;
+      return visibleRepositories(catalog, async (repository) => {
+        const listed: Identity = access.mayList(identity)
+          ? { subject: identity.subject, epoch: identity.epoch }
+          : identity;
+        return (await access.actions(listed, repository)).includes('pull');
+      });
     },
-    challenge: (request, { repository, push }) => {
+    challenge: (request, { repository, action }) => {
       const realm = `${baseUrl(request)}${TOKEN_PATH}`;
-      const actions = push ? 'pull,push' : 'pull';
-      const scope = repository === undefined ? '' : `,scope="repository:${repository}:${actions}"`;
-      return `Bearer realm="${realm}",service="${TOKEN_SERVICE}"${scope}`;
+      const scope = repository === undefined ? '' : scopeOf(repository, action);
+      const error = tooLittle.has(request) ? ',error="insufficient_scope"' : '';
+      return `Bearer realm="${realm}",service="${TOKEN_SERVICE}"${scope}${error}`;
     },
   };
 }
 
-async function identify(access: Access, request: IncomingMessage) {
-  try {
-    return await access.identify(request.headers.authorization);
-  } catch (err) {
-    if (hasCode(err, 'BAD_CREDENTIALS')) throw unauthorised('wrong or expired credentials', err);
-    throw err;
+const SCOPE_ACTIONS: Record<RegistryAction, string> = {
+  any: 'pull',
+  pull: 'pull',
+  push: 'pull,push',
+  delete: 'pull,push,delete',
+};
+
+function scopeOf(repository: string, action: RegistryAction): string {
+  return `,scope="repository:${repository}:${SCOPE_ACTIONS[action]}"`;
+}
+
+function refusalOf(err: unknown): unknown {
+  if (hasCode(err, 'BAD_CREDENTIALS')) return unauthorised('wrong or expired credentials', err);
+  if (hasCode(err, 'THROTTLED')) {
+    return ociError('TOOMANYREQUESTS', messageOf(err), { cause: err });
   }
+  if (hasCode(err, 'BUSY')) return ociError('UNAVAILABLE', messageOf(err), { cause: err });
+  return err;
 }
 
 function unauthorised(message: string, cause?: unknown): Error {

@@ -21,7 +21,10 @@ export async function listTags(
 }
 
 /** GET _catalog, paged by `n` and `last`. */
-export async function listRepositories(exchange: Exchange, catalog: Catalog): Promise<void> {
+export async function listRepositories(
+  exchange: Exchange,
+  catalog: Pick<Catalog, 'repositories'>,
+): Promise<void> {
   const page = pageOf(exchange.query);
   const names = await catalog.repositories({ ...page, n: page.n + 1 });
   const shown = names.slice(0, page.n);

@@ -15,7 +15,10 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { generateSigningKey } from '../../proto/trust/keys.ts';
 import { openAccess } from '../access/access.ts';
+import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
+import { KyselyAccessStore } from '../catalog/access-store.ts';
+import type { AccessTables } from '../catalog/access-tables.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts';
 import { createBaseUrl } from '../http/base-url.ts';
@@ -98,13 +101,17 @@ export class TestRegistry {
     const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
     const catalog =
       beside?.catalog ?? (await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') }));
+    const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
+    const rights = new Rights({ now: Date.now }, { store });
+    const tokenKey = generateSigningKey('token');
+    const tokenKeys = { current: () => tokenKey, find: () => undefined };
     const access = await openAccess(
-      { adminUsername: 'admin', adminPassword: PASSWORD },
-      { dataDir: folder, tokenKey: generateSigningKey('token'), logger },
+      { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
+      { dataDir: folder, tokenKeys, rights, store, logger },
     );
     const { externalUrl, trustedProxies = [] } = options;
+    const callerOf = options.callerOf ?? createCallerOf({ trustedProxies });
     const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });
-    const guard = createGuard({ access, baseUrl });
     const registry = new Registry(options, {
       blobs,
       catalog,
@@ -112,13 +119,13 @@ export class TestRegistry {
         { shared: options.shared === true || beside !== undefined },
         { db: catalog.db.withTables<UploadTables>() },
       ),
-      guard: guardOf(guard, options),
+      guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
       statementFor: async () => undefined,
       uplink: new Uplink(
         { bytesPerSecond: options.uplink },
         { metrics: createUplinkMetrics(metrics) },
       ),
-      callerOf: options.callerOf ?? createCallerOf({ trustedProxies }),
+      callerOf,
       metrics: (open) => createRegistryMetrics(metrics, open),
       logger,
     });
@@ -209,6 +216,7 @@ function guardOf(
 ): RegistryGuard {
   return {
     subjectOf: (asked) => (subjectOf ? subjectOf(asked) : guard.subjectOf(asked)),
+    visibleTo: (asked) => guard.visibleTo(asked),
     challenge: (asked, wish) => guard.challenge(asked, wish),
     check: async (asked, wish) => {
       await guard.check(asked, wish);

@@ -19,18 +19,26 @@ import { OpenUploads } from './open-uploads.ts';
 import type { UploadStore } from './upload-store.ts';
 import { Uploads } from './uploads.ts';
 
+/** `any`: only to know who asks. */
+export type RegistryAction = 'pull' | 'push' | 'delete' | 'any';
+
 /** Decides who may; `challenge` is the WWW-Authenticate header to answer a refusal with. */
 export interface RegistryGuard {
-  /** @throws OciError UNAUTHORIZED with wrong credentials, UNAUTHORIZED or DENIED without rights */
+  /**
+   * @throws OciError UNAUTHORIZED with wrong credentials; UNAUTHORIZED, DENIED or NAME_UNKNOWN
+   * without rights
+   */
   check(
     request: IncomingMessage,
-    wish: { repository: string | undefined; action: 'pull' | 'push' | 'any' },
+    wish: { repository: string | undefined; action: RegistryAction },
   ): Promise<void>;
   /** A name of who asks, the same whatever credentials of theirs they use. */
   subjectOf(request: IncomingMessage): Promise<string>;
+  /** The repositories that the sender of the request may see. */
+  visibleTo(request: IncomingMessage): Promise<Pick<Catalog, 'repositories'>>;
   challenge(
     request: IncomingMessage,
-    wish: { repository: string | undefined; push: boolean },
+    wish: { repository: string | undefined; action: RegistryAction },
   ): string;
 }
 
@@ -96,7 +104,7 @@ export class Registry {
         await guard.check(request, { repository, action: 'pull' });
         return true;
       } catch (err) {
-        if (hasCode(err, 'UNAUTHORIZED', 'DENIED')) return false;
+        if (hasCode(err, 'UNAUTHORIZED', 'DENIED', 'NAME_UNKNOWN')) return false;
         throw err;
       }
     };
@@ -153,12 +161,11 @@ export class Registry {
   }
 
   async #authorise({ request }: Exchange, route: RegistryRoute): Promise<void> {
-    const repository = 'repository' in route ? route.repository : undefined;
-    const push = isPush(request, route.kind);
-    if (push && repository?.split('/')[0]?.includes('.') === true) {
+    const { repository, action } = wishOf(request, route);
+    const writes = action === 'push' || action === 'delete';
+    if (writes && repository?.split('/')[0]?.includes('.') === true) {
       throw ociError('DENIED', 'names that begin with a host are reserved for upstreams');
     }
-    const action = route.kind === 'base' ? 'any' : push ? 'push' : 'pull';
     await this.#modules.guard.check(request, { repository, action });
   }
 
@@ -176,7 +183,7 @@ export class Registry {
       case 'base':
         return sendJson(exchange, {});
       case 'catalog':
-        return listRepositories(exchange, catalog);
+        return listRepositories(exchange, await this.#modules.guard.visibleTo(exchange.request));
       case 'tags':
         return listTags(exchange, route, catalog);
       case 'referrers':
@@ -238,10 +245,9 @@ export class Registry {
     const fault = faultOf(err);
     const failed = fault.status >= 500 && fault.code !== 'UNAVAILABLE';
     if (failed) logger.warn({ kind, err }, 'request failed');
-    const push = isPush(request, kind);
     const headers =
       fault.status === 401
-        ? { 'www-authenticate': guard.challenge(request, { repository: nameOf(request), push }) }
+        ? { 'www-authenticate': guard.challenge(request, wishOf(request, routeOf(request))) }
         : undefined;
     sendError(exchange, fault, headers);
   }
@@ -267,10 +273,19 @@ function checkMethod({ request, response }: Exchange, kind: RegistryRoute['kind'
   throw ociError('UNSUPPORTED', 'this method is not supported here');
 }
 
-/** Where an upload is belongs to a push, too. */
-function isPush({ method }: IncomingMessage, kind: string): boolean {
-  const reads = method === 'GET' || method === 'HEAD';
-  return !reads || kind === 'upload' || kind === 'upload-start';
+/** What a request wants to do, by what its path means and never by how it is written. */
+function wishOf(
+  { method = '' }: IncomingMessage,
+  route: RegistryRoute | undefined,
+): { repository: string | undefined; action: RegistryAction } {
+  const repository = route && 'repository' in route ? route.repository : undefined;
+  if (route?.kind === 'base') return { repository, action: 'any' };
+  // To look at an upload or to give it up takes what it takes to begin it.
+  if (route?.kind === 'upload' || route?.kind === 'upload-start') {
+    return { repository, action: 'push' };
+  }
+  if (PULL.includes(method)) return { repository, action: 'pull' };
+  return { repository, action: method === 'DELETE' ? 'delete' : 'push' };
 }
 
 function targetOf(request: IncomingMessage): { path: string; query: URLSearchParams } {
@@ -280,10 +295,9 @@ function targetOf(request: IncomingMessage): { path: string; query: URLSearchPar
   return { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
 }
 
-function nameOf(request: IncomingMessage): string | undefined {
+function routeOf(request: IncomingMessage): RegistryRoute | undefined {
   try {
-    const route = parseRegistryRoute(targetOf(request).path);
-    return 'repository' in route ? route.repository : undefined;
+    return parseRegistryRoute(targetOf(request).path);
   } catch {
     return undefined;
   }

@@ -20,6 +20,8 @@ const ADDRESS_MAX_CHARS = 45;
 const HUB_NAMES_MAX = 64;
 const VERSION_MAX_CHARS = 64;
 const TAG_MAX_CHARS = 128;
+const AUTHORIZATION_MAX_CHARS = 8192;
+const TOKEN_MAX_CHARS = 3072;
 
 /** Standard base64 of up to `maxBytes` bytes. */
 function base64(maxBytes: number): Type.TString {
@@ -36,6 +38,7 @@ const ADDRESSES = Type.Array(Type.String({ maxLength: ADDRESS_MAX_CHARS }), {
 const MEMBERSHIP = base64(MEMBERSHIP_MAX_BYTES);
 const KEY_BUNDLE = base64(BUNDLE_MAX_BYTES);
 const COUNTER = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const TOKEN = Type.String({ maxLength: TOKEN_MAX_CHARS });
 const VERSION = Type.String({ maxLength: VERSION_MAX_CHARS });
 
 // Requests allow unknown properties, and so do answers: version N and N - 1 work together.
@@ -93,12 +96,20 @@ export const MembersResponse = Type.Object({
 });
 export type MembersResponse = Static<typeof MembersResponse>;
 
-export const GrantRequest = Type.Object({ namespace: NAME, repository: NAME, digest: DIGEST });
+export const GrantRequest = Type.Object({
+  namespace: NAME,
+  repository: NAME,
+  digest: DIGEST,
+  /** The Authorization header of the runtime, for content that not everybody may read. */
+  authorization: Type.Optional(Type.String({ maxLength: AUTHORIZATION_MAX_CHARS })),
+});
 export type GrantRequest = Static<typeof GrantRequest>;
 
 export const GrantResponse = Type.Object({
   grant: base64(GRANT_MAX_BYTES),
   digests: Type.Array(DIGEST, { maxItems: GRANT_DIGESTS_MAX }),
+  /** With a grant for this agent alone: what it reads the repository with. */
+  token: Type.Optional(TOKEN),
 });
 export type GrantResponse = Static<typeof GrantResponse>;
 
@@ -121,6 +132,8 @@ export const AnnouncedDownload = Type.Object({
   /** Bitmap of verified chunks; may be empty when complete or nothing is held. */
   have: base64(BITMAP_MAX_BYTES),
   hubChunksWanted: Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX }),
+  /** What the agent reads a repository with that not everybody may read. */
+  token: Type.Optional(TOKEN),
   /** Chunks the agent would take from the hub or upstream without a lease; none if left out. */
   bypassWanted: Type.Optional(Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX })),
 });

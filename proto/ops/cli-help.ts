@@ -8,6 +8,8 @@ caches and shares image layers with its peers.
   hub [--config FILE]            run the hub
   hub join-token create          make a token with which agents enrol
   agent [--config FILE]          run the agent of this node
+  project, account, member, robot, node, keys
+                                 administer a running hub; each has a page behind --help
   config check FILE              list everything that is wrong with a configuration
   config show --kind hub|agent   print every key with default, variable and meaning
   version [--json]               print what this is

@@ -37,6 +37,11 @@ async function cli(...argv: string[]): Promise<Outcome> {
     err: (text) => void (outcome.err += text),
     env: {},
     programs: { hub: entry('hub'), agent: entry('agent') },
+    admin: {
+      ask: async () => assert.fail('no hub is asked'),
+      readPassword: async () => assert.fail('no password is read'),
+      newPassword: () => 'made',
+    },
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';

@@ -3,6 +3,10 @@ import type { ParseArgsConfig } from 'node:util';
 import type { TObject } from 'typebox';
 import { parseDuration } from '../std/duration.ts';
 import { hasCode, messageOf } from '../std/errors.ts';
+import { adminHelp, adminWords, isAdminCommand, runAdminCommand } from './admin-cli.ts';
+import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
+import { AdminUsage } from './admin-commands.ts';
+import type { AdminRequest } from './admin-commands.ts';
 import { readBuildInfo } from './build-info.ts';
 import { AGENT_HELP, CONFIG_HELP, HUB_HELP, JOIN_TOKEN_HELP, MAIN_HELP } from './cli-help.ts';
 import { VERSION_HELP } from './cli-help.ts';
@@ -34,6 +38,9 @@ export type JoinTokenWish = ProgramInput & {
   url: string | undefined;
 };
 
+/** Which hub is asked. */
+export type AdminWish = ProgramInput & { url: string | undefined };
+
 export type CliModules = {
   out(text: string): void;
   err(text: string): void;
@@ -41,6 +48,12 @@ export type CliModules = {
   programs: Record<ProgramKind, ProgramEntry>;
   /** Asks a running hub for a join token. */
   createJoinToken(wish: JoinTokenWish): Promise<string>;
+  /** Commands that change what is in a running hub. */
+  admin: {
+    ask(wish: AdminWish, request: AdminRequest): Promise<unknown>;
+    readPassword: AdminCliModules['readPassword'];
+    newPassword: AdminCliModules['newPassword'];
+  };
 };
 
 /** A command line that cannot be understood; `help` is the page that says how. */
@@ -94,7 +107,9 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
     case 'config':
       return config(rest, modules);
     default: {
-      const meant = nearest(command, ['hub', 'agent', 'version', 'config', 'help']);
+      if (isAdminCommand(command)) return admin(command, rest, modules);
+      const known = ['hub', 'agent', 'version', 'config', 'help', ...adminWords()];
+      const meant = nearest(command, known);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
       throw new UsageError(`unknown command "${command}"${hint}`, MAIN_HELP);
     }
@@ -134,6 +149,20 @@ async function joinToken(args: readonly string[], modules: CliModules): Promise<
   const request = { ...(await configInput(values.config)), uses: Number(uses), expires, url };
   modules.out(`${await modules.createJoinToken(request)}\n`);
   return EXIT.ok;
+}
+
+async function admin(word: string, args: readonly string[], modules: CliModules): Promise<number> {
+  const { readPassword, newPassword } = modules.admin;
+  const ask = async ({ config: file, url }: AdminPlace, request: AdminRequest) =>
+    modules.admin.ask({ ...(await configInput(file)), url }, request);
+  try {
+    const out = (text: string): void => modules.out(text);
+    await runAdminCommand(word, args, { out, ask, readPassword, newPassword });
+    return EXIT.ok;
+  } catch (err) {
+    if (err instanceof AdminUsage) throw new UsageError(err.message, adminHelp(word));
+    throw err;
+  }
 }
 
 function isDuration(text: string): boolean {

@@ -49,7 +49,14 @@ export type Grant = {
 };
 
 /** A grant with the list its content hash stands for. The manifest itself is not in the list. */
-export type GrantBundle = { grant: Buffer; digests: Digest[] };
+export type GrantBundle = {
+  grant: Buffer;
+  digests: Digest[];
+  /** Of a grant for one node: only who shows the right himself is served with it. */
+  isPrivate?: boolean;
+  /** With a grant for one node: what the node reads the repository at the hub with. */
+  token?: string;
+};
 
 /** SHA-256 over the sorted, distinct digests, each as text with a line feed after it. */
 export function grantContentHash(digests: readonly Digest[]): Buffer {

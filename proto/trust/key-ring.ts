@@ -153,6 +153,23 @@ export class KeyRing {
     return key;
   }
 
+  /**
+   * A key of a purpose that is not revoked, by its id in hex; one that was replaced signed nothing
+   * after `retiredMs`.
+   */
+  verificationKey(
+    purpose: KeyPurpose,
+    keyId: string,
+  ): { publicKey: KeyObject; retiredMs?: number } | undefined {
+    const active = this.signingKey(purpose);
+    if (active.keyId.toString('hex') === keyId) return { publicKey: active.publicKey };
+    const past = this.#past.find(
+      (key) => key.purpose === purpose && keyIdOf(key.publicKey).toString('hex') === keyId,
+    );
+    if (past === undefined || past.state === 'revoked') return undefined;
+    return { publicKey: publicKeyFromRaw(past.publicKey), retiredMs: this.#issuedAtMs };
+  }
+
   /** The root-signed list of all purpose keys, for TrustStore.load. */
   bundle(): Buffer {
     const active = [...this.#active.values()].map((key) => ({
@@ -176,8 +193,17 @@ export class KeyRing {
     return fingerprintOf(rawPublicKey(this.#root.publicKey));
   }
 
-  /** Replaces the active key of a purpose; what the old one signed stays valid. */
-  retire(purpose: KeyPurpose, nowMs: number): void {
+  /**
+   * Replaces the active key of a purpose; what the old one signed stays valid. With `keep`, only so
+   * many of the keys retired before are kept: of a purpose whose objects do not live long.
+   */
+  retire(purpose: KeyPurpose, nowMs: number, { keep }: { keep?: number } = {}): void {
+    if (keep !== undefined) {
+      const isOld = (key: CertifiedKey): boolean =>
+        key.purpose === purpose && key.state === 'retired';
+      const surplus = new Set(this.#past.filter(isOld).slice(0, -keep));
+      this.#past = this.#past.filter((key) => !surplus.has(key));
+    }
     this.#replace(purpose, 'retired', nowMs);
   }
 

@@ -133,6 +133,24 @@ export class LoopbackFleet implements AsyncDisposable {
     }
   }
 
+  /** Asks the administration of the hub, as its admin. */
+  async api(
+    method: 'POST' | 'PUT' | 'PATCH',
+    target: string,
+    body: object,
+  ): Promise<Record<string, string>> {
+    const basic = Buffer.from(`${ADMIN.username}:${ADMIN.password}`).toString('base64');
+    const answer = await request(`${this.hubUrl}/api/v1${target}`, {
+      method,
+      headers: { authorization: `Basic ${basic}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode >= 300) throw new Error(`${target}: ${answer.statusCode} ${text}`);
+    const parsed: Record<string, string> = JSON.parse(text);
+    return parsed;
+  }
+
   async hubMetrics(): Promise<MetricsSnapshot> {
     return metricsOf(this.hub.opsUrls[0]);
   }
@@ -199,7 +217,13 @@ export async function metricsOf(opsUrl: string | undefined): Promise<MetricsSnap
 export async function fetchDigest(
   url: string,
   headers: Record<string, string> = {},
-): Promise<{ status: number; digest: string; size: number; bytes: Buffer }> {
+): Promise<{
+  status: number;
+  digest: string;
+  size: number;
+  bytes: Buffer;
+  challenge: string | undefined;
+}> {
   const answer = await request(url, { headers });
   const hash = createHash('sha256');
   const kept: Buffer[] = [];
@@ -211,7 +235,14 @@ export async function fetchDigest(
     if (size <= 65_536) kept.push(bytes);
   }
   const bytes = Buffer.concat(kept);
-  return { status: answer.statusCode, digest: `sha256:${hash.digest('hex')}`, size, bytes };
+  const challenge = answer.headers['www-authenticate'];
+  return {
+    status: answer.statusCode,
+    digest: `sha256:${hash.digest('hex')}`,
+    size,
+    bytes,
+    challenge: typeof challenge === 'string' ? challenge : undefined,
+  };
 }
 
 /**
@@ -221,17 +252,19 @@ export async function fetchDigest(
 export async function pull(
   agent: Agent,
   image: TestImage,
-  options: { by?: 'tag' | 'digest' } = {},
+  options: { by?: 'tag' | 'digest'; authorization?: string } = {},
 ): Promise<void> {
+  const { authorization } = options;
+  const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
   const base = `${agent.mirrorUrls[0]}/v2/${image.repository}`;
   const reference = options.by === 'digest' ? image.digest : image.tag;
-  const manifest = await fetchDigest(`${base}/manifests/${reference}?ns=${HUB_NAME}`);
+  const manifest = await fetchDigest(`${base}/manifests/${reference}?ns=${HUB_NAME}`, headers);
   if (manifest.digest !== image.digest) {
     throw new Error(`manifest: ${manifest.status}, ${manifest.bytes.toString()}`);
   }
   await Promise.all(
     image.blobs.map(async ({ digest, size }) => {
-      const blob = await fetchDigest(`${base}/blobs/${digest}?ns=${HUB_NAME}`);
+      const blob = await fetchDigest(`${base}/blobs/${digest}?ns=${HUB_NAME}`, headers);
       if (blob.status !== 200 || blob.digest !== digest || blob.size !== size) {
         throw new Error(`blob ${digest}: ${blob.status}, ${blob.size} of ${size} bytes`);
       }

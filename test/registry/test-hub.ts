@@ -79,6 +79,24 @@ export class TestHub implements AsyncDisposable {
     return { status: response.statusCode, headers: response.headers, body: bytes };
   }
 
+  /** Asks the administration, as the admin unless said otherwise. */
+  async api(
+    method: NonNullable<Ask['method']>,
+    target: string,
+    body?: object,
+    authorization: string | undefined = BASIC,
+  ): Promise<Answer & { json: Record<string, unknown> }> {
+    const answer = await this.ask(`/api/v1${target}`, {
+      method,
+      authorization,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    const text = answer.body.toString();
+    return { ...answer, json: text === '' ? {} : JSON.parse(text) };
+  }
+
   /** Opens an upload; the path it goes on at. */
   async open(repository = 'team/app'): Promise<string> {
     const answer = await this.ask(`/v2/${repository}/blobs/uploads/`, { method: 'POST' });

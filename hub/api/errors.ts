@@ -1,0 +1,60 @@
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { AccessError } from '../access/errors.ts';
+
+const STATUSES = {
+  INVALID_BODY: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  EXISTS: 409,
+  IN_USE: 409,
+  BODY_TOO_LARGE: 413,
+  THROTTLED: 429,
+  INTERNAL: 500,
+  BUSY: 503,
+  FLEET_FULL: 503,
+  FULL: 503,
+} as const;
+
+export type ApiCode = keyof typeof STATUSES;
+
+/** A refusal of the administration, as it goes out. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly code: ApiCode;
+  readonly retryAfterS: number | undefined;
+
+  constructor(code: ApiCode, message: string, options: { cause?: unknown; waitMs?: number } = {}) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    const { waitMs } = options;
+    this.retryAfterS = waitMs === undefined ? undefined : Math.ceil(waitMs / 1000);
+  }
+
+  get status(): number {
+    return STATUSES[this.code];
+  }
+}
+
+/** What goes out for whatever was thrown; nothing of the inside of the hub. */
+export function asApiError(err: unknown): ApiError {
+  if (err instanceof ApiError) return err;
+  const said = (code: ApiCode): ApiError => new ApiError(code, messageOf(err), { cause: err });
+  if (hasCode(err, 'BAD_CREDENTIALS')) {
+    return new ApiError('UNAUTHORIZED', 'wrong user name or password', { cause: err });
+  }
+  if (err instanceof AccessError && err.data.code === 'THROTTLED') {
+    return new ApiError('THROTTLED', err.message, { cause: err, waitMs: err.data.waitMs });
+  }
+  if (hasCode(err, 'BUSY')) return said('BUSY');
+  if (hasCode(err, 'UNKNOWN')) return said('NOT_FOUND');
+  if (hasCode(err, 'EXISTS')) return said('EXISTS');
+  if (hasCode(err, 'IN_USE')) return said('IN_USE');
+  if (hasCode(err, 'FULL')) return said('FULL');
+  if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
+  if (hasCode(err, 'INVALID', 'INVALID_BODY', 'FST_ERR_CTP_INVALID_MEDIA_TYPE')) {
+    return said('INVALID_BODY');
+  }
+  if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) return said('BODY_TOO_LARGE');
+  return new ApiError('INTERNAL', 'the hub failed; its log says why', { cause: err });
+}

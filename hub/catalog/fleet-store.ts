@@ -1,5 +1,6 @@
 import type { ColumnType, Insertable, Kysely, Selectable, Transaction } from 'kysely';
 import type { CertificateRow, FleetStore, JoinTokenRow, TokenVerdict } from '../fleet/store.ts';
+import { retried, transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
@@ -35,6 +36,7 @@ export type FleetTables = {
 type MemberTable = FleetTables['fleet_member'];
 
 const SERIAL_KEY = 'serial';
+const TOKENS_KEY = 'join-tokens';
 /** Serials of one statement; databases bound the number of parameters. */
 const REVOKE_BATCH_MAX = 500;
 
@@ -131,7 +133,7 @@ export class KyselyFleetStore implements FleetStore {
     row: CertificateRow,
     change: { revoke: readonly number[]; token?: { tokenId: string; nowMs: number } },
   ): Promise<TokenVerdict> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const verdict = change.token === undefined ? 'ok' : await useToken(db, change.token);
       if (verdict !== 'ok') return verdict;
       await db.insertInto('fleet_member').values(rowOf(row)).execute();
@@ -141,11 +143,12 @@ export class KyselyFleetStore implements FleetStore {
   }
 
   revoke(serials: readonly number[], nowMs: number): Promise<void> {
-    return this.#db.transaction().execute((db) => markRevoked(db, serials, nowMs));
+    return transact(this.#db, (db) => markRevoked(db, serials, nowMs));
   }
 
   async purge(endedBeforeMs: number): Promise<void> {
-    await this.#db.deleteFrom('fleet_member').where('not_after_ms', '<', endedBeforeMs).execute();
+    const ended = this.#db.deleteFrom('fleet_member').where('not_after_ms', '<', endedBeforeMs);
+    await retried(() => ended.execute());
   }
 
   async joinToken(tokenId: string): Promise<JoinTokenRow | undefined> {
@@ -164,7 +167,8 @@ export class KyselyFleetStore implements FleetStore {
   }
 
   putJoinToken(row: JoinTokenRow, limits: { nowMs: number; max: number }): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
+      await lockTokens(db);
       await db.deleteFrom('fleet_join_token').where('expires_at_ms', '<', limits.nowMs).execute();
       const { count } = await db
         .selectFrom('fleet_join_token')
@@ -183,6 +187,15 @@ export class KyselyFleetStore implements FleetStore {
       return true;
     });
   }
+}
+
+/** Makes those who add tokens wait for each other, so that the count of tokens stays true. */
+async function lockTokens(db: Transaction<FleetTables>): Promise<void> {
+  await db
+    .insertInto('fleet_meta')
+    .values({ key: TOKENS_KEY, value: '', number: 0 })
+    .onConflict((conflict) => conflict.column('key').doUpdateSet({ number: 0 }))
+    .execute();
 }
 
 async function useToken(

@@ -14,9 +14,15 @@ import type {
 import { reachable } from './reach.ts';
 import { putReferrer, referrersOf } from './referrers.ts';
 import type { RegistryTables } from './schema.ts';
+import { retried, transact } from './transact.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** No stored name has a NUL, and PostgreSQL takes none: what sorts after it sorts after this. */
+function storable(last: string): string {
+  return last.split('\0', 1)[0] ?? '';
 }
 
 function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
@@ -59,7 +65,7 @@ export class KyselyCatalog implements Catalog {
   }
 
   addBlob({ digest, size, root, hashes }: NewBlob, repository: string): Promise<void> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const chunks = root && hashes ? { root, hashes } : undefined;
       await db
         .insertInto('blob')
@@ -74,7 +80,7 @@ export class KyselyCatalog implements Catalog {
   }
 
   linkBlob(repository: string, digest: Digest): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const known = await db
         .selectFrom('blob')
         .select('digest')
@@ -87,16 +93,16 @@ export class KyselyCatalog implements Catalog {
   }
 
   async removeBlobFrom(repository: string, digest: Digest): Promise<boolean> {
-    const result = await this.#db
+    const rows = this.#db
       .deleteFrom('repository_blob')
       .where('repository', '=', repository)
-      .where('digest', '=', digest)
-      .executeTakeFirst();
+      .where('digest', '=', digest);
+    const result = await retried(() => rows.executeTakeFirst());
     return result.numDeletedRows > 0n;
   }
 
   putManifest(manifest: NewManifest): Promise<void> {
-    return this.#db.transaction().execute((db) => putManifest(db, manifest));
+    return transact(this.#db, (db) => putManifest(db, manifest));
   }
 
   async manifest(
@@ -132,20 +138,20 @@ export class KyselyCatalog implements Catalog {
   }
 
   async deleteTag(repository: string, tag: string): Promise<boolean> {
-    const result = await this.#db
+    const rows = this.#db
       .deleteFrom('tag')
       .where('repository', '=', repository)
-      .where('name', '=', tag)
-      .executeTakeFirst();
+      .where('name', '=', tag);
+    const result = await retried(() => rows.executeTakeFirst());
     return result.numDeletedRows > 0n;
   }
 
   async deleteManifest(repository: string, digest: Digest): Promise<boolean> {
-    const result = await this.#db
+    const rows = this.#db
       .deleteFrom('manifest')
       .where('repository', '=', repository)
-      .where('digest', '=', digest)
-      .executeTakeFirst();
+      .where('digest', '=', digest);
+    const result = await retried(() => rows.executeTakeFirst());
     return result.numDeletedRows > 0n;
   }
 
@@ -157,14 +163,14 @@ export class KyselyCatalog implements Catalog {
       .executeTakeFirst();
     if (known === undefined) return undefined;
     const all = this.#db.selectFrom('tag').select('name').where('repository', '=', repository);
-    const rest = last === undefined ? all : all.where('name', '>', last);
+    const rest = last === undefined ? all : all.where('name', '>', storable(last));
     const rows = await rest.orderBy('name').limit(n).execute();
     return rows.map(({ name }) => name);
   }
 
   async repositories({ n, last }: Page): Promise<string[]> {
     const all = this.#db.selectFrom('repository').select('name');
-    const rest = last === undefined ? all : all.where('name', '>', last);
+    const rest = last === undefined ? all : all.where('name', '>', storable(last));
     const rows = await rest.orderBy('name').limit(n).execute();
     return rows.map(({ name }) => name);
   }
@@ -240,7 +246,8 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }
-  for (const batch of batches(manifest.tags)) {
+  // In one order for all: pushes that move the same tags then wait for each other in a row.
+  for (const batch of batches(manifest.tags.toSorted())) {
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await db
       .insertInto('tag')

@@ -9,6 +9,7 @@
 set -eu
 
 PACKAGES="containerd runc skopeo podman buildah umoci busybox-static containernetworking-plugins
+postgresql procps
 iproute2 iptables docker.io util-linux openssl nginx-light"
 # oras is not in Debian 12; this release has a build that runs on its libc.
 NEWER_SUITE=trixie

@@ -37,7 +37,7 @@ export const LAYER_RULES: readonly LayerRule[] = [
   ),
   only(
     /^(hub\/(catalog\/|hub\.ts)|proto\/ops\/folder-lock|agent\/store\/index-file)/,
-    /^(kysely|node:sqlite)$/,
+    /^(kysely|node:sqlite|pg)$/,
     'the databases are behind the catalog and the index of the store',
   ),
   only(/^(hub|agent)\//, /^fastify$/, 'proto serves no HTTP but the ops endpoints'),

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { chown, mkdir } from 'node:fs/promises';
+import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { after } from 'node:test';
@@ -64,10 +64,11 @@ export class PostgresServer {
     const folder = await Scratch.open().make(`postgres-${servers}`);
     const server = new PostgresServer(folder, options);
     await mkdir(server.#data);
-    await mkdir(server.#sockets);
-    await giveAway(folder, server.#data, server.#sockets);
+    await mkdir(server.socketFolder);
+    await giveAway(folder, server.#data, server.socketFolder);
     const init = programOf('initdb') ?? 'initdb';
     await run([...asOwner(), init, `--pgdata=${server.#data}`, ...INIT_OPTIONS], { env: ENV });
+    await writeFile(path.join(server.#data, 'pg_hba.conf'), HBA);
     for (let left = START_ATTEMPTS_MAX; ; left -= 1) {
       // oxlint-disable-next-line no-await-in-loop -- another program may have taken the port
       server.#port = await freePort();
@@ -90,12 +91,13 @@ export class PostgresServer {
     return { host: '127.0.0.1', port: this.#port, user: ROLE };
   }
 
-  /** Starts again after `stop`, on the same data and port. */
+  /** Starts again after `stop`, on the same data and port; nothing when it runs. */
   async resume(): Promise<void> {
+    if (this.#process !== undefined && this.#process.exit === undefined) return;
     const settings = {
       listen_addresses: '127.0.0.1',
       port: String(this.#port),
-      unix_socket_directories: this.#sockets,
+      unix_socket_directories: this.socketFolder,
       deadlock_timeout: '100ms',
       fsync: this.#options.fsync === true ? 'on' : 'off',
       ...this.#options.settings,
@@ -125,11 +127,6 @@ export class PostgresServer {
     return `postgres://${user}@127.0.0.1:${this.#port}/${database}`;
   }
 
-  /** The URL of the same database through the Unix socket. */
-  socketUrl(database: string): string {
-    return `postgres://${ROLE}@/${database}?host=${this.#sockets}&port=${this.#port}`;
-  }
-
   /** An empty database; its name. */
   async createDatabase(options = ''): Promise<string> {
     this.#databases += 1;
@@ -153,7 +150,8 @@ export class PostgresServer {
     return path.join(this.folder, 'data');
   }
 
-  get #sockets(): string {
+  /** Where its Unix socket is. */
+  get socketFolder(): string {
     return path.join(this.folder, 's');
   }
 
@@ -183,6 +181,12 @@ export function postgresForTests(): {
   };
 }
 
+/** One role needs its password; all others may in without. */
+const HBA = `
+host all guarded 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+local all all trust
+`;
 const ENV = { LC_ALL: 'C', TZ: 'UTC' };
 
 /** PostgreSQL refuses to run as root. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
@@ -14,7 +15,10 @@ import { messageOf } from '../proto/std/errors.ts';
 import { openAccess, type Access } from './access/access.ts';
 import { FilesystemBlobStore } from './blobs/filesystem.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
+import type { OpenCatalog } from './catalog/open-catalog.ts';
+import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
+import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { loadKeyRing } from './fleet/key-files.ts';
@@ -56,13 +60,13 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   metrics.collectProcess(build);
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
-  const { externalUrl, certificate } = checkedOptions(config);
+  const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
   starting.defer(() => lock[Symbol.dispose]());
   const blobs = await FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
   starting.defer(() => blobs.close());
-  const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
+  const catalog = await openCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
   const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
   const fleet = await createFleet(
@@ -116,6 +120,19 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
     close: () => running.disposeAsync(),
   };
+}
+
+/** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
+async function openCatalog(
+  postgres: PostgresSettings | undefined,
+  dataDir: string,
+): Promise<OpenCatalog> {
+  if (postgres === undefined) {
+    return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
+  }
+  const { tls, caFile, ...target } = postgres;
+  const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
+  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
 }
 
 async function openUplink(

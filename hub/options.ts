@@ -6,6 +6,7 @@ import { ConfigError, type ConfigProblem } from '../proto/ops/errors.ts';
 import { LogOptions, opsOptions } from '../proto/ops/options.ts';
 import { isZoneName } from '../proto/trust/membership.ts';
 import { AccessOptions } from './access/options.ts';
+import { CatalogOptions, postgresOf, type PostgresSettings } from './catalog/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
@@ -90,6 +91,7 @@ export const HubOptions = Type.Object({
   tls: TlsOptions,
   ops: opsOptions(7401),
   hub: HubSection,
+  catalog: CatalogOptions,
   registry: RegistrySection,
   access: AccessOptions,
   fleet: FleetOptions,
@@ -102,9 +104,10 @@ export type HubConfig = Static<typeof HubOptions>;
  * Settings that have to fit together.
  * @throws ConfigError
  */
-export function checkedOptions({ hub, tls, http, access, fleet }: HubConfig): {
+export function checkedOptions({ hub, catalog, tls, http, access, fleet }: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
+  postgres: PostgresSettings | undefined;
 } {
   const problems: ConfigProblem[] = [];
   const refuse = (path: string, message: string): void =>
@@ -128,9 +131,10 @@ export function checkedOptions({ hub, tls, http, access, fleet }: HubConfig): {
   if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
+  const postgres = postgresOf(catalog, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
-  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined };
+  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined, postgres };
 }
 
 function checkNetworks(

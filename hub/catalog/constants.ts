@@ -9,6 +9,8 @@ export const STATEMENT_ROWS_MAX = 500;
 export const REACH_MAX = 10_000;
 /** Connections to PostgreSQL of one hub, unless `catalog.connections` says otherwise. */
 export const POOL_SIZE = 16;
+/** Most connections to PostgreSQL that `catalog.connections` may ask for. */
+export const POOL_SIZE_MAX = 200;
 /** Calls that wait for a connection to PostgreSQL; one more is refused. */
 export const POOL_WAITING_MAX = 4096;
 /** How long a call waits for a connection to PostgreSQL, new or given back. */

@@ -50,7 +50,7 @@ export type PostgresSettings = Omit<PostgresPoolOptions, 'tls'> & {
   caFile?: string;
 };
 
-/** What of the section makes a PostgreSQL catalog; undefined for SQLite. `refuse` is told faults. */
+/** What of the section makes a PostgreSQL catalog, undefined for SQLite; `refuse` hears of faults. */
 export function postgresOf(
   config: CatalogConfig,
   refuse: (path: string, message: string) => void,

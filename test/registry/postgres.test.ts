@@ -78,7 +78,8 @@ test('connections that PostgreSQL ends under way are replaced', { skip }, async 
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     await server.query(
       'postgres',
-      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'flotilla-hub'`,
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where application_name = 'flotilla-hub'`,
     );
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     await hub.ask('/v2/team/app/manifests/v1');

@@ -136,11 +136,15 @@ export class PostgresServer {
   }
 
   /** Runs one statement as the superuser. */
-  async query(database: string, text: string): Promise<Record<string, unknown>[]> {
+  async query(
+    database: string,
+    text: string,
+    values?: readonly unknown[],
+  ): Promise<Record<string, unknown>[]> {
     const client = new Client({ connectionString: this.url(database) });
     await client.connect();
     try {
-      return (await client.query<Record<string, unknown>>(text)).rows;
+      return (await client.query<Record<string, unknown>>(text, values && [...values])).rows;
     } finally {
       await client.end();
     }
@@ -148,6 +152,18 @@ export class PostgresServer {
 
   get #data(): string {
     return path.join(this.folder, 'data');
+  }
+
+  /** Runs statements one after the other in one session of the superuser. */
+  async script(database: string, statements: readonly string[]): Promise<void> {
+    const client = new Client({ connectionString: this.url(database) });
+    await client.connect();
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      for (const text of statements) await client.query(text);
+    } finally {
+      await client.end();
+    }
   }
 
   /** Where its Unix socket is. */

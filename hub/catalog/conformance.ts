@@ -1,11 +1,13 @@
 // What every catalog must do, whatever database it is in.
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import type { Kysely } from 'kysely';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { REACH_MAX, STATEMENT_ROWS_MAX } from './constants.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import type { Catalog, NewManifest } from './port.ts';
+import type { RegistryTables } from './schema.ts';
 
 const REPOSITORY = 'team/app';
 
@@ -13,6 +15,8 @@ const REPOSITORY = 'team/app';
 export type CatalogRig = {
   /** Opens the catalog in the database, each time as another program; closed with the test. */
   readonly open: () => Promise<OpenCatalog>;
+  /** Connects to the database as it is; closed with the test. */
+  readonly connect: () => Kysely<RegistryTables>;
 };
 
 type Work = (rig: CatalogRig & { catalog: OpenCatalog }) => Promise<void>;
@@ -26,8 +30,8 @@ export function catalogConformance(
 ): void {
   const check: Check = (promise, work) => {
     test(`${where}: ${promise}`, { skip: options.skip ?? false }, async (t) => {
-      const { open } = await rig(t);
-      await work({ open, catalog: await open() });
+      const own = await rig(t);
+      await work({ ...own, catalog: await own.open() });
     });
   };
   blobChecks(check);

@@ -86,4 +86,11 @@ export function fleetStoreConformance(
     assert.equal(await store.putJoinToken(second, { nowMs: 1001, max: 1 }), true);
     assert.equal(await store.joinToken('token-1'), undefined);
   });
+
+  check('tokens that are made at once keep to the bound too', async (store) => {
+    const made = Array.from({ length: 12 }, (_, i) =>
+      store.putJoinToken({ ...TOKEN, tokenId: `token-${i}` }, { nowMs: 0, max: 5 }),
+    );
+    assert.equal((await Promise.all(made)).filter(Boolean).length, 5);
+  });
 }

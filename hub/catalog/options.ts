@@ -50,7 +50,7 @@ export type PostgresSettings = Omit<PostgresPoolOptions, 'tls'> & {
   caFile?: string;
 };
 
-/** What of the section makes a PostgreSQL catalog, undefined for SQLite; `refuse` hears of faults. */
+/** The PostgreSQL of the section, undefined for SQLite; `refuse` hears what is wrong. */
 export function postgresOf(
   config: CatalogConfig,
   refuse: (path: string, message: string) => void,

@@ -104,6 +104,12 @@ type Plan = {
   Plans?: Plan[];
 };
 
+function planOf([row]: Record<string, unknown>[]): Plan {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the format asked for
+  const [{ Plan: plan }] = (row ?? {})['QUERY PLAN'] as [{ Plan: Plan }];
+  return plan;
+}
+
 /** Rows that the leaves of a plan read, thrown away or not. */
 function rowsTouched(plan: Plan): number {
   if (plan.Plans !== undefined) return plan.Plans.reduce((sum, one) => sum + rowsTouched(one), 0);
@@ -133,9 +139,7 @@ test('PostgreSQL reads the page by an index, and no other rows', { skip }, async
       for (const { sql: text, parameters } of queries) {
         const explain = `explain (analyze, timing off, format json) ${text}`;
         // oxlint-disable-next-line no-await-in-loop -- one after the other
-        const [row] = await server.query(database, explain, parameters);
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the format asked for
-        const [{ Plan: plan }] = row?.['QUERY PLAN'] as [{ Plan: Plan }];
+        const plan = planOf(await server.query(database, explain, parameters));
         const types = new Set(nodeTypes(plan));
         for (const good of ['Limit', 'Index Scan', 'Index Only Scan']) types.delete(good);
         assert.deepEqual([...types], [], `${what}: ${text}`);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { sql, type Transaction } from 'kysely';
+import { Kysely, sql, type Transaction } from 'kysely';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { postgresForTests } from '../../test/rig/postgres.ts';
 import { catalogConformance, type CatalogRig } from './conformance.ts';
@@ -8,7 +8,9 @@ import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
+import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
+import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { transact } from './transact.ts';
 
@@ -22,6 +24,11 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
   const target = { ...server.target, database };
   return {
     target,
+    connect: () => {
+      const db = new Kysely<RegistryTables>({ dialect: postgresDialect(target) });
+      t.after(() => db.destroy());
+      return db;
+    },
     open: async () => {
       const catalog = await openPostgresCatalog(target);
       t.after(() => catalog.close());
@@ -31,6 +38,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
 }
 
 catalogConformance('in PostgreSQL', rig, { skip });
+referrersConformance('in PostgreSQL', rig, { skip });
 fleetStoreConformance(
   'in PostgreSQL',
   async (t) => {

@@ -5,19 +5,29 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { Kysely } from 'kysely';
 import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
+import { referrersConformance } from './referrers-conformance.ts';
+import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
+import { sqliteDialect } from './sqlite-dialect.ts';
 
 async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-catalog-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'catalog.sqlite');
   return {
-    file: path.join(folder, 'catalog.sqlite'),
+    file,
+    connect: () => {
+      const db = new Kysely<RegistryTables>({ dialect: sqliteDialect({ path: file }) });
+      t.after(() => db.destroy());
+      return db;
+    },
     open: async () => {
-      const catalog = await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') });
+      const catalog = await openSqliteCatalog({ path: file });
       t.after(() => catalog.close());
       return catalog;
     },
@@ -25,6 +35,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
 }
 
 catalogConformance('in SQLite', rig);
+referrersConformance('in SQLite', rig);
 fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

@@ -153,6 +153,7 @@ function manifestChecks(check: Check): void {
     assert.deepEqual(await catalog.tags(REPOSITORY, { n: 2 }), ['B', '_']);
     assert.deepEqual(await catalog.tags(REPOSITORY, { n: 2, last: '_' }), ['a', 'b']);
     assert.deepEqual(await catalog.tags(REPOSITORY, { n: 0 }), []);
+    assert.deepEqual(await catalog.tags(REPOSITORY, { n: 2, last: 'a\0z' }), ['b', 'c']);
     assert.deepEqual(await catalog.repositories({ n: 1 }), ['alpha']);
     assert.deepEqual(await catalog.repositories({ n: 9, last: 'alpha' }), [REPOSITORY]);
   });

@@ -20,7 +20,7 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** No stored name has a NUL, and PostgreSQL takes none: what sorts after it sorts after this. */
+/** No stored text has a NUL, and PostgreSQL takes none: what sorts after it sorts after this. */
 function storable(last: string): string {
   return last.split('\0', 1)[0] ?? '';
 }
@@ -175,11 +175,12 @@ export class KyselyCatalog implements Catalog {
     return rows.map(({ name }) => name);
   }
 
-  referrers(
+  async referrers(
     repository: string,
     subject: Digest,
     page: ReferrersPage,
   ): Promise<{ referrers: Referrer[]; more: boolean }> {
+    if (page.artifactType?.includes('\0') === true) return { referrers: [], more: false };
     return referrersOf(this.#db, repository, subject, page);
   }
 

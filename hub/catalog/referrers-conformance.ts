@@ -123,6 +123,8 @@ function pageChecks(check: Check): void {
       typed.flat(),
       wanted.filter(({ artifactType }) => artifactType === 'text/sbom'),
     );
+    const strange = await catalog.referrers(REPOSITORY, SUBJECT, { ...ALL, artifactType: '\0' });
+    assert.deepEqual(strange.referrers, []);
     const none = await catalog.referrers(REPOSITORY, SUBJECT, { ...ALL, n: 0 });
     assert.deepEqual(none.referrers, []);
   });

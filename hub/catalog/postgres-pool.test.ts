@@ -5,10 +5,12 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { CompiledQuery, Kysely, sql } from 'kysely';
 import { postgresForTests } from '../../test/rig/postgres.ts';
+import { findProgram } from '../../test/rig/requirements.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 
 const { skip, server: postgres } = postgresForTests();
+const noTls = skip || (!findProgram('openssl') && 'needs openssl: see test/rig/install.sh');
 
 type Tables = { item: { id: number } };
 
@@ -91,9 +93,20 @@ test('a changed password file is used for the next connection', { skip }, async 
   assert.equal(await valueOf(db, 'select 1 as value'), 1);
 });
 
-test('a server without TLS is refused when TLS is asked for', { skip }, async (t) => {
-  const db = await open(t, { tls: {} });
-  await assert.rejects(valueOf(db, 'select 1 as value'), { code: 'CATALOG_UNAVAILABLE' });
+test('TLS only to the server whose certificate was signed as said', { skip: noTls }, async (t) => {
+  const server = await postgres();
+  const plain = await open(t, { tls: {} });
+  await assert.rejects(valueOf(plain, 'select 1 as value'), { code: 'CATALOG_UNAVAILABLE' });
+  const ca = await server.useTls();
+  const inUse = 'select ssl as value from pg_stat_ssl where pid = pg_backend_pid()';
+  assert.equal(await valueOf(await open(t, { tls: { ca } }), inUse), true);
+  const stranger = await open(t, { tls: {} });
+  await assert.rejects(valueOf(stranger, inUse), {
+    code: 'CATALOG_UNAVAILABLE',
+    message: /self-signed/,
+  });
+  const otherName = await open(t, { tls: { ca }, host: 'localhost' });
+  await assert.rejects(valueOf(otherName, inUse), { message: /does not match certificate/ });
 });
 
 test('the Unix socket of a server works too', { skip }, async (t) => {

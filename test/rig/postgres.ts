@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { chown, mkdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { globSync } from 'node:fs';
 import path from 'node:path';
 import { after } from 'node:test';
@@ -8,6 +8,7 @@ import { Client } from 'pg';
 import { findProgram } from './requirements.ts';
 import { attempt, run, start, type Running } from './processes.ts';
 import { Scratch } from './scratch.ts';
+import { until } from './until.ts';
 
 const START_TIMEOUT_MS = 60_000;
 const START_ATTEMPTS_MAX = 3;
@@ -164,6 +165,23 @@ export class PostgresServer {
     } finally {
       await client.end();
     }
+  }
+
+  /** Offers TLS from now on, with a certificate for 127.0.0.1 signed by itself: the PEM of it. */
+  async useTls(): Promise<string> {
+    const [cert, key] = ['server.crt', 'server.key'].map((name) => path.join(this.#data, name));
+    const names = ['-subj', '/CN=postgres', '-addext', 'subjectAltName=IP:127.0.0.1'];
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    const files = ['-keyout', key ?? '', '-out', cert ?? ''];
+    const request = ['openssl', 'req', '-x509', '-days', '2', ...curve, ...names, ...files];
+    await run([...asOwner(), ...request], { cwd: this.#data });
+    await this.query('postgres', 'alter system set ssl = on');
+    await this.query('postgres', 'select pg_reload_conf()');
+    await until('PostgreSQL offers TLS', START_TIMEOUT_MS, async () => {
+      const [row] = await this.query('postgres', 'show ssl');
+      return row?.['ssl'] === 'on' ? true : undefined;
+    });
+    return readFile(cert ?? '', 'utf8');
   }
 
   /** Where its Unix socket is. */

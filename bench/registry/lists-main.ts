@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { openPostgresCatalog } from '../../hub/catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from '../../hub/catalog/sqlite-catalog.ts';
 import { TestHub } from '../../test/registry/test-hub.ts';
-import { fillStatements, REPOSITORY, SUBJECT, tagOf } from '../../test/rig/full-catalog.ts';
+import { fillStatements, REPOSITORY, SBOM, SUBJECT, tagOf } from '../../test/rig/full-catalog.ts';
 import { PostgresServer } from '../../test/rig/postgres.ts';
 import { median } from '../rig/cpu.ts';
 
@@ -73,13 +73,14 @@ async function measure(pair: Pair, list: string, targets: [string, string]): Pro
 
 function targetsAt(count: number): Record<string, string> {
   const tags = `/v2/${REPOSITORY}/tags/list?n=${PAGE}`;
+  const referrers = `/v2/${REPOSITORY}/referrers/${SUBJECT}?n=${PAGE}`;
   const middle = tagOf(Math.floor(count / 2));
   return {
     'first tags': tags,
     'tags from the middle': `${tags}&last=${middle}`,
     repositories: `/v2/_catalog?n=${PAGE}`,
-    referrers: `/v2/${REPOSITORY}/referrers/${SUBJECT}?n=${PAGE}`,
-    'referrers of a type': `/v2/${REPOSITORY}/referrers/${SUBJECT}?n=${PAGE}&artifactType=text/sbom`,
+    referrers,
+    'referrers of a type': `${referrers}&artifactType=${SBOM}`,
   };
 }
 

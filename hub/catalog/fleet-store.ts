@@ -36,7 +36,6 @@ export type FleetTables = {
 type MemberTable = FleetTables['fleet_member'];
 
 const SERIAL_KEY = 'serial';
-const TOKENS_KEY = 'join-tokens';
 /** Serials of one statement; databases bound the number of parameters. */
 const REVOKE_BATCH_MAX = 500;
 
@@ -167,8 +166,7 @@ export class KyselyFleetStore implements FleetStore {
   }
 
   putJoinToken(row: JoinTokenRow, limits: { nowMs: number; max: number }): Promise<boolean> {
-    return transact(this.#db, async (db) => {
-      await lockTokens(db);
+    const work = async (db: Transaction<FleetTables>): Promise<boolean> => {
       await db.deleteFrom('fleet_join_token').where('expires_at_ms', '<', limits.nowMs).execute();
       const { count } = await db
         .selectFrom('fleet_join_token')
@@ -185,17 +183,9 @@ export class KyselyFleetStore implements FleetStore {
         })
         .execute();
       return true;
-    });
+    };
+    return transact(this.#db, work, { lock: 'join tokens' });
   }
-}
-
-/** Makes those who add tokens wait for each other, so that the count of tokens stays true. */
-async function lockTokens(db: Transaction<FleetTables>): Promise<void> {
-  await db
-    .insertInto('fleet_meta')
-    .values({ key: TOKENS_KEY, value: '', number: 0 })
-    .onConflict((conflict) => conflict.column('key').doUpdateSet({ number: 0 }))
-    .execute();
 }
 
 async function useToken(

@@ -12,7 +12,7 @@ import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
-import { transact } from './transact.ts';
+import { transact, type TransactOptions } from './transact.ts';
 
 const BLOB = digestOf(Buffer.from('a blob'));
 
@@ -84,6 +84,37 @@ test('transactions that wait for each other both end', { skip }, async (t) => {
     });
   await Promise.all([cross('a', 'b'), cross('b', 'a')]);
   assert.equal(runs, 3);
+});
+
+test('work under one lock goes one after the other, on all hubs', { skip }, async (t) => {
+  const { open } = await rig(t);
+  const hubs = await Promise.all([open(), open()]);
+  const events: string[] = [];
+  const work = (name: string, options: TransactOptions, index: number) =>
+    transact(
+      hubs[index % 2]?.db ?? hubs[0].db,
+      async (db) => {
+        events.push(`${name} begins`);
+        await sql`select 1`.execute(db);
+        await sql`select 1`.execute(db);
+        events.push(`${name} ends`);
+      },
+      options,
+    );
+  await Promise.all(Array.from({ length: 8 }, (_, i) => work(`${i}`, { lock: 'a' }, i)));
+  for (let at = 0; at < events.length; at += 2) {
+    assert.equal(events[at]?.replace('begins', 'ends'), events[at + 1]);
+  }
+  events.length = 0;
+  const inside = Promise.withResolvers<void>();
+  await transact(
+    hubs[0].db,
+    async () => {
+      await transact(hubs[1].db, async () => inside.resolve(), { share: 'b' });
+      await inside.promise;
+    },
+    { share: 'b' },
+  );
 });
 
 test('a transaction that always meets others is given up as an outage', { skip }, async (t) => {

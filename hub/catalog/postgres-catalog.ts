@@ -6,9 +6,7 @@ import { DatabaseCatalog, type OpenCatalog } from './open-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import type { RegistryTables } from './schema.ts';
-
-/** Key of the advisory lock that one hub holds while it changes the schema. */
-const MIGRATION_LOCK = 0x666c_6f74;
+import { lockNumber } from './transact.ts';
 
 /**
  * The catalog in a PostgreSQL database, brought to the newest schema. Several hubs may open the
@@ -37,7 +35,7 @@ async function prepare(options: PostgresPoolOptions): Promise<void> {
 }
 
 async function holdLock(db: Transaction<RegistryTables>): Promise<void> {
-  await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(db);
+  await sql`select pg_advisory_xact_lock(${sql.lit(lockNumber('schema'))})`.execute(db);
 }
 
 async function checkEncoding(db: Kysely<RegistryTables>): Promise<void> {

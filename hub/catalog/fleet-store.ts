@@ -1,6 +1,6 @@
 import type { ColumnType, Insertable, Kysely, Selectable, Transaction } from 'kysely';
 import type { CertificateRow, FleetStore, JoinTokenRow, TokenVerdict } from '../fleet/store.ts';
-import { retried, transact } from './transact.ts';
+import { transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
@@ -146,8 +146,7 @@ export class KyselyFleetStore implements FleetStore {
   }
 
   async purge(endedBeforeMs: number): Promise<void> {
-    const ended = this.#db.deleteFrom('fleet_member').where('not_after_ms', '<', endedBeforeMs);
-    await retried(() => ended.execute());
+    await this.#db.deleteFrom('fleet_member').where('not_after_ms', '<', endedBeforeMs).execute();
   }
 
   async joinToken(tokenId: string): Promise<JoinTokenRow | undefined> {

@@ -14,7 +14,7 @@ import type {
 import { reachable } from './reach.ts';
 import { putReferrer, referrersOf } from './referrers.ts';
 import type { RegistryTables } from './schema.ts';
-import { retried, transact } from './transact.ts';
+import { transact } from './transact.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -93,11 +93,11 @@ export class KyselyCatalog implements Catalog {
   }
 
   async removeBlobFrom(repository: string, digest: Digest): Promise<boolean> {
-    const rows = this.#db
+    const result = await this.#db
       .deleteFrom('repository_blob')
       .where('repository', '=', repository)
-      .where('digest', '=', digest);
-    const result = await retried(() => rows.executeTakeFirst());
+      .where('digest', '=', digest)
+      .executeTakeFirst();
     return result.numDeletedRows > 0n;
   }
 
@@ -138,20 +138,20 @@ export class KyselyCatalog implements Catalog {
   }
 
   async deleteTag(repository: string, tag: string): Promise<boolean> {
-    const rows = this.#db
+    const result = await this.#db
       .deleteFrom('tag')
       .where('repository', '=', repository)
-      .where('name', '=', tag);
-    const result = await retried(() => rows.executeTakeFirst());
+      .where('name', '=', tag)
+      .executeTakeFirst();
     return result.numDeletedRows > 0n;
   }
 
   async deleteManifest(repository: string, digest: Digest): Promise<boolean> {
-    const rows = this.#db
+    const result = await this.#db
       .deleteFrom('manifest')
       .where('repository', '=', repository)
-      .where('digest', '=', digest);
-    const result = await retried(() => rows.executeTakeFirst());
+      .where('digest', '=', digest)
+      .executeTakeFirst();
     return result.numDeletedRows > 0n;
   }
 

@@ -86,6 +86,18 @@ test('transactions that wait for each other both end', { skip }, async (t) => {
   assert.equal(runs, 3);
 });
 
+test('a single statement that met others is run again', { skip }, async (t) => {
+  const { open } = await rig(t);
+  const { db } = await open();
+  await sql`create sequence attempts`.execute(db);
+  // Sequences count on when the statement is undone.
+  await sql`create function third() returns int as $$ begin
+    if nextval('attempts') < 3 then raise exception using errcode = '40P01'; end if;
+    return 3; end $$ language plpgsql`.execute(db);
+  const { rows } = await sql<{ value: number }>`select third() as value`.execute(db);
+  assert.deepEqual(rows, [{ value: 3 }]);
+});
+
 test('work under one lock goes one after the other, on all hubs', { skip }, async (t) => {
   const { open } = await rig(t);
   const hubs = await Promise.all([open(), open()]);

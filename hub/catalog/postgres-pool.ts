@@ -12,6 +12,7 @@ import {
 } from './constants.ts';
 import { CatalogError } from './errors.ts';
 import { catalogFault, unavailable } from './postgres-faults.ts';
+import { retried } from './transact.ts';
 
 /** Where a PostgreSQL database is and how it is reached. */
 export type PostgresTarget = {
@@ -33,6 +34,9 @@ export type PostgresPoolOptions = PostgresTarget & {
   answerTimeoutMs?: number;
 };
 
+/** As Kysely writes them. */
+const BEGINS_TRANSACTION = /^(?:begin|start transaction)\b/;
+const ENDS_TRANSACTION = /^(?:commit|rollback)$/;
 const { INT8, NUMERIC } = types.builtins;
 
 /** @throws RangeError for a number that a JavaScript number cannot hold */
@@ -82,6 +86,7 @@ function configOf(options: PostgresPoolOptions): PoolConfig {
 class Lease implements PostgresPoolClient {
   readonly #client: PoolClient;
   #lost: CatalogError | undefined;
+  #transaction = false;
 
   constructor(client: PoolClient) {
     this.#client = client;
@@ -101,8 +106,12 @@ class Lease implements PostgresPoolClient {
   async #run(text: string, values: readonly unknown[]): Promise<unknown> {
     // What comes after a lost connection, such as a ROLLBACK, must not wait for it.
     if (this.#lost !== undefined) throw this.#lost;
+    const query = () => this.#client.query(text, [...values]);
     try {
-      return await this.#client.query(text, [...values]);
+      if (ENDS_TRANSACTION.test(text)) this.#transaction = false;
+      else if (BEGINS_TRANSACTION.test(text)) this.#transaction = true;
+      // A transaction is run again as a whole, by those who know what it does.
+      return await (this.#transaction ? query() : retried(query));
     } catch (err) {
       const fault = catalogFault(err);
       if (fault instanceof CatalogError) this.#lost = fault;

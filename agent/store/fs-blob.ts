@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
 import { rm, utimes } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
 import type { ChunkLayout } from '../../proto/chunks/layout.ts';
@@ -222,7 +223,7 @@ export class FsBlob implements StoredBlob {
   async settle(): Promise<void> {
     if (this.#gone || this.#clean || this.isRetained) return;
     const changes = this.#changes;
-    await this.#modules.files.use(this.#dataPath, (file) => file.datasync());
+    await this.#use((file) => file.datasync());
     if (this.#gone || this.#changes !== changes) return;
     await this.#saveBitmap(true);
     this.#clean = this.#changes === changes;
@@ -231,7 +232,7 @@ export class FsBlob implements StoredBlob {
   /** Flushes and saves for a clean stop. `flush` false: the bits are checked after a reboot. */
   async close(flush: boolean): Promise<void> {
     if (this.#gone || this.#clean) return;
-    if (flush) await this.#modules.files.use(this.#dataPath, (file) => file.datasync());
+    if (flush) await this.#use((file) => file.datasync());
     await this.#saver.finish(flush);
     this.#clean = flush;
   }
@@ -258,9 +259,15 @@ export class FsBlob implements StoredBlob {
     return join(this.folder, DATA_FILE);
   }
 
+  /** Never after the end: a file opened then would stay open for the next blob of this digest. */
+  #use<T>(task: (file: FileHandle) => Promise<T>): Promise<T> {
+    this.#checkPresent();
+    return this.#modules.files.use(this.#dataPath, task);
+  }
+
   async #writeAt(bytes: Buffer, position: number): Promise<void> {
     const write = (): Promise<void> =>
-      this.#modules.files.use(this.#dataPath, async (file) => {
+      this.#use(async (file) => {
         // Writing to a file that was cut would make zeros of what it held. Facts of an open file
         // are in memory: a turn of the thread pool would cost more than the call.
         if (fstatSync(file.fd).size < this.size) this.#loseAll();
@@ -287,9 +294,7 @@ export class FsBlob implements StoredBlob {
   /** False when the file does not have these bytes any more, or cannot give them. */
   async #fill(into: Buffer, position: number): Promise<boolean> {
     try {
-      const done = await this.#modules.files.use(this.#dataPath, (file) =>
-        readFully(file, into, position),
-      );
+      const done = await this.#use((file) => readFully(file, into, position));
       return done === into.length;
     } catch (err) {
       if (isUnreadable(err)) return false;

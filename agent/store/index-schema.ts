@@ -57,14 +57,14 @@ PRAGMA user_version = ${INDEX_VERSION};
 
 const COLUMNS = 'digest, kind, bytes, held, used, checked, place, servable, pinned, known, leaving';
 
-/** Every question to the index. */
+/** Every question to the index. What a claim has pinned stays pinned when it is put again. */
 export const INDEX_SQL = {
   get: `SELECT ${COLUMNS} FROM entry WHERE digest = ?`,
   put: `INSERT INTO entry (digest, kind, bytes, held, used, checked, place, servable, pinned, known)
     VALUES (:digest, :kind, :bytes, :held, :used, :checked, :place, :servable, :pinned, :known)
     ON CONFLICT (digest) DO UPDATE SET kind = :kind, bytes = :bytes, held = :held, used = :used,
-    checked = :checked, place = :place, servable = :servable, pinned = :pinned, known = :known,
-    leaving = 0`,
+    checked = :checked, place = iif(pinned > :pinned, place, :place), servable = :servable,
+    pinned = max(pinned, :pinned), known = :known, leaving = 0`,
   meet: `INSERT INTO entry
       (digest, kind, bytes, held, used, checked, place, servable, pinned, known)
     VALUES (:digest, :kind, :bytes, :held, :used, :checked, :place, :servable, :pinned, :known)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rm, symlink, truncate } from 'node:fs/promises';
+import { rm, symlink, truncate, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
@@ -7,6 +7,12 @@ import { hasCode } from '../../proto/std/errors.ts';
 import { BlobPaths } from './blob-paths.ts';
 import { placeOf } from './pins.ts';
 import { ORIGIN, StoreFolder, readAll, sampleOf, writeChunks } from './test-store.ts';
+
+/** Puts a link to itself there, which nobody can read. */
+async function unreadable(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await symlink(path, path);
+}
 
 describe('an index that cannot be written', () => {
   it('costs neither the process nor what is read', async () => {
@@ -36,6 +42,23 @@ describe('an index that cannot be written', () => {
 });
 
 describe('an index that is made anew', () => {
+  it('tells peers of what is readable, where the facts of one blob are not', async () => {
+    await using folder = await StoreFolder.make();
+    const [good, bad] = [sampleOf(4), sampleOf(4)];
+    const first = await folder.start();
+    for (const { input, bytes } of [good, bad]) await writeChunks(await first.create(input), bytes);
+    await first.close();
+    const paths = new BlobPaths(folder.dataDir);
+    await rm(paths.index);
+    await unreadable(join(paths.chunked(bad.input.digest), 'have'));
+    const later = new Date(Date.now() + 1_000_000);
+    await utimes(join(paths.chunked(bad.input.digest), 'meta'), later, later);
+    const second = await folder.start();
+    await second.settled();
+    const told = [...second.list()].map(({ digest }) => digest);
+    assert.deepEqual(told, [good.input.digest]);
+  });
+
   it('has what is readable, and takes what is new, where one folder cannot be read', async () => {
     await using folder = await StoreFolder.make();
     const { bytes, input } = sampleOf(4);
@@ -44,13 +67,34 @@ describe('an index that is made anew', () => {
     await first.close();
     const paths = new BlobPaths(folder.dataDir);
     await rm(paths.index);
-    // A link to itself, which every reading of the folder ends at.
     const algorithm = dirname(dirname(paths.chunked(input.digest)));
-    await symlink('zz', join(algorithm, 'zz'));
+    await unreadable(join(algorithm, 'zz'));
     const second = await folder.start();
     const fresh = sampleOf(4);
     await writeChunks(await second.create(fresh.input), fresh.bytes);
     const blob = second.find(input.digest);
     assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+});
+
+describe('what an earlier run had begun to delete', () => {
+  it('is deleted, but not what came anew meanwhile', async () => {
+    await using folder = await StoreFolder.make();
+    const samples = Array.from({ length: 6 }, () => sampleOf(4));
+    const first = await folder.start();
+    for (const { input } of samples) await first.create(input);
+    await first.close();
+    using index = new DatabaseSync(new BlobPaths(folder.dataDir).index);
+    index.exec('UPDATE entry SET leaving = 1');
+    const second = await folder.start();
+    const newcomers = await Promise.all(samples.slice(1).map(({ input }) => second.create(input)));
+    await second.settled();
+    for (const [n, blob] of newcomers.entries()) {
+      const bytes = samples[n + 1]?.bytes ?? Buffer.of();
+      await writeChunks(blob, bytes);
+      assert.equal(second.find(blob.digest), blob);
+      assert.ok((await readAll(blob)).equals(bytes));
+    }
+    assert.equal(second.stats().blobs, samples.length - 1);
   });
 });

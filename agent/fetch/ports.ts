@@ -182,7 +182,8 @@ export interface BlobHandle extends Disposable {
   readonly size: number;
   /**
    * Streams the half-open byte range, waiting for verified bytes. A buffer is valid until the next
-   * iteration. Throws FetchError STALLED after 20 s without a byte, BROKEN when the source is gone.
+   * iteration. Throws FetchError STALLED after READER_STALL_MS without a byte, BROKEN when the
+   * source is gone.
    */
   read(range: { start: number; end: number }, o: CallOptions): AsyncIterable<Buffer>;
 }

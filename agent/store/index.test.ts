@@ -144,9 +144,9 @@ describe('the index of the store', () => {
     database.exec('DROP TABLE totals');
     database.close();
     assert.equal(store.stats().blobs, 0);
-    let isSettled = false;
-    const settling = store.settled().then(() => (isSettled = true));
-    while (!isSettled) {
+    const settled = new AbortController();
+    const settling = store.settled().then(() => settled.abort());
+    while (!settled.signal.aborted) {
       const found = await Promise.all(smalls.map((bytes) => store.getSmall(digestOf(bytes))));
       assert.ok(found.every((bytes) => bytes !== undefined));
     }

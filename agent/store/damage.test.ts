@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, open, rm, truncate } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
@@ -103,6 +103,17 @@ describe('a store whose files are damaged', () => {
     const into = Buffer.alloc(bytes.length);
     await blob.read(into, 0);
     assert.ok(into.equals(bytes));
+  });
+
+  it('gives no byte of a spool whose file was cut', async () => {
+    const store = await start();
+    const spool = await store.spool(input);
+    await spool.append(bytes.subarray(0, LEAF_BYTES));
+    const folder = new BlobPaths(dataDir).temporaryFolder;
+    const [name = ''] = await readdir(folder);
+    await truncate(join(folder, name), 10);
+    await assert.rejects(spool.read(Buffer.alloc(9), 5), (err) => hasCode(err, 'CORRUPT'));
+    await spool.discard();
   });
 
   it('lets go of chunks to be checked again that cannot be read', async () => {

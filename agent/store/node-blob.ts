@@ -166,7 +166,8 @@ export class NodeBlob implements StoredBlob {
   async #isThere(): Promise<boolean> {
     const { content } = this.#modules;
     const [now, known] = await Promise.all([content.identity(this.digest), this.#identity]);
-    if (known !== undefined) return now === known;
+    // What could not be opened when it was first read has no bytes that could be wrong.
+    if (this.#identity !== undefined) return known !== undefined && now === known;
     return (await content.size(this.digest)) === this.size;
   }
 

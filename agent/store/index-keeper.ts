@@ -81,10 +81,10 @@ export class IndexKeeper {
         entries += found ?? 0;
       }
       if (own !== this.#fills) return;
-      // What could not be read is looked for by the next start; the rest is of use until then.
-      if (unread === 0) index.completed();
       holdings.isIndexed = true;
       await onIndexed();
+      // What could not be read is looked for by the next start; the rest is of use until then.
+      if (unread === 0 && own === this.#fills) index.completed();
       const ms = Math.round(performance.now() - startMs);
       if (entries > 0) logger.info({ entries, ms }, 'the index of the store was made anew');
     } catch (err) {

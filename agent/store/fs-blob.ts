@@ -2,16 +2,14 @@ import { fstatSync } from 'node:fs';
 import { rm, utimes } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
-import type { ChunkLayout } from '../../proto/chunks/layout.ts';
-import type { Digest } from '../../proto/oci/digest.ts';
+import { chunkRange } from '../../proto/chunks/layout.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { encodeBitmap } from './bitmap-file.ts';
 import { BitmapSaver } from './bitmap-saver.ts';
+import { BlobBase } from './blob-base.ts';
 import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
 import type { BlobPaths } from './blob-paths.ts';
-import { BlobUsers } from './blob-users.ts';
 import { ChunkProver } from './chunk-prover.ts';
 import { TOUCH_INTERVAL_MS } from './constants.ts';
 import type { Semaphore } from '../../proto/std/semaphore.ts';
@@ -20,7 +18,7 @@ import { isUnreadable, StoreError, storeErrorOf } from './errors.ts';
 import type { FileCache } from './file-cache.ts';
 import { isMissing, readFully, replaceFile, writeFully } from './files.ts';
 import { encodeMeta } from './meta-file.ts';
-import type { BlobOrigin, CreateBlob, StoredBlob } from './port.ts';
+import type { CreateBlob, StoredBlob } from './port.ts';
 import type { Rechecker } from './rechecker.ts';
 
 export type FsBlobState = {
@@ -49,60 +47,28 @@ export type FsBlobModules = {
 };
 
 /** A chunked blob as a sparse file, a file of facts and a bitmap file in one folder. */
-export class FsBlob implements StoredBlob {
+export class FsBlob extends BlobBase implements StoredBlob {
   readonly kind = 'chunked';
-  readonly digest: Digest;
-  readonly size: number;
-  readonly layout: ChunkLayout;
-  readonly hashes: Buffer;
-  readonly origin: BlobOrigin | undefined;
-  readonly have: ChunkBitmap;
-  readonly pending: ChunkBitmap;
   readonly folder: string;
-  #statement: Buffer;
   #gone = false;
   #clean: boolean;
   #touchedMs = 0;
   #changes = 0;
   readonly #bootId: string;
   readonly #modules: FsBlobModules;
-  readonly #users = new BlobUsers();
   readonly #prover: ChunkProver;
   readonly #saver: BitmapSaver;
 
   constructor(facts: CreateBlob, state: FsBlobState, modules: FsBlobModules) {
-    this.digest = facts.digest;
-    this.size = facts.size;
-    this.layout = layoutOf(facts.size);
-    this.hashes = facts.hashes;
-    this.origin = facts.origin;
-    this.have = state.have;
-    this.pending = state.pending;
+    super(facts, state, modules);
     const fill = (into: Buffer, position: number) => this.#fill(into, position);
     this.#prover = new ChunkProver(this, { proving: modules.proving, fill });
     if (state.fresh === true) for (const index of state.have.present()) this.#prover.set(index);
     this.folder = modules.paths.chunked(facts.digest);
-    this.#statement = facts.statement;
     this.#bootId = state.bootId;
     this.#clean = state.clean;
     this.#modules = modules;
     this.#saver = new BitmapSaver((clean) => this.#saveBitmap(clean), modules.logger);
-  }
-
-  get statement(): Buffer {
-    return this.#statement;
-  }
-
-  get complete(): boolean {
-    return this.have.complete;
-  }
-
-  get servable(): boolean {
-    return this.#statement.length > 0;
-  }
-
-  get isRetained(): boolean {
-    return this.#users.isHeld;
   }
 
   /** Verified bytes. */
@@ -136,17 +102,10 @@ export class FsBlob implements StoredBlob {
 
   async read(into: Buffer, position: number): Promise<void> {
     this.#checkPresent();
-    this.#modules.used();
-    const end = position + into.length;
-    if (!Number.isSafeInteger(position) || position < 0 || end > this.size) {
-      throw new StoreError(`bytes ${position} to ${end} of ${this.size}`, { code: 'OUT_OF_RANGE' });
-    }
-    const { chunkBytes } = this.layout;
-    const touched: number[] = [];
-    for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
-      if (!this.have.has(index)) throw this.#notVerified(index);
-      touched.push(index);
-    }
+    this.used();
+    const touched = this.chunksAt(position, into.length);
+    const absent = touched.find((index) => !this.have.has(index));
+    if (absent !== undefined) throw this.#notVerified(absent);
     for (const index of touched) {
       // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
       if (!this.#prover.has(index) && !(await this.#prove(index))) throw this.#corrupt(index);
@@ -158,20 +117,6 @@ export class FsBlob implements StoredBlob {
     if (await this.#fill(into, position)) return;
     for (const index of touched) this.#lose(index);
     throw this.#corrupt(touched[0] ?? 0);
-  }
-
-  retain(): Disposable {
-    this.#modules.used();
-    return this.hold();
-  }
-
-  /** Keeps it like retain(), for one who does not read for anybody. */
-  hold(): Disposable {
-    return this.#users.hold();
-  }
-
-  onChange(listener: (index: number) => void): Disposable {
-    return this.#users.listen(listener);
   }
 
   /** Starts to check what an earlier boot left, if anything. */
@@ -186,7 +131,7 @@ export class FsBlob implements StoredBlob {
     if (this.#gone) return false;
     this.pending.clear(index);
     if (good) this.#mark(index);
-    else this.#users.tell(index);
+    else this.tell(index);
     return good;
   }
 
@@ -206,7 +151,7 @@ export class FsBlob implements StoredBlob {
     const { digest, size, hashes, origin } = this;
     const meta = encodeMeta({ digest, size, hashes, origin, statement });
     await replaceFile(join(this.folder, META_FILE), this.#modules.paths.temporary(), meta);
-    this.#statement = statement;
+    this.certified = statement;
   }
 
   /** Remembers the use on disk, so that the order of eviction outlives a restart. */
@@ -322,7 +267,7 @@ export class FsBlob implements StoredBlob {
     this.#changes += 1;
     this.#saver.changed(this.#prover.lengthOf(index));
     this.#modules.changed();
-    this.#users.tell(index);
+    this.tell(index);
   }
 
   async #saveBitmap(clean: boolean): Promise<void> {

@@ -45,9 +45,7 @@ describe('an index that is made anew', () => {
   it('tells peers of what is readable, where the facts of one blob are not', async () => {
     await using folder = await StoreFolder.make();
     const [good, bad] = [sampleOf(4), sampleOf(4)];
-    const first = await folder.start();
-    for (const { input, bytes } of [good, bad]) await writeChunks(await first.create(input), bytes);
-    await first.close();
+    await folder.fill(good, bad);
     const paths = new BlobPaths(folder.dataDir);
     await rm(paths.index);
     await unreadable(join(paths.chunked(bad.input.digest), 'have'));
@@ -61,19 +59,17 @@ describe('an index that is made anew', () => {
 
   it('has what is readable, and takes what is new, where one folder cannot be read', async () => {
     await using folder = await StoreFolder.make();
-    const { bytes, input } = sampleOf(4);
-    const first = await folder.start();
-    await writeChunks(await first.create(input), bytes);
-    await first.close();
+    const old = sampleOf(4);
+    await folder.fill(old);
     const paths = new BlobPaths(folder.dataDir);
     await rm(paths.index);
-    const algorithm = dirname(dirname(paths.chunked(input.digest)));
+    const algorithm = dirname(dirname(paths.chunked(old.input.digest)));
     await unreadable(join(algorithm, 'zz'));
     const second = await folder.start();
     const fresh = sampleOf(4);
     await writeChunks(await second.create(fresh.input), fresh.bytes);
-    const blob = second.find(input.digest);
-    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+    const blob = second.find(old.input.digest);
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(old.bytes));
   });
 });
 

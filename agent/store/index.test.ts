@@ -187,10 +187,9 @@ describe('the index of the store', () => {
 
   it('removes files that hold nothing, and entries whose files are gone', async () => {
     await using folder = await StoreFolder.make();
-    const { bytes, input } = sampleOf(4);
-    const first = await folder.start();
-    await writeChunks(await first.create(input), bytes);
-    await first.close();
+    const sample = sampleOf(4);
+    await folder.fill(sample);
+    const { input } = sample;
     const paths = new BlobPaths(folder.dataDir);
     await rm(paths.chunked(input.digest), { recursive: true });
     const second = await folder.start();

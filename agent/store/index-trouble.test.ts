@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { rm, symlink, truncate, utimes } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import { digestOf } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { BlobPaths } from './blob-paths.ts';
 import { placeOf } from './pins.ts';
@@ -22,8 +24,11 @@ describe('an index that cannot be written', () => {
     const elsewhere = { ...ORIGIN, repository: 'elsewhere' };
     await writeChunks(await first.create({ ...good.input, origin: elsewhere }), good.bytes);
     await first.create({ ...bad.input, statement: Buffer.alloc(0) });
+    const small = randomBytes(100);
+    await first.putSmall(digestOf(small), small);
     await first.close();
     const paths = new BlobPaths(folder.dataDir);
+    await writeFile(paths.small(digestOf(small)), 'rotten');
     await truncate(join(paths.chunked(bad.input.digest), 'meta'), 10);
     const pins = { digests: new Set<never>(), places: new Set([placeOf(ORIGIN)]) };
     const second = await folder.start({ pins });
@@ -32,6 +37,7 @@ describe('an index that cannot be written', () => {
     other.exec('BEGIN IMMEDIATE');
     second.claim(good.input.digest, ORIGIN);
     assert.equal(second.find(bad.input.digest), undefined);
+    assert.equal(await second.getSmall(digestOf(small)), undefined);
     const blob = second.find(good.input.digest);
     assert.ok(blob !== undefined && (await readAll(blob)).equals(good.bytes));
     await assert.rejects(second.create(sampleOf(4).input), (err) => hasCode(err, 'IO'));

@@ -116,18 +116,10 @@ describe('a store whose files are damaged', () => {
     await spool.discard();
   });
 
-  it('lets go of chunks to be checked again that cannot be read', async () => {
-    const store = await filled();
-    const saved = store.find(digest);
-    await new Promise<void>((resolve) => {
-      saved?.onChange(() => resolve());
-      void store.close().then(resolve);
-    });
-    const { cp } = await import('node:fs/promises');
-    await cp(join(dataPath, '..', 'have'), join(dataDir, 'have-kept'));
-    const second = await start('boot-2');
-    const blob = second.find(digest);
-    assert.ok(blob);
+  it('lets go of chunks that cannot be read', async () => {
+    await (await filled()).close();
+    const blob = (await start('boot-2')).find(digest);
+    assert.ok(blob?.complete);
     await rm(dataPath);
     await mkdir(dataPath);
     await assert.rejects(blob.read(Buffer.alloc(9), 0));

@@ -23,7 +23,7 @@ class Files extends FileCache {
   }
 }
 
-it('a reader that outlives its blob does not hold the file that another one takes over', async () => {
+it('a reader that outlives its blob does not open the file for the next one', async () => {
   await using folder = await StoreFolder.make();
   const { bytes, input } = sampleOf(4);
   const paths = new BlobPaths(folder.dataDir);

@@ -57,7 +57,7 @@ PRAGMA user_version = ${INDEX_VERSION};
 
 const COLUMNS = 'digest, kind, bytes, held, used, checked, place, servable, pinned, known, leaving';
 
-/** Every question to the index. What a claim has pinned stays pinned when it is put again. */
+/** Every question to the index. */
 export const INDEX_SQL = {
   get: `SELECT ${COLUMNS} FROM entry WHERE digest = ?`,
   put: `INSERT INTO entry (digest, kind, bytes, held, used, checked, place, servable, pinned, known)

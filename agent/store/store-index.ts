@@ -82,7 +82,7 @@ export class StoreIndex {
     return row === undefined ? undefined : entryOf(row);
   }
 
-  /** Adds what is used now, or says anew what it is. What was pinned under another name stays so. */
+  /** Adds what is used now, or says anew what it is; what a claim has pinned stays pinned. */
   put(entry: Entry): void {
     const now = this.#options.now();
     this.#news.delete(entry.digest);

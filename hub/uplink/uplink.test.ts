@@ -64,3 +64,17 @@ test('who gives up waiting keeps no place, and others are not disturbed', async 
   assert.match(await metrics.text(), /uplink_slices_queued 0\n/);
   assert.match(await metrics.text(), /uplink_bytes_total\{way="queued"\}/);
 });
+
+test('when nobody waits any more no timer keeps the process alive', async () => {
+  const { body } = uplinkOf({ bytesPerSecond: 1000 });
+  const timers = (): number =>
+    process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  assert.equal(body('model', 'node').turn(MIB, NEVER), undefined);
+  const gone = new AbortController();
+  const waiting = body('small', 'other').turn(MIB, gone.signal);
+  assert.equal(timers(), before + 1);
+  gone.abort(new Error('client went away'));
+  await assert.rejects(async () => waiting, /client went away/);
+  assert.equal(timers(), before);
+});

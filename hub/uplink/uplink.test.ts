@@ -16,6 +16,10 @@ function uplinkOf(options: { bytesPerSecond?: number; waitMaxMs?: number } = {})
   return { body, metrics };
 }
 
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+}
+
 test('nothing waits where the rate is not known, nor on a link that is not full', async () => {
   const unknown = uplinkOf();
   const wide = uplinkOf({ bytesPerSecond: 10_000 * MIB });
@@ -67,8 +71,6 @@ test('who gives up waiting keeps no place, and others are not disturbed', async 
 
 test('when nobody waits any more no timer keeps the process alive', async () => {
   const { body } = uplinkOf({ bytesPerSecond: 1000 });
-  const timers = (): number =>
-    process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const before = timers();
   assert.equal(body('model', 'node').turn(MIB, NEVER), undefined);
   const gone = new AbortController();

@@ -65,13 +65,13 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   starting.defer(() => catalog.close());
   const store = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
-  const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames: names, trustedProxies },
-    { store, catalog, isPublic: () => true, metrics, logger },
-  );
-  starting.defer(() => fleet.close());
   const tokenKey = (await loadKeyRing(keysDir, Date.now())).signingKey('token');
   const access = await openAccess(config.access, { dataDir, tokenKey, logger });
+  const fleet = await createFleet(
+    { config: config.fleet, keysDir, hubNames: names, trustedProxies },
+    { store, catalog, isPublic: anyoneMayPull(access), metrics, logger },
+  );
+  starting.defer(() => fleet.close());
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const registry = new Registry(
     {},
@@ -115,6 +115,11 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
     close: () => running.disposeAsync(),
   };
+}
+
+/** Agents pass on among themselves only what the registry gives without credentials. */
+function anyoneMayPull(access: Access): (repository: string) => boolean {
+  return (repository) => access.mayPull({ kind: 'anonymous' }, repository);
 }
 
 async function openUplink(

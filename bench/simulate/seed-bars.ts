@@ -1,3 +1,5 @@
+import { bar, percent } from '../rig/bar.ts';
+
 const CELLS = 30;
 const REDRAW_MS = 200;
 const PRINT_MS = 5_000;
@@ -32,13 +34,7 @@ export class SeedBars {
     if (this.#drawn) process.stdout.write(`\u001B[${this.#parts.size}A`);
     this.#drawn = true;
     for (const [seed, part] of this.#parts) {
-      const cells = Math.min(CELLS, Math.floor(part * CELLS));
-      const bar = '█'.repeat(cells) + '░'.repeat(CELLS - cells);
-      process.stdout.write(`\u001B[2Kseed ${seed} ${bar} ${percent(part)}\n`);
+      process.stdout.write(`\u001B[2Kseed ${seed} ${bar(part, CELLS)} ${percent(part)}\n`);
     }
   }
-}
-
-function percent(part: number): string {
-  return `${Math.floor(part * 100)} %`.padStart(5);
 }

@@ -27,6 +27,8 @@ for (const args of [
   ['--arrivals', 'never'],
   ['--fail', 'everything'],
   ['--seed', ''],
+  ['--size', 'large'],
+  ['--warm-up', '2TiB'],
   ['--arrivals', 'second-image', '--layers', '1'],
   ['--size', '3', '--layers', '4'],
   ['--fail', 'busiest', '--agents', '1'],

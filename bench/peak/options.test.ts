@@ -28,6 +28,7 @@ for (const args of [
   ['--fail', 'everything'],
   ['--seed', ''],
   ['--size', 'large'],
+  ['--json', '/no/such/folder/figures.json'],
   ['--warm-up', '2TiB'],
   ['--arrivals', 'second-image', '--layers', '1'],
   ['--size', '3', '--layers', '4'],

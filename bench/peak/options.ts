@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { checkOutput } from '../rig/output-file.ts';
 import { sizeOption } from '../rig/size-option.ts';
 
 /**
@@ -111,6 +112,7 @@ export function parsePeakOptions(args: readonly string[]): PeakOptions | 'help' 
     timeline: values.timeline,
   };
   checkTogether(options);
+  for (const name of ['json', 'html', 'timeline'] as const) checkOutput(`--${name}`, values[name]);
   return options;
 }
 

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
+import { checkOutput } from '../rig/output-file.ts';
 import { sizeOption } from '../rig/size-option.ts';
 import { PEAK } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
@@ -66,6 +67,7 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions |
     },
   });
   if (values.help) return 'help';
+  checkOutput('--json', values.json);
   scenario.nodes = numberIn('agents', values.agents, AGENTS_MAX);
   scenario.sizeBytes = sizeOption('--size', values.size, SIZES);
   scenario.arrivalsMs = numberIn('arrivals', values.arrivals, SECONDS_MAX, false) * 1000;

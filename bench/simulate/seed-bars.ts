@@ -27,7 +27,7 @@ export class SeedBars {
 
   #draw(): void {
     if (!process.stdout.isTTY) {
-      const parts = [...this.#parts].map(([seed, part]) => `seed ${seed}${percent(part)}`);
+      const parts = [...this.#parts].map(([seed, part]) => `seed ${seed} ${percent(part)}`);
       process.stdout.write(`${parts.join(', ')}\n`);
       return;
     }

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { checkOutput } from '../rig/output-file.ts';
 import { sizeOption } from '../rig/size-option.ts';
 
 export type ThroughputOptions = {
@@ -45,6 +46,7 @@ export function parseThroughputOptions(args: readonly string[]): ThroughputOptio
     },
   });
   if (values.help) return 'help';
+  checkOutput('--json', values.json);
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX) {
     throw new Error(`--rounds takes a whole number from 1 to ${ROUNDS_MAX}, not ${values.rounds}`);

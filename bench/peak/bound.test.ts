@@ -55,7 +55,7 @@ test('ways of arriving that take longer have later bounds, each client its own',
   assert.equal(clientBoundSeconds(rolling, bytes, 'n1'), 10);
 });
 
-test('a slow line holds up those behind it, and of a rolling update the first of them alone', () => {
+test('a slow line holds up those behind it, and of a rolling update the first of them', () => {
   const bytes = 125e6;
   const base = ['--agents', '10', '--rate', '100Mbit', '--fail', 'zone'];
   const all = optionsOf(...base);

@@ -191,7 +191,7 @@ test('what only a downloading member held is leased again soon after it fell sil
   assert.deepEqual(announce(tracker, { peerId: 'third', wanted: 64 }, lateMs + 2).hubChunks, []);
 });
 
-test('a member that has a part of a blob and fetches nothing is kept until it announces again', () => {
+test('a member that has a part of a blob and does not fetch is kept until it announces', () => {
   const tracker = new Tracker();
   const all = holding(...Array.from({ length: chunkCount - 1 }, (_, index) => index));
   announce(tracker, { peerId: 'idle', have: all, full: true }, 0);

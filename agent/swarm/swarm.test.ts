@@ -118,6 +118,36 @@ test('a grant that runs out closes what it had opened', async () => {
   await assert.rejects(link.statement(blob.digest, signal()), code('NO_GRANT'));
 });
 
+test('a clock that is set back does not hide that a peer is silent', async (t) => {
+  await using fleet = new TestFleet();
+  const asked = Promise.withResolvers<void>();
+  const read = (): Promise<void> => {
+    asked.resolve();
+    return new Promise(() => {});
+  };
+  const { server, client } = await fleet.pair({
+    bodyStallMs: 50,
+    wrap: (content) => ({
+      small: (digest) => content.small(digest),
+      find: (digest) => {
+        const blob = content.find(digest);
+        return blob && { ...blob, complete: blob.complete, read };
+      },
+    }),
+  });
+  const blob = fleet.blob(5 * MIB);
+  server.content.add(blob);
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const request = { digest: blob.digest, index: 0, length: MIB };
+  const lost = client.swarm.streams.fetchChunk(link.peerId, request, signal());
+  await Promise.all([
+    assert.rejects(lost, code('TIMEOUT')),
+    asked.promise.then(() => t.mock.timers.setTime(Date.now() - 3_600_000)),
+  ]);
+});
+
 test('a grant whose key is revoked closes what it had opened', async () => {
   await using fleet = new TestFleet();
   const { server, client } = await fleet.pair();

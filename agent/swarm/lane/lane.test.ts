@@ -196,16 +196,26 @@ test('where lanes break at the first request, streams carry the chunks', async (
   assert.equal(breaking.counts.connections, 1);
 });
 
-test('a silent lane is given up with its sisters, whose chunks take streams', async () => {
-  const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs: STALL_MS });
-  await using _ = fleet;
-  using mute = await impersonate(server, () => {});
+/** A client with a grant, whose first lane leads to somebody that takes all and says nothing. */
+async function onMuteLane(bodyStallMs: number) {
+  const parts = await fleetWithBlob({ bodyStallMs });
+  const { fleet, server, client, blob, ask } = parts;
+  await using rig = new AsyncDisposableStack();
+  rig.use(fleet);
+  const mute = rig.use(await impersonate(server, () => {}));
   moveLane(fleet, { server, client }, mute.port);
-  const { transport } = client.swarm;
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
-  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
+  (await client.swarm.transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
   await untilLanes(client, 'opened');
+  const all = rig.move();
+  return { ...parts, link, [Symbol.asyncDispose]: () => all.disposeAsync() };
+}
+
+test('a silent lane is given up with its sisters, whose chunks take streams', async () => {
+  await using rig = await onMuteLane(STALL_MS);
+  const { client, blob, ask, link } = rig;
+  const { transport } = client.swarm;
   const lost = [1, 2].map((index) =>
     assert.rejects(transport.fetchChunk(link.peerId, ask(index), signal()), code('TIMEOUT')),
   );
@@ -219,16 +229,9 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
 });
 
 test('requests on a lane whose peer is gone do not wait for the whole stall time', async () => {
-  const bodyStallMs = 600_000;
-  const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs });
-  await using _ = fleet;
-  using mute = await impersonate(server, () => {});
-  moveLane(fleet, { server, client }, mute.port);
+  await using rig = await onMuteLane(600_000);
+  const { server, client, ask, link } = rig;
   const { transport } = client.swarm;
-  const link = await client.swarm.link(server.membership, signal());
-  await link.openGrant(fleet.grant([blob.digest]), signal());
-  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
-  await untilLanes(client, 'opened');
   const lost = transport.fetchChunk(link.peerId, ask(1), signal());
   await Promise.all([assert.rejects(lost, code('TIMEOUT')), server.swarm.close()]);
 });

@@ -182,7 +182,8 @@ class ServerStream {
     using held = new DisposableStack();
     // Before the wait for a slot, so that no eviction comes between.
     held.use(body.blob.retain());
-    using slot = await this.#modules.uploads.acquire(this.#asker.peerId, lengthOf(body));
+    const { uploads } = this.#modules;
+    using slot = await uploads.acquire(this.#asker.peerId, lengthOf(body), this.#ended);
     if (!slot) return await this.#sendHead(id, { status: 'busy' });
     return await this.#sendChunk(id, body, slot);
   }
@@ -191,12 +192,12 @@ class ServerStream {
   async #sendSmall(id: number, digest: Digest): Promise<SwarmStatus> {
     const { uploads, content, metrics } = this.#modules;
     const { peerId } = this.#asker;
-    using turn = await uploads.small.acquire(peerId);
+    using turn = await uploads.small.acquire(peerId, this.#ended);
     if (!turn) return await this.#sendHead(id, { status: 'busy' });
     this.#ended.signal.throwIfAborted();
     const bytes = await content.small(digest);
     if (!bytes) return await this.#sendHead(id, { status: 'notFound' });
-    using slot = await uploads.acquire(peerId, bytes.length);
+    using slot = await uploads.acquire(peerId, bytes.length, this.#ended);
     if (!slot) return await this.#sendHead(id, { status: 'busy' });
     await this.#writer.exclusive(async (send) => {
       await send(okFrame(id, bytes.length));

@@ -32,24 +32,26 @@ export class UploadSlots {
     return this.#turns.inUse;
   }
 
-  /** Waits for a turn to send so many; undefined when there are too many or it takes too long. */
-  async acquire(peerId: string, bytes: number): Promise<UploadSlot | undefined> {
-    const turn = await this.#turns.acquire(peerId);
+  /**
+   * Waits for a turn to send so many; undefined when there are too many or it takes too long.
+   * @throws the reason of the signal
+   */
+  async acquire(
+    peerId: string,
+    bytes: number,
+    o: { signal?: AbortSignal } = {},
+  ): Promise<UploadSlot | undefined> {
+    const turn = await this.#turns.acquire(peerId, o);
     if (turn === undefined) return undefined;
+    using held = new DisposableStack();
+    held.use(turn);
     const waitMs = this.#rate === undefined ? 0 : this.#rate.take(bytes, UPLOAD_QUEUE_TIMEOUT_MS);
-    if (waitMs === undefined) {
-      turn[Symbol.dispose]();
-      return undefined;
-    }
-    if (waitMs > 0) await sleep(waitMs);
+    if (waitMs === undefined) return undefined;
+    if (waitMs > 0) await sleep(waitMs, o);
     const buffers = this.#spare.pop() ?? newBuffers();
-    return {
-      buffers,
-      [Symbol.dispose]: () => {
-        this.#spare.push(buffers);
-        turn[Symbol.dispose]();
-      },
-    };
+    held.defer(() => this.#spare.push(buffers));
+    const all = held.move();
+    return { buffers, [Symbol.dispose]: () => all.dispose() };
   }
 }
 

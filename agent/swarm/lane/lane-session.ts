@@ -110,7 +110,8 @@ export class LaneSession {
     // Before the wait for a slot, so that no eviction comes between.
     using held = new DisposableStack();
     held.use(chunk.blob.retain());
-    using slot = await this.#modules.uploads.acquire(this.#modules.member.peerId, length);
+    const { member, uploads } = this.#modules;
+    using slot = await uploads.acquire(member.peerId, length, this.#ended);
     if (slot === undefined) {
       await this.#refuse(id, 'busy');
       return 'busy';

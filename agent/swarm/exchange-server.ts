@@ -211,13 +211,13 @@ class ServerStream {
     const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
     let first: Buffer;
     try {
-      first = await readSlice(chunk, chunk.start, slot.buffers[0]);
+      first = await readSlice(chunk, chunk.start, slot, 0);
     } catch (err) {
       return await this.#sendHead(id, { status: unreadable(err, this.#modules.logger) });
     }
     await this.#writer.exclusive(async (send) => {
       await send(okFrame(id, lengthOf(chunk)));
-      await sendChunk(chunk, first, slot.buffers, send, sent);
+      await sendChunk(chunk, first, slot, send, sent);
     });
     return 'ok';
   }
@@ -264,8 +264,14 @@ function okFrame(id: number, bodyBytes: number): Buffer {
   return encodeFrame(encodeResponse({ id, status: 'ok', bodyBytes }));
 }
 
-async function readSlice(chunk: ChunkBody, position: number, buffer: Buffer): Promise<Buffer> {
-  const slice = buffer.subarray(0, Math.min(WRITE_SLICE_BYTES, chunk.end - position));
+async function readSlice(
+  chunk: ChunkBody,
+  position: number,
+  slot: UploadSlot,
+  turn: number,
+): Promise<Buffer> {
+  const length = Math.min(WRITE_SLICE_BYTES, chunk.end - position);
+  const slice = slot.buffer(turn, WRITE_SLICE_BYTES).subarray(0, length);
   await chunk.blob.read(slice, position);
   return slice;
 }
@@ -274,15 +280,14 @@ async function readSlice(chunk: ChunkBody, position: number, buffer: Buffer): Pr
 async function sendChunk(
   chunk: ChunkBody,
   first: Buffer,
-  buffers: readonly [Buffer, Buffer],
+  slot: UploadSlot,
   send: SendSlice,
   sent: (bytes: number) => void,
 ): Promise<void> {
   let slice = first;
   let next = chunk.start + first.length;
   for (let turn = 1; ; turn++) {
-    const buffer = buffers[turn % 2 === 0 ? 0 : 1];
-    const coming = next < chunk.end ? readSlice(chunk, next, buffer) : undefined;
+    const coming = next < chunk.end ? readSlice(chunk, next, slot, turn) : undefined;
     // Both are awaited even when one fails, or the other would end unobserved.
     // oxlint-disable-next-line no-await-in-loop -- slices go out in order
     const [flushed, read] = await Promise.allSettled([send(slice), coming]);

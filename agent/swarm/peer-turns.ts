@@ -23,6 +23,7 @@ export class PeerTurns {
    * @throws the reason of the signal
    */
   async acquire(peerId: string, o: { signal?: AbortSignal } = {}): Promise<Disposable | undefined> {
+    o.signal?.throwIfAborted();
     const own = this.#perPeer.get(peerId) ?? {
       turns: new Semaphore({ permits: this.#perPeerMax, queueMax: UPLOAD_QUEUE_MAX }),
       users: 0,
@@ -33,9 +34,11 @@ export class PeerTurns {
     held.defer(() => {
       if (--own.users === 0) this.#perPeer.delete(peerId);
     });
+    const ownFree = held.use(own.turns.tryAcquire());
+    if (ownFree && held.use(this.#all.tryAcquire())) return held.move();
     using limit = deadline(UPLOAD_QUEUE_TIMEOUT_MS, o.signal);
     try {
-      held.use(await own.turns.acquire({ signal: limit.signal }));
+      if (!ownFree) held.use(await own.turns.acquire({ signal: limit.signal }));
       held.use(await this.#all.acquire({ signal: limit.signal }));
     } catch (err) {
       o.signal?.throwIfAborted();

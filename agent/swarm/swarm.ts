@@ -227,6 +227,7 @@ export class SwarmNode implements Swarm {
   closeIdle(): void {
     this.#links.closeIdle();
     this.#admission.closeUnused();
+    this.#uploads.rest();
     void this.#lanes?.tend();
   }
 

@@ -10,7 +10,7 @@ import { PeerError } from '../errors.ts';
 import { replyTo, unreadable, type Body, type HandlerModules } from '../exchange-handlers.ts';
 import type { SwarmMetrics } from '../metrics.ts';
 import { writePatienceMs } from '../patience.ts';
-import type { UploadSlots } from '../upload-slots.ts';
+import type { UploadSlot, UploadSlots } from '../upload-slots.ts';
 import { LANE_PIPELINE_MAX, LANE_REQUEST_MAX_BYTES } from './constants.ts';
 
 export type SessionModules = HandlerModules & {
@@ -108,41 +108,34 @@ export class LaneSession {
   async #sendChunk(id: number, chunk: ChunkBody): Promise<SwarmStatus> {
     const length = chunk.end - chunk.start;
     // Before the wait for a slot, so that no eviction comes between.
-    using held = new DisposableStack();
-    held.use(chunk.blob.retain());
+    using kept = chunk.blob.retain();
+    void kept;
     const { member, uploads } = this.#modules;
     using slot = await uploads.acquire(member.peerId, length, this.#ended);
     if (slot === undefined) {
       await this.#refuse(id, 'busy');
       return 'busy';
     }
-    const [first] = slot.buffers;
-    const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, length);
+    let next = chunk.start;
+    let slice: Buffer;
     try {
-      await chunk.blob.read(
-        first.subarray(LANE_HEAD_BYTES, LANE_HEAD_BYTES + firstBytes),
-        chunk.start,
-      );
+      slice = await readSlice(chunk, next, slot, 0);
     } catch (err) {
       const status = unreadable(err, this.#modules.logger);
       await this.#refuse(id, status);
       return status;
     }
-    writeLaneHead({ id, status: 'ok', bodyBytes: length }, first);
-    let slice = first.subarray(0, LANE_HEAD_BYTES + firstBytes);
-    let next = chunk.start + firstBytes;
+    writeLaneHead({ id, status: 'ok', bodyBytes: length }, slice);
     for (let turn = 1; ; turn++) {
+      const bodyBytes = slice.length - LANE_HEAD_BYTES;
+      next += bodyBytes;
       const isLast = next === chunk.end;
-      const coming = isLast ? undefined : readSlice(chunk, next, slot.buffers, turn);
-      // Both are awaited even when one fails, or the other would end unobserved.
+      const sending = this.#write(turn === 1 ? slice : slice.subarray(LANE_HEAD_BYTES), isLast);
       // oxlint-disable-next-line no-await-in-loop -- slices go out in order
-      const [sent, read] = await Promise.allSettled([this.#write(slice, isLast), coming]);
-      if (sent.status === 'rejected') throw sent.reason;
-      if (read.status === 'rejected') throw read.reason;
-      this.#modules.metrics.uploaded.inc(turn === 1 ? firstBytes : slice.length);
-      if (read.value === undefined) return 'ok';
-      slice = read.value;
-      next += slice.length;
+      const read = await (isLast ? sending : both(sending, readSlice(chunk, next, slot, turn)));
+      this.#modules.metrics.uploaded.inc(bodyBytes);
+      if (read === undefined) return 'ok';
+      slice = read;
     }
   }
 
@@ -164,14 +157,24 @@ export class LaneSession {
   }
 }
 
+/** Bytes of the chunk from `position` on, behind room for a head. */
 async function readSlice(
   chunk: ChunkBody,
   position: number,
-  buffers: readonly [Buffer, Buffer],
+  slot: UploadSlot,
   turn: number,
 ): Promise<Buffer> {
-  const buffer = buffers[turn % 2 === 0 ? 0 : 1];
-  const slice = buffer.subarray(0, Math.min(buffer.length, chunk.end - position));
-  await chunk.blob.read(slice, position);
+  const wanted = LANE_HEAD_BYTES + chunk.end - position;
+  const buffer = slot.buffer(turn, wanted);
+  const slice = buffer.subarray(0, Math.min(buffer.length, wanted));
+  await chunk.blob.read(slice.subarray(LANE_HEAD_BYTES), position);
   return slice;
+}
+
+/** What was read, when the other is over too: neither may end unobserved. */
+async function both<T>(sending: Promise<void>, reading: Promise<T>): Promise<T> {
+  const [sent, read] = await Promise.allSettled([sending, reading]);
+  if (sent.status === 'rejected') throw sent.reason;
+  if (read.status === 'rejected') throw read.reason;
+  return read.value;
 }

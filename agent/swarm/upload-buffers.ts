@@ -1,0 +1,55 @@
+import {
+  UPLOAD_BUFFER_BYTES,
+  UPLOAD_LARGE_BUFFERS_MAX,
+  UPLOAD_SMALL_BUFFER_BYTES,
+} from './constants.ts';
+
+/** A buffer out of the pool, with any content. */
+export interface UploadBuffer extends Disposable {
+  readonly bytes: Buffer;
+}
+
+/**
+ * Buffers between the store and the sockets of peers, used again and again. Large ones cost least,
+ * and only so many are out at a time; then there are small ones, for as many as upload.
+ */
+export class UploadBuffers {
+  readonly #large: Buffer[] = [];
+  readonly #small: Buffer[] = [];
+  #largeOut = 0;
+  #used = false;
+
+  /** Bytes of unused buffers. */
+  get bytesKept(): number {
+    return [...this.#large, ...this.#small].reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** A buffer for `wanted` bytes, or for as many of them as fit into one now. */
+  take(wanted: number): UploadBuffer {
+    this.#used = true;
+    const isLarge = wanted > UPLOAD_SMALL_BUFFER_BYTES && this.#largeOut < UPLOAD_LARGE_BUFFERS_MAX;
+    const spare = isLarge ? this.#large : this.#small;
+    const size = isLarge ? UPLOAD_BUFFER_BYTES : UPLOAD_SMALL_BUFFER_BYTES;
+    const bytes = spare.pop() ?? Buffer.allocUnsafeSlow(size);
+    if (isLarge) this.#largeOut++;
+    let held = true;
+    return {
+      bytes,
+      [Symbol.dispose]: () => {
+        if (!held) return;
+        held = false;
+        if (isLarge) this.#largeOut--;
+        spare.push(bytes);
+      },
+    };
+  }
+
+  /** Lets the spare buffers go when none was taken since the last rest. */
+  rest(): void {
+    if (!this.#used) {
+      this.#large.length = 0;
+      this.#small.length = 0;
+    }
+    this.#used = false;
+  }
+}

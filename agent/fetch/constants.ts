@@ -80,7 +80,7 @@ export const HUB_PAUSE_MAX_MS = 5_000;
 export const BUSY_PAUSE_MAX_MS = 5_000;
 
 /** Bytes of chunks in flight over all downloads: buffers between the network and the disk. */
-export const CHUNK_MEMORY_BYTES = 192 * 1024 * 1024;
+export const CHUNK_MEMORY_BYTES = 96 * 1024 * 1024;
 /** The part of it that chunks may take which are in the store already and wait for readers. */
 export const FRESH_CHUNKS_BYTES = 32 * 1024 * 1024;
 /** How long such a chunk waits for readers. */

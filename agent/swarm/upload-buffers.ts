@@ -3,6 +3,7 @@ import {
   UPLOAD_LARGE_BUFFERS_MAX,
   UPLOAD_SMALL_BUFFER_BYTES,
 } from './constants.ts';
+import { freeBuffer } from './free-buffer.ts';
 
 /** A buffer out of the pool, with any content. */
 export interface UploadBuffer extends Disposable {
@@ -14,8 +15,8 @@ export interface UploadBuffer extends Disposable {
  * and only so many are out at a time; then there are small ones, for as many as upload.
  */
 export class UploadBuffers {
-  readonly #large: Buffer[] = [];
-  readonly #small: Buffer[] = [];
+  readonly #large: Buffer<ArrayBuffer>[] = [];
+  readonly #small: Buffer<ArrayBuffer>[] = [];
   #largeOut = 0;
   #used = false;
 
@@ -47,8 +48,7 @@ export class UploadBuffers {
   /** Lets the spare buffers go when none was taken since the last rest. */
   rest(): void {
     if (!this.#used) {
-      this.#large.length = 0;
-      this.#small.length = 0;
+      for (const buffer of [...this.#large.splice(0), ...this.#small.splice(0)]) freeBuffer(buffer);
     }
     this.#used = false;
   }

@@ -50,6 +50,7 @@ export type FsBlobModules = {
 export class FsBlob extends BlobBase implements StoredBlob {
   readonly kind = 'chunked';
   readonly folder: string;
+  readonly #dataPath: string;
   #gone = false;
   #clean: boolean;
   #touchedMs = 0;
@@ -65,6 +66,7 @@ export class FsBlob extends BlobBase implements StoredBlob {
     this.#prover = new ChunkProver(this, { proving: modules.proving, fill });
     if (state.fresh === true) for (const index of state.have.present()) this.#prover.set(index);
     this.folder = modules.paths.chunked(facts.digest);
+    this.#dataPath = join(this.folder, DATA_FILE);
     this.#bootId = state.bootId;
     this.#clean = state.clean;
     this.#modules = modules;
@@ -198,10 +200,6 @@ export class FsBlob extends BlobBase implements StoredBlob {
     });
     this.#checkPresent();
     return good;
-  }
-
-  get #dataPath(): string {
-    return join(this.folder, DATA_FILE);
   }
 
   /** Never after the end: a file opened then would stay open for the next blob of this digest. */

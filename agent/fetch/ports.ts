@@ -154,13 +154,13 @@ export interface HubSource {
     maxBytes: number,
     o: CallOptions,
   ): Promise<Buffer | undefined>;
-  /** Exactly the bytes of the range, unverified. */
+  /** Exactly the bytes of the range, unverified, to be disposed of by the caller. */
   chunk(
     repository: Repository,
     digest: Digest,
     range: { start: number; end: number },
     o: CallOptions,
-  ): Promise<Buffer>;
+  ): Promise<ChunkBytes>;
   stream(
     repository: Repository,
     digest: Digest,

@@ -1,5 +1,5 @@
 import type { ChunkBytes } from '../fetch/ports.ts';
-import { freeBuffer } from './free-buffer.ts';
+import { freeBuffer } from '../../proto/std/free-buffer.ts';
 import { CHUNK_BUFFERS_BYTES } from './lane/constants.ts';
 
 /** A buffer out of the pool. */

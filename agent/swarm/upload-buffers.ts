@@ -3,7 +3,7 @@ import {
   UPLOAD_LARGE_BUFFERS_MAX,
   UPLOAD_SMALL_BUFFER_BYTES,
 } from './constants.ts';
-import { freeBuffer } from './free-buffer.ts';
+import { freeBuffer } from '../../proto/std/free-buffer.ts';
 
 /** A buffer out of the pool, with any content. */
 export interface UploadBuffer extends Disposable {

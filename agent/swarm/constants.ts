@@ -104,5 +104,7 @@ export const CLIENT_REQUESTS_QUEUED_MAX = 256;
 export const HAVE_SETTLE_MS = 20;
 /** A link that asked nothing for this long is closed, and its connection when nothing uses it. */
 export const LINK_IDLE_MS = 5 * 60_000;
+/** However much is asked on lanes, a question goes over libp2p at least this often. */
+export const LINK_PROOF_MS = 60_000;
 /** Time between two searches for such links. */
 export const LINK_SWEEP_MS = 60_000;

@@ -133,6 +133,7 @@ export class SwarmNode implements Swarm {
         memberOf: (peerId) => this.#memberOf(peerId),
         ban: (peerId, reason, detail) => this.ban(peerId, reason, detail),
         isBanned: (peerId) => this.isBanned(peerId),
+        freeLane: (peerId) => this.#lanes?.free(peerId),
         metrics,
       },
     );

@@ -29,6 +29,8 @@ export const LANE_DOUBT_MS = 1_500;
 export const LANE_PROBE_MS = 1_500;
 /** Requests unanswered on one lane socket. */
 export const LANE_PIPELINE_MAX = 8;
+/** Questions about what the other side holds that wait on one lane socket. */
+export const LANE_QUESTIONS_MAX = 32;
 /** Largest request frame on a lane. */
 export const LANE_REQUEST_MAX_BYTES = 256;
 /** Reads between two chunks land in a buffer of this size. */

@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { test } from 'node:test';
-import { createServer as createTlsServer } from 'node:tls';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
-import { libp2pKeyOf } from '../../fleet/identity.ts';
-import { code, type TestNode } from '../test-fleet.ts';
-import { createLaneCertificate } from './certificate.ts';
-import { LANE_ALPN, LANE_PIPELINE_MAX } from './constants.ts';
+import { code } from '../test-fleet.ts';
+import { LANE_PIPELINE_MAX } from './constants.ts';
 import {
   chunkFrame,
   dial,
   fleetWithBlob,
+  impersonate,
   lanes,
   MIB,
   moveLane,
@@ -157,27 +155,6 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
 
 /** Time enough for a second lane to be opened. */
 const STALL_MS = 2_000;
-
-/** A lane listener with the identity of a node that does with a request what the test wants. */
-async function impersonate(node: TestNode, onData: (raw: Socket) => void) {
-  const key = await libp2pKeyOf(node.identity);
-  const { certPem, keyPem } = await createLaneCertificate(key, Date.now());
-  const tls = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: [LANE_ALPN] });
-  const counts = { connections: 0 };
-  const server = createServer((raw) => {
-    counts.connections++;
-    raw.on('error', () => {});
-    tls.once('secureConnection', (socket) => {
-      socket.on('error', () => {});
-      socket.on('data', () => onData(raw));
-    });
-    tls.emit('connection', raw);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const end = (): void => void server.close();
-  return { port: portOf(server), counts, [Symbol.dispose]: end };
-}
 
 test('where lanes break at the first request, streams carry the chunks', async () => {
   const { fleet, server, client, blob, ask } = await fleetWithBlob();

@@ -197,7 +197,7 @@ export class Tracker {
     const { digest, hubChunksWanted: wanted } = blob;
     // Who is not let in gets peers, but no lease: nobody would know when to end it.
     if (swarm?.has(peerId)) swarm.report(peerId, { have: blob.have, nowMs });
-    const hubChunks = swarm?.lease(peerId, wanted, { nowMs, random: this.#random }) ?? [];
+    const hubChunks = swarm?.lease(peerId, wanted, { nowMs }) ?? [];
     const needsPeers = swarm !== undefined && !swarm.isComplete(peerId);
     const peers = needsPeers ? choosePeers(swarm, peerId, this.#random) : [];
     return {

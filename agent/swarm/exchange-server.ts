@@ -215,10 +215,16 @@ class ServerStream {
     } catch (err) {
       return await this.#sendHead(id, { status: unreadable(err, this.#modules.logger) });
     }
-    await this.#writer.exclusive(async (send) => {
-      await send(okFrame(id, lengthOf(chunk)));
-      await sendChunk(chunk, first, slot, send, sent);
-    });
+    try {
+      await this.#writer.exclusive(async (send) => {
+        await send(okFrame(id, lengthOf(chunk)));
+        await sendChunk(chunk, first, slot, send, sent);
+      });
+    } catch (err) {
+      // The connection outlives the stream, and may have a slice of it that it has not sent yet.
+      slot.discardBuffers();
+      throw err;
+    }
     return 'ok';
   }
 

@@ -8,6 +8,8 @@ import { freeBuffer } from '../../proto/std/free-buffer.ts';
 /** A buffer out of the pool, with any content. */
 export interface UploadBuffer extends Disposable {
   readonly bytes: Buffer;
+  /** Instead of disposing: nobody gets the buffer again, because something may still read it. */
+  discard(): void;
 }
 
 /**
@@ -34,15 +36,13 @@ export class UploadBuffers {
     const bytes = spare.pop() ?? Buffer.allocUnsafeSlow(size);
     if (isLarge) this.#largeOut++;
     let held = true;
-    return {
-      bytes,
-      [Symbol.dispose]: () => {
-        if (!held) return;
-        held = false;
-        if (isLarge) this.#largeOut--;
-        spare.push(bytes);
-      },
+    const giveUp = (keep: boolean): void => {
+      if (!held) return;
+      held = false;
+      if (isLarge) this.#largeOut--;
+      if (keep) spare.push(bytes);
     };
+    return { bytes, discard: () => giveUp(false), [Symbol.dispose]: () => giveUp(true) };
   }
 
   /** Lets the spare buffers go when none was taken since the last rest. */

@@ -33,3 +33,17 @@ it('gives the turn back at once when whoever asked is gone', async () => {
   await assert.rejects(queued, reason);
   assert.equal(slots.inUse, 0);
 });
+
+it('lends a buffer to nobody again that a connection may still send from', async () => {
+  const slots = new UploadSlots({ uploads: 1 });
+  const bufferOf = async (how: 'given back' | 'discarded'): Promise<Buffer> => {
+    using slot = await slots.acquire('a', 50_000);
+    assert.ok(slot);
+    const buffer = slot.buffer(0, 50_000);
+    if (how === 'discarded') slot.discardBuffers();
+    return buffer;
+  };
+  const first = await bufferOf('given back');
+  assert.equal(await bufferOf('discarded'), first, 'a buffer that came back is lent again');
+  assert.notEqual(await bufferOf('given back'), first);
+});

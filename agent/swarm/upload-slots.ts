@@ -13,6 +13,8 @@ import { UploadBuffers, type UploadBuffer } from './upload-buffers.ts';
 export interface UploadSlot extends Disposable {
   /** The buffer of this turn, for `wanted` bytes or as many of them as fit. */
   buffer(turn: number, wanted: number): Buffer;
+  /** Has nobody get the buffers again, because something may still read them. */
+  discardBuffers(): void;
 }
 
 /** Bounds how many bodies leave this node at a time, over all peers and per peer. */
@@ -53,6 +55,9 @@ export class UploadSlots {
     const lent: [UploadBuffer?, UploadBuffer?] = [];
     return {
       buffer: (at, wanted) => (lent[at % 2 === 0 ? 0 : 1] ??= this.#buffers.take(wanted)).bytes,
+      discardBuffers: () => {
+        for (const buffer of lent.splice(0)) buffer?.discard();
+      },
       [Symbol.dispose]: () => {
         for (const buffer of lent.splice(0)) buffer?.[Symbol.dispose]();
         turns.dispose();

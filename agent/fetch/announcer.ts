@@ -32,9 +32,9 @@ export type AnnouncerModules = {
 };
 
 /**
- * Tells the tracker what this node fetches, as often as the tracker wants to hear it and when there
- * is news, but not more often than ANNOUNCE_SPACING_MS; and every ANNOUNCE_FULL_MS all it holds. One
- * request at a time for all downloads together.
+ * Tells the tracker what this node fetches, as often as the tracker wants to hear it and when
+ * there is news, but not more often than ANNOUNCE_SPACING_MS; and every ANNOUNCE_FULL_MS all it
+ * holds. One request at a time for all downloads together.
  */
 export class Announcer {
   readonly #active = new Map<Digest, Announced>();

@@ -41,9 +41,10 @@ type Body = { pending: Pending; chunk: LentBuffer | undefined; filled: number };
 
 /**
  * The asking side of one lane: requests go out at once, chunks come back in the same order, answers
- * to questions between them. Bytes of a body are put by the TLS layer straight into the chunk's buffer. It calls `nextBuffer` for a
- * read that has not begun, so a read never reaches beyond the body it was meant for. It keeps that
- * buffer until the next read, so what it may still hold when the lane ends is lent to nobody again.
+ * to questions between them. Bytes of a body are put by the TLS layer straight into the chunk's
+ * buffer. It calls `nextBuffer` for a read that has not begun, so a read never reaches beyond the
+ * body it was meant for. It keeps that buffer until the next read, so what it may still hold when
+ * the lane ends is lent to nobody again.
  */
 export class LaneSocket {
   readonly #peerId: string;

@@ -125,7 +125,7 @@ test('a peer is asked on its lane, and over libp2p when that breaks', async () =
   assert.equal(await askedOnLane({}), 1);
 });
 
-test('a peer of the version before is asked nothing on a lane, since it bans for that', async () => {
+test('a peer of the version before is asked nothing on a lane: it bans for that', async () => {
   assert.equal(await askedOnLane({ versionMax: LANE_HAVE_VERSION_MIN - 1 }), 0);
 });
 

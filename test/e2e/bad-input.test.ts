@@ -24,7 +24,9 @@ const BAD_PATHS: readonly [path: string, statuses: readonly number[]][] = [
   ['/v2/team/app/manifests/sha256:baddigest', [400, 404]],
   ['/v2/team/app/blobs/sha256:zz', [400, 404]],
   [`/v2/team/app/blobs/md5:${ZEROS}`, [400, 404]],
-  [`/v2/team/app/blobs/sha256:${ZEROS}`, [404]],
+  // 401 is for what may be private, so that a stranger does not learn what is there.
+  [`/v2/team/app/blobs/sha256:${ZEROS}`, [401]],
+  [`/v2/test/bad-input/blobs/sha256:${ZEROS}`, [404]],
   [`/v2/team/app/manifests/${'t'.repeat(129)}`, [400, 404]],
   ['/v2/team/app/manifests/v1%00', [400, 404]],
   ['/v2/team/app/unknown/v1', [400, 404]],

@@ -8,6 +8,7 @@ import { findProgram } from '../../test/rig/requirements.ts';
 import { cpuSeconds, median } from '../rig/cpu.ts';
 import { describeMachine, idleMeter } from '../rig/machine.ts';
 import type { Program } from '../rig/programs.ts';
+import { Steps } from '../rig/steps.ts';
 import { idleAboveBareLibp2p } from './idle.ts';
 import { startNginx, type Nginx } from './nginx.ts';
 import { parseThroughputOptions, THROUGHPUT_HELP, type ThroughputOptions } from './options.ts';
@@ -15,7 +16,6 @@ import { measureParts, type Parts } from './parts.ts';
 import { fetchBlob, PeerPath, peakRssBytes, pidOf } from './peer-path.ts';
 import type { Layer, PathResult, Variant } from './peer-path.ts';
 import { renderFigures, type Figures } from './report.ts';
-import { Steps } from './steps.ts';
 
 /** The parts get a pass of their own; with much less the compiler would be measured too. */
 const WARM_UP_BYTES = 256 * 1024 * 1024;

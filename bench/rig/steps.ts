@@ -1,4 +1,4 @@
-import { bar, percent } from '../rig/bar.ts';
+import { bar, percent } from './bar.ts';
 
 const BAR_CELLS = 24;
 

@@ -31,3 +31,11 @@ export const CONFLICT_ATTEMPTS_MAX = 8;
 export const CONFLICT_PAUSE_BASE_MS = 10;
 /** Longest pause before such a transaction is run again. */
 export const CONFLICT_PAUSE_MAX_MS = 200;
+/** Bytes of manifests kept in memory by a hub that shares its catalog with no other. */
+export const MANIFEST_CACHE_BYTES = 16 * 1024 * 1024;
+/** What each of them is taken to need beside its content. */
+export const MANIFEST_CACHE_ENTRY_BYTES = 512;
+/** Prepared statements that are kept for SQLite. */
+export const STATEMENT_CACHE_MAX = 256;
+/** Transactions that share one commit to the disk. */
+export const COMMIT_GROUP_MAX = 64;

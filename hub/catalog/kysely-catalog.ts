@@ -1,6 +1,7 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { STATEMENT_ROWS_MAX } from './constants.ts';
+import type { ManifestCache } from './manifest-cache.ts';
 import type {
   BlobEntry,
   Catalog,
@@ -35,9 +36,12 @@ function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
 /** The catalog in the tables of migration 0001. */
 export class KyselyCatalog implements Catalog {
   readonly #db: Kysely<RegistryTables>;
+  readonly #cache: ManifestCache | undefined;
 
-  constructor(modules: { db: Kysely<RegistryTables> }) {
+  /** A cache only for a catalog that no other hub shares. */
+  constructor(modules: { db: Kysely<RegistryTables>; cache?: ManifestCache | undefined }) {
     this.#db = modules.db;
+    this.#cache = modules.cache;
   }
 
   async blob(digest: Digest): Promise<BlobEntry | undefined> {
@@ -121,11 +125,24 @@ export class KyselyCatalog implements Catalog {
     return result.numDeletedRows > 0n;
   }
 
-  putManifest(manifest: NewManifest): Promise<void> {
-    return transact(this.#db, (db) => putManifest(db, manifest));
+  async putManifest(manifest: NewManifest): Promise<void> {
+    const { repository, digest, tags } = manifest;
+    try {
+      await transact(this.#db, (db) => putManifest(db, manifest));
+    } finally {
+      this.#cache?.changed(repository, [{ digest }, ...tags.map((tag) => ({ tag }))]);
+    }
   }
 
   async manifest(
+    repository: string,
+    reference: { tag: string } | { digest: Digest },
+  ): Promise<StoredManifest | undefined> {
+    const read = () => this.#readManifest(repository, reference);
+    return this.#cache === undefined ? read() : this.#cache.get(repository, reference, read);
+  }
+
+  async #readManifest(
     repository: string,
     reference: { tag: string } | { digest: Digest },
   ): Promise<StoredManifest | undefined> {
@@ -162,7 +179,8 @@ export class KyselyCatalog implements Catalog {
       .deleteFrom('tag')
       .where('repository', '=', repository)
       .where('name', '=', tag)
-      .executeTakeFirst();
+      .executeTakeFirst()
+      .finally(() => this.#cache?.changed(repository, [{ tag }]));
     return result.numDeletedRows > 0n;
   }
 
@@ -171,7 +189,9 @@ export class KyselyCatalog implements Catalog {
       .deleteFrom('manifest')
       .where('repository', '=', repository)
       .where('digest', '=', digest)
-      .executeTakeFirst();
+      .executeTakeFirst()
+      // Its tags went with it.
+      .finally(() => this.#cache?.clear());
     return result.numDeletedRows > 0n;
   }
 

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import { KyselyCatalog } from './kysely-catalog.ts';
+import type { ManifestCache } from './manifest-cache.ts';
 import type { Catalog } from './port.ts';
 import type { RegistryTables } from './schema.ts';
 
@@ -13,8 +14,8 @@ export type OpenCatalog = Catalog & {
 export class DatabaseCatalog extends KyselyCatalog implements OpenCatalog {
   readonly db: Kysely<RegistryTables>;
 
-  constructor(db: Kysely<RegistryTables>) {
-    super({ db });
+  constructor(db: Kysely<RegistryTables>, modules: { cache?: ManifestCache } = {}) {
+    super({ db, ...modules });
     this.db = db;
   }
 

@@ -1,4 +1,5 @@
 import { Kysely } from 'kysely';
+import { ManifestCache } from './manifest-cache.ts';
 import { migrate } from './migrate.ts';
 import { DatabaseCatalog, type OpenCatalog } from './open-catalog.ts';
 import type { RegistryTables } from './schema.ts';
@@ -16,5 +17,5 @@ export async function openSqliteCatalog(options: { path: string }): Promise<Open
     await db.destroy();
     throw err;
   }
-  return new DatabaseCatalog(db);
+  return new DatabaseCatalog(db, { cache: new ManifestCache() });
 }

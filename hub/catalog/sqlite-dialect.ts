@@ -1,6 +1,7 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { SqliteDialect, type SqliteDatabase } from 'kysely';
-import { BUSY_TIMEOUT_MS } from './constants.ts';
+import { SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
+import { LRUCache } from 'lru-cache';
+import { BUSY_TIMEOUT_MS, STATEMENT_CACHE_MAX } from './constants.ts';
 
 function inputOf(value: unknown): SQLInputValue {
   if (value === null || value instanceof Uint8Array) return value;
@@ -10,22 +11,34 @@ function inputOf(value: unknown): SQLInputValue {
   throw new TypeError(`SQLite takes no parameter of type ${typeof value}`);
 }
 
+/** Statements that come again; what changes the schema does not. */
+const KEPT = /^(?:select|insert|update|delete|begin|commit|rollback|savepoint|release)\b/;
+
 /** A transaction locks at its start: one that locks at its first write can fail instead of wait. */
 function locking(sql: string): string {
   return sql === 'begin' ? 'begin immediate' : sql;
 }
 
 function adapterOf(database: DatabaseSync): SqliteDatabase {
+  const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
+  const prepared = (sql: string): SqliteStatement => {
+    const statement = database.prepare(locking(sql));
+    return {
+      reader: statement.columns().length > 0,
+      all: (parameters) => statement.all(...parameters.map(inputOf)),
+      run: (parameters) => statement.run(...parameters.map(inputOf)),
+      // One of its own: it may be read while another of the same text is.
+      iterate: (parameters) => database.prepare(sql).iterate(...parameters.map(inputOf)),
+    };
+  };
   return {
     close: () => database.close(),
     prepare: (sql) => {
-      const statement = database.prepare(locking(sql));
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...parameters.map(inputOf)),
-        run: (parameters) => statement.run(...parameters.map(inputOf)),
-        iterate: (parameters) => statement.iterate(...parameters.map(inputOf)),
-      };
+      const known = statements.get(sql);
+      if (known !== undefined) return known;
+      const statement = prepared(sql);
+      if (KEPT.test(sql)) statements.set(sql, statement);
+      return statement;
     },
   };
 }

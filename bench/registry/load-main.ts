@@ -31,7 +31,8 @@ class Connections implements AsyncDisposable {
       const headers = { ...this.#headers, accept };
       let status = 0;
       this.#pool.dispatch(
-        { method, path, headers },
+        // Undici ends a connection after HEAD unless told not to.
+        { method, path, headers, reset: false },
         {
           onRequestStart: () => {},
           onResponseStart: (_controller, code) => void (status = code),

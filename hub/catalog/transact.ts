@@ -3,6 +3,7 @@ import { PostgresAdapter, sql, type Kysely, type Transaction } from 'kysely';
 import { sleep } from '../../proto/std/abort.ts';
 import { backoffMs } from '../../proto/std/backoff.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { CommitGroup } from './commit-group.ts';
 import {
   CONFLICT_ATTEMPTS_MAX,
   CONFLICT_PAUSE_BASE_MS,
@@ -29,6 +30,8 @@ export function transact<Tables, Result>(
   work: (db: Transaction<Tables>) => Promise<Result>,
   options: TransactOptions = {},
 ): Promise<Result> {
+  const group = groupOf(db);
+  if (group !== undefined) return group.run(work);
   const run = async (transaction: Transaction<Tables>): Promise<Result> => {
     await wait(transaction, options);
     return work(transaction);
@@ -36,12 +39,31 @@ export function transact<Tables, Result>(
   return retried(() => db.transaction().execute(run));
 }
 
-/** In SQLite a transaction is alone from its start; PostgreSQL knows locks by number. */
+/** Like transact, for one statement that changes something. */
+export function change<Tables, Result>(
+  db: Kysely<Tables>,
+  work: (db: Kysely<Tables>) => Promise<Result>,
+): Promise<Result> {
+  return groupOf(db) === undefined ? work(db) : transact(db, work);
+}
+
+/** By executor, which all that is made of one database shares. */
+const groups = new WeakMap<object, CommitGroup>();
+
+/** In SQLite a transaction is alone from its start; undefined for PostgreSQL. */
+function groupOf<Tables>(db: Kysely<Tables>): CommitGroup | undefined {
+  const executor = db.getExecutor();
+  if (executor.adapter instanceof PostgresAdapter) return undefined;
+  const known = groups.get(executor) ?? new CommitGroup(db);
+  groups.set(executor, known);
+  return known;
+}
+
+/** PostgreSQL knows locks by number. */
 async function wait<Tables>(
   db: Transaction<Tables>,
   { lock, share }: TransactOptions,
 ): Promise<void> {
-  if (!(db.getExecutor().adapter instanceof PostgresAdapter)) return;
   if (share !== undefined) {
     await sql`select pg_advisory_xact_lock_shared(${sql.lit(lockNumber(share))})`.execute(db);
   }

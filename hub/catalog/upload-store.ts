@@ -6,7 +6,7 @@ import type {
   UploadTarget,
 } from '../registry/upload-store.ts';
 import { STATEMENT_ROWS_MAX } from './constants.ts';
-import { transact } from './transact.ts';
+import { change, transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
@@ -62,21 +62,19 @@ export class KyselyUploadStore implements UploadStore {
     { nowMs, expiresAtMs }: { nowMs: number; expiresAtMs: number },
   ): Promise<void> {
     const { id, repository, subject, state, size } = record;
-    await this.#db
-      .insertInto('upload_session')
-      .values({
-        id,
-        repository,
-        subject,
-        state,
-        size,
-        epoch: 0,
-        holder: '',
-        held_until_ms: FREE,
-        used_at_ms: nowMs,
-        expires_at_ms: expiresAtMs,
-      })
-      .execute();
+    const row = {
+      id,
+      repository,
+      subject,
+      state,
+      size,
+      epoch: 0,
+      holder: '',
+      held_until_ms: FREE,
+      used_at_ms: nowMs,
+      expires_at_ms: expiresAtMs,
+    };
+    await change(this.#db, (db) => db.insertInto('upload_session').values(row).execute());
   }
 
   async find(target: UploadTarget): Promise<UploadRecord | undefined> {
@@ -128,7 +126,9 @@ export class KyselyUploadStore implements UploadStore {
       expires_at_ms: expiresAtMs,
     };
     if (leaves === undefined) {
-      const { numUpdatedRows } = await this.#held(hold).set(set).executeTakeFirst();
+      const { numUpdatedRows } = await change(this.#db, (db) =>
+        this.#held(hold, db).set(set).executeTakeFirst(),
+      );
       return numUpdatedRows > 0n;
     }
     return transact(this.#db, async (db) => {

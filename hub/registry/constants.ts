@@ -42,3 +42,5 @@ export const REQUESTS_MAX = 4096;
 export const REFUSED_BODY_MS = 10_000;
 /** What a client that is told to come back later is told to wait, seconds. */
 export const RETRY_AFTER_S = 5;
+/** Bodies up to this are put into one piece with the headers of the answer. */
+export const ONE_PIECE_BYTES = 16 * 1024;

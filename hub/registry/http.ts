@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
-import { REFUSED_BODY_MS, RETRY_AFTER_S } from './constants.ts';
+import { ONE_PIECE_BYTES, REFUSED_BODY_MS, RETRY_AFTER_S } from './constants.ts';
 
 /** One request to the registry API and where its answer goes. */
 export type Exchange = {
@@ -30,7 +30,11 @@ export function connectionSignal({ socket }: IncomingMessage): AbortSignal {
   return gone.signal;
 }
 
-/** Sends an answer with a body that is at hand; none to HEAD. */
+/**
+ * Sends an answer with a body that is at hand; none to HEAD. Node puts headers and text into one
+ * write to the connection, bytes into a second one, which costs as much again: a small body goes
+ * as text of one character for each byte.
+ */
 export function send(
   { request, response }: Pick<Exchange, 'request' | 'response'>,
   status: number,
@@ -40,7 +44,13 @@ export function send(
   if (response.headersSent) return void response.destroy();
   const length = status === 204 || status === 304 ? {} : { 'content-length': byteLength(body) };
   response.writeHead(status, { ...length, ...headers });
-  response.end(request.method === 'HEAD' ? undefined : body);
+  if (request.method === 'HEAD') response.end();
+  else if (typeof body === 'string' || body.length > ONE_PIECE_BYTES) response.end(body);
+  else
+    response.end(
+      Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'),
+      'latin1',
+    );
 }
 
 export function sendJson(

@@ -6,7 +6,13 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { request } from 'undici';
 import { digestOf } from '../../proto/oci/digest.ts';
-import { MANIFEST_TYPE, manifestOf, patternBytes, putHubBlob } from './fixture-images.ts';
+import {
+  foreignOf,
+  MANIFEST_TYPE,
+  manifestOf,
+  patternBytes,
+  putHubBlob,
+} from './fixture-images.ts';
 import { slices, startTestMirror } from './fixture.ts';
 import type { TestMirror } from './fixture.ts';
 
@@ -117,6 +123,19 @@ test('a blob is answered only where a right leads to it', async () => {
   on.hub.down = true;
   assert.equal(await statusIn('fourth'), 206, 'a grant covers it');
   assert.equal(await statusIn('fifth'), 503, 'nobody can tell');
+});
+
+test('to name content of others as a foreign layer gives no right to it', async () => {
+  await using on = await startTestMirror();
+  const digest = on.content.put(SMALL);
+  on.local.small.set(digest, SMALL);
+  const greedy = foreignOf([SMALL]);
+  on.hub.putManifest('app', 'v1', greedy, MANIFEST_TYPE);
+  on.upstream.putManifest('library/app', 'v1', greedy, MANIFEST_TYPE);
+  for (const base of ['/v2/app', '/v2/docker.io/app']) {
+    assert.equal((await get(`${on.url}${base}/manifests/v1`)).status, 200);
+    assert.equal((await get(`${on.url}${base}/blobs/${digest}`)).status, 404, base);
+  }
 });
 
 test('what is on the node is answered without asking anybody', async () => {

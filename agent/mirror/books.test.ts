@@ -2,13 +2,25 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { parseManifest } from '../../proto/oci/manifest.ts';
-import { manifestOf } from './fixture-images.ts';
+import { OCI_INDEX } from '../../proto/oci/media-types.ts';
+import { foreignOf, manifestOf, MANIFEST_TYPE } from './fixture-images.ts';
 import { RightsBook } from './rights.ts';
 import { StallBook } from './stalls.ts';
 
 const PLACE = { namespace: 'hub', repository: 'a' };
 const LAYER = digestOf(Buffer.from('layer'));
 const MANIFEST = parseManifest(Buffer.from(JSON.stringify(manifestOf([Buffer.from('layer')]))));
+const CHILD = digestOf(Buffer.from('child'));
+const INDEX = parseManifest(
+  Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: OCI_INDEX,
+      manifests: [{ mediaType: MANIFEST_TYPE, digest: CHILD, size: 5 }],
+    }),
+  ),
+);
+const FOREIGN = parseManifest(Buffer.from(JSON.stringify(foreignOf([Buffer.from('layer')]))));
 const SELF = digestOf(Buffer.from('manifest'));
 
 const NOBODY = { authorization: undefined, mayRead: false };
@@ -44,6 +56,25 @@ test('a reader with credentials does not prolong what was open', () => {
   assert.equal(book.covers(PLACE, LAYER, NOBODY), true);
   clock.nowMs += 200;
   assert.equal(book.covers(PLACE, LAYER, NOBODY), false);
+});
+
+test('a foreign layer gives no right: its registry has not seen it', () => {
+  const { book } = rights();
+  book.learn(PLACE, SELF, FOREIGN, undefined);
+  book.inherit(PLACE, SELF, FOREIGN);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), false);
+});
+
+test('a right that came out of the book ends with the one it came out of', () => {
+  const { book, clock } = rights();
+  book.learn(PLACE, SELF, INDEX, undefined);
+  clock.nowMs += 900;
+  book.inherit(PLACE, CHILD, MANIFEST);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), true);
+  clock.nowMs += 200;
+  book.inherit(PLACE, CHILD, MANIFEST);
+  assert.equal(book.covers(PLACE, LAYER, NOBODY), false);
+  assert.equal(book.coversManifest(PLACE, CHILD, NOBODY), false);
 });
 
 test('what an upstream gave for credentials is for those who show the same', () => {

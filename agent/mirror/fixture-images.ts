@@ -6,19 +6,26 @@ export const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
+const FOREIGN_TYPE = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
+
 /** An image manifest over these layers. */
-export function manifestOf(layers: readonly Buffer[]): object {
+export function manifestOf(layers: readonly Buffer[], layerType = LAYER_TYPE): object {
   const config = Buffer.from('{"config":true}');
   return {
     schemaVersion: 2,
     mediaType: MANIFEST_TYPE,
     config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length },
     layers: layers.map((layer) => ({
-      mediaType: LAYER_TYPE,
+      mediaType: layerType,
       digest: digestOf(layer),
       size: layer.length,
     })),
   };
+}
+
+/** The same of layers that need not be in the registry. */
+export function foreignOf(layers: readonly Buffer[]): object {
+  return manifestOf(layers, FOREIGN_TYPE);
 }
 
 /** Bytes that differ everywhere. */

@@ -20,6 +20,9 @@ import type { ContentFacts } from './response-plan.ts';
 import type { RightsBook } from './rights.ts';
 import type { StaleTags } from './stale-tags.ts';
 
+/** The registry itself, just now; the book of rights, which had it from there; or nobody. */
+type Proof = 'registry' | 'book' | 'none';
+
 /** Whoever shows nothing. */
 const NOBODY = { authorization: undefined, mayRead: false };
 
@@ -107,14 +110,15 @@ export class Manifests {
     const { authorization } = ask;
     const covered = rights.coversManifest(place, digest, { authorization, mayRead });
     const stored = await local.getSmall(digest);
-    if (covered && stored !== undefined) return this.#learn(ask, withType(stored, digest));
+    if (covered && stored !== undefined) return this.#learn(ask, withType(stored, digest), 'book');
     const grant = await this.#grantFor(ask, digest, o);
     // A grant of the node is a right of the runtime only if that has one itself.
     const granted = grant !== undefined && (grant.isPrivate !== true || mayRead);
     if (covered || granted) {
       const request = { ...place, digest, grant };
       const bytes = stored ?? (await content.manifest(request, o));
-      if (bytes !== undefined) return this.#learn(ask, withType(bytes, digest), covered);
+      if (bytes !== undefined)
+        return this.#learn(ask, withType(bytes, digest), covered ? 'book' : 'none');
     }
     const options = { ...o, authorization: ask.authorization };
     const found = await originOf(ask.target).getManifest(ask.repository, ask.reference, options);
@@ -170,20 +174,20 @@ export class Manifests {
   }
 
   /**
-   * Keeps what was resolved: the bytes, and the right to what the manifest references. `isProven`
-   * false: a grant covers the bytes, but perhaps as a layer that somebody wrote like a manifest.
+   * Keeps what was resolved: the bytes, and the right to what the manifest references. `proof`: who
+   * said that it is a manifest of the place. Without, a grant covers the bytes, but perhaps as a
+   * layer that somebody wrote like a manifest.
    */
-  #learn(ask: ManifestAsk, found: ManifestBytes, isProven = true): ManifestAnswer {
+  #learn(ask: ManifestAsk, found: ManifestBytes, proof: Proof = 'registry'): ManifestAnswer {
     const { bytes, digest } = found;
     const { local, logger, rights } = this.#modules;
     let mediaType = found.mediaType;
     try {
       const manifest = parseManifest(bytes, mediaType === '' ? undefined : mediaType);
       mediaType = manifest.mediaType;
-      if (isProven) {
-        rights.learn(placeOf(ask), digest, manifest, ask.authorization);
-        this.#modules.content.notice(placeOf(ask), digest, bytes);
-      }
+      if (proof === 'registry') rights.learn(placeOf(ask), digest, manifest, ask.authorization);
+      if (proof === 'book') rights.inherit(placeOf(ask), digest, manifest);
+      if (proof !== 'none') this.#modules.content.notice(placeOf(ask), digest, bytes);
       local.putSmall(digest, bytes, placeOf(ask)).catch((err: unknown) => {
         logger.debug({ err, digest }, 'manifest is not kept');
       });

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { ParsedManifest } from '../../proto/oci/manifest.ts';
+import { isForeignLayer, type ParsedManifest } from '../../proto/oci/manifest.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 
 /** Where content is: a namespace and a repository in it. */
@@ -39,8 +39,9 @@ export class RightsBook {
   }
 
   /**
-   * Learns the manifest itself and every digest it references. `digest` must be known to be a
-   * manifest of the place: bytes that merely read like one give no rights.
+   * Learns the manifest itself and every digest it references: its registry has just answered it.
+   * `digest` must be known to be a manifest of the place: bytes that merely read like one give no
+   * rights.
    */
   learn(
     place: Place,
@@ -50,9 +51,25 @@ export class RightsBook {
   ): void {
     const audience = audienceOf(authorization);
     this.#add('manifest', place, digest, audience);
-    for (const child of manifest.manifests) this.#add('manifest', place, child.digest, audience);
-    if (manifest.config !== undefined) this.#add('blob', place, manifest.config.digest, audience);
-    for (const layer of manifest.layers) this.#add('blob', place, layer.digest, audience);
+    for (const [kind, named] of namedBy(manifest)) this.#add(kind, place, named, audience);
+  }
+
+  /**
+   * Learns what a manifest references that this book itself gave the right to: for whom and as long
+   * as that one, or rights would last as long as somebody goes on asking.
+   */
+  inherit(place: Place, digest: Digest, manifest: ParsedManifest): void {
+    const own = keyOf('manifest', place, digest);
+    const audience = this.#entries.get(own);
+    const ttl = Math.floor(this.#entries.getRemainingTTL(own));
+    if (audience === undefined || ttl < 1) return;
+    for (const [kind, named] of namedBy(manifest)) {
+      const key = keyOf(kind, place, named);
+      const known = this.#entries.get(key);
+      if (known === undefined || (known !== OPEN && audience === OPEN)) {
+        this.#entries.set(key, audience, { ttl });
+      }
+    }
   }
 
   /** Whether the digest was resolved under this name, for anybody or for who asks. */
@@ -81,6 +98,19 @@ export class RightsBook {
     const isOurs = place.namespace === HUB_NAMESPACE;
     this.#entries.set(key, audience, isOurs ? { ttl: this.#hubTtlMs } : {});
   }
+}
+
+/**
+ * What of a manifest its registry has seen under the same name. Foreign layers it has not: they may
+ * have any digest.
+ */
+function namedBy({ config, layers, manifests }: ParsedManifest): [Kind, Digest][] {
+  const own = layers.filter((layer) => !isForeignLayer(layer));
+  const blobs = config === undefined ? own : [config, ...own];
+  return [
+    ...manifests.map(({ digest }): [Kind, Digest] => ['manifest', digest]),
+    ...blobs.map(({ digest }): [Kind, Digest] => ['blob', digest]),
+  ];
 }
 
 function keyOf(kind: Kind, place: Place, digest: Digest): string {

@@ -186,3 +186,20 @@ test('whoever guesses the password is noticed, in few lines and without the gues
   assert.match(hub.lines[1] ?? '', /"attempts":8/);
   assert.ok(!hub.lines.join().includes('guess'));
 });
+
+test('a password that is changed while it is looked at is worth nothing any more', async (t) => {
+  const hub = await TestAccess.open(t);
+  await hub.project('p');
+  const header = await hub.account('bob', { p: 'guest' });
+  const passwordHash = await hub.access.passwords.hash('another password');
+  const looking = Promise.allSettled(Array.from({ length: 3 }, () => hub.identify(header)));
+  // Its row is read by now, and its hash is being made.
+  await hub.rights.account('bob');
+  await hub.store.changeAccount('bob', { passwordHash, nowMs: hub.clock.nowMs });
+  hub.rights.changed();
+  assert.deepEqual(
+    (await looking).map(({ status }) => status),
+    Array(3).fill('rejected'),
+  );
+  await assert.rejects(hub.identify(header), { code: 'BAD_CREDENTIALS' });
+});

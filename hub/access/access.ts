@@ -314,10 +314,11 @@ class HubAccess implements Access {
     if (colon < 0) throw badCredentials('Basic credentials have no colon');
     if (text === ':') return ANONYMOUS;
     const credentials = { user: text.slice(0, colon), password: text.slice(colon + 1), address };
-    const subject = await this.#modules.logins.find(credentials);
+    const found = await this.#modules.logins.find(credentials);
     const { adminEpoch } = this.#options;
-    const epoch = subject && (await this.#modules.rights.epochOf(subject, adminEpoch));
-    if (subject !== undefined && epoch !== undefined) return { subject, epoch };
+    // It may have changed while the password was hashed.
+    const epoch = found && (await this.#modules.rights.epochOf(found.subject, adminEpoch));
+    if (found !== undefined && epoch === found.epoch) return found;
     this.#tellWrong();
     throw badCredentials('wrong user name or password');
   }

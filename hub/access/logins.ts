@@ -11,7 +11,8 @@ export type Credentials = { user: string; password: string; address: string };
 
 type Admin = { user: string; password: string };
 type LoginModules = { rights: Rights; passwords: Passwords; throttle: LoginThrottle };
-type Seen = { subject: Subject; epoch: string };
+/** Somebody, and the epoch that the password was right in. */
+type Found = { subject: Subject; epoch: string };
 
 const KEY_BYTES = 32;
 
@@ -21,7 +22,7 @@ export class Logins {
   readonly #password: Buffer;
   readonly #modules: LoginModules;
   /** Passwords that were right of late from an address, as codes under a key of this run. */
-  readonly #seen: LRUCache<string, Seen>;
+  readonly #seen: LRUCache<string, Found>;
   readonly #key = randomBytes(KEY_BYTES);
   readonly #adminEpoch: string;
 
@@ -43,11 +44,12 @@ export class Logins {
   }
 
   /**
-   * Whose credentials these are; undefined for wrong ones, and for those of somebody who is
+   * Whose credentials these are, and in which epoch they were found right: what changed meanwhile
+   * has a later one. undefined for wrong ones, and for those of somebody who is
    * disabled or expired. A wrong name takes as long as a wrong password.
    * @throws AccessError THROTTLED, BUSY
    */
-  async find(credentials: Credentials): Promise<Subject | undefined> {
+  async find(credentials: Credentials): Promise<Found | undefined> {
     const { user, password, address } = credentials;
     if (password.length > PASSWORD_MAX_CHARS || user.length > PASSWORD_MAX_CHARS) return undefined;
     // With the address: elsewhere, a right password must cost as much to find as a wrong one.
@@ -57,34 +59,33 @@ export class Logins {
     const { rights, throttle } = this.#modules;
     if (seen !== undefined) {
       const epoch = await rights.epochOf(seen.subject, this.#adminEpoch);
-      if (epoch === seen.epoch) return seen.subject;
+      if (epoch === seen.epoch) return seen;
       this.#seen.delete(code);
     }
-    let found: Subject | undefined;
+    let found: Found | undefined;
     await throttle.run({ user, address }, async () => {
       found = await this.#look(user, password);
       return found !== undefined;
     });
-    const epoch = found && (await rights.epochOf(found, this.#adminEpoch));
-    if (found !== undefined && epoch !== undefined) this.#seen.set(code, { subject: found, epoch });
+    if (found !== undefined) this.#seen.set(code, found);
     return found;
   }
 
-  async #look(user: string, password: string): Promise<Subject | undefined> {
+  async #look(user: string, password: string): Promise<Found | undefined> {
     const { rights, passwords } = this.#modules;
     const robot = parseRobotLogin(user);
     if (robot !== undefined) {
       const row = await rights.robot(robot.project, robot.name);
       const right = isSecret(password, row?.secretHash);
-      return right && row && rights.isActive(row) ? { kind: 'robot', ...robot } : undefined;
+      if (!right || row === undefined || !rights.isActive(row)) return undefined;
+      return { subject: { kind: 'robot', ...robot }, epoch: String(row.epoch) };
     }
     const sameUser = timingSafeEqual(hash('sha256', user, 'buffer'), this.#user);
     const samePassword = timingSafeEqual(hash('sha256', password, 'buffer'), this.#password);
-    if (sameUser && samePassword) return { kind: 'admin' };
+    if (sameUser && samePassword) return { subject: { kind: 'admin' }, epoch: this.#adminEpoch };
     const row = sameUser ? undefined : await rights.account(user);
     const right = await passwords.verify(password, row?.passwordHash);
-    return right && row !== undefined && !row.disabled
-      ? { kind: 'account', name: user }
-      : undefined;
+    if (!right || row === undefined || row.disabled) return undefined;
+    return { subject: { kind: 'account', name: user }, epoch: String(row.epoch) };
   }
 }

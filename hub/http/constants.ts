@@ -12,5 +12,7 @@ export const CONNECTIONS_MAX = 10_000;
 export const CERTIFICATE_POLL_MS = 5_000;
 /** Hidden projects skipped for one page of the list of repositories. */
 export const HIDDEN_PROJECTS_MAX = 10_000;
+/** Repositories looked at in one turn, once some were hidden. */
+export const HIDDEN_LOOK_MAX = 100;
 /** Largest form sent to the token service. */
 export const TOKEN_FORM_MAX_BYTES = 16_384;

@@ -3,6 +3,7 @@ import { ociError } from '../../proto/oci/errors.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { ACCESS_TOKEN_SERVICE } from '../../proto/trust/access-token.ts';
 import type { Access, Identity } from '../access/access.ts';
+import { projectOf } from '../access/project.ts';
 import { subjectText } from '../access/rights.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { RegistryAction, RegistryGuard } from '../registry/registry.ts';
@@ -64,11 +65,11 @@ export function createGuard(modules: {
     visibleTo: async (request) => {
       const identity = await identify(request);
       if (identity.subject.kind === 'admin' && access.mayList(identity)) return catalog;
+      const { subject, epoch } = identity;
+      const listed: Identity = access.mayList(identity) ? { subject, epoch } : identity;
       return visibleRepositories(catalog, async (repository) => {
-        const listed: Identity = access.mayList(identity)
-          ? { subject: identity.subject, epoch: identity.epoch }
-          : identity;
-        return (await access.actions(listed, repository)).includes('pull');
+        if ((await access.actions(listed, repository)).includes('pull')) return 'visible';
+        return hasPartOf(listed, projectOf(repository)) ? 'hidden' : 'all-hidden';
       });
     },
     challenge: (request, { repository, action }) => {
@@ -78,6 +79,12 @@ export function createGuard(modules: {
       return `Bearer realm="${realm}",service="${TOKEN_SERVICE}"${scope}${error}`;
     },
   };
+}
+
+/** Whether it may be allowed some repositories of a project and others not. */
+function hasPartOf({ subject, grants = [] }: Identity, project: string): boolean {
+  if (subject.kind === 'robot' && subject.project === project) return true;
+  return grants.some(({ type, name }) => type === 'repository' && projectOf(name) === project);
 }
 
 const SCOPE_ACTIONS: Record<RegistryAction, string> = {

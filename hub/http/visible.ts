@@ -1,54 +1,62 @@
 import { ociError } from '../../proto/oci/errors.ts';
 import { projectOf } from '../access/project.ts';
 import type { Catalog, Page } from '../catalog/port.ts';
-import { HIDDEN_PROJECTS_MAX } from './constants.ts';
+import { HIDDEN_LOOK_MAX, HIDDEN_PROJECTS_MAX } from './constants.ts';
 
 type Repositories = Pick<Catalog, 'repositories'>;
 
+/** What of the list is to be seen: this repository, not this one, or nothing of its project. */
+export type Sight = 'visible' | 'hidden' | 'all-hidden';
+
 /**
- * The list of repositories without those that somebody may not see. What is hidden of a project is
- * skipped with one look, however much it is.
+ * The list of repositories without those that somebody may not see. What is hidden of a project as
+ * a whole is skipped with one look, however much it is.
  */
 export function visibleRepositories(
   catalog: Repositories,
-  isVisible: (repository: string) => Promise<boolean>,
+  sightOf: (repository: string) => Promise<Sight>,
 ): Repositories {
   return {
     repositories: async ({ n, last }: Page) => {
       const found: string[] = [];
       let at = last;
+      let rows = n;
       for (let looks = 0; found.length < n; looks++) {
         if (looks > HIDDEN_PROJECTS_MAX) {
           throw ociError('UNAVAILABLE', 'too much of the list is not for these credentials');
         }
-        const wanted = n - found.length;
         // oxlint-disable-next-line no-await-in-loop -- each page begins where the last one ended
         const page = await catalog.repositories({
-          n: wanted,
+          n: rows,
           ...(at === undefined ? {} : { last: at }),
         });
         // oxlint-disable-next-line no-await-in-loop -- a page of the list
-        const hidden = await takeVisible(page, isVisible, found);
-        if (hidden === undefined && page.length < wanted) break;
-        at = hidden === undefined ? page.at(-1) : endOf(hidden);
+        const end = await takeVisible(page, sightOf, found);
+        if (page.length < rows) break;
+        at = end;
+        // What is skipped is read for nothing: not much at a time.
+        rows = HIDDEN_LOOK_MAX;
       }
-      return found;
+      return found.slice(0, n);
     },
   };
 }
 
-/** Moves names to `found` up to the first hidden one, which it returns. */
+/** Moves the names one may see to `found`; where the list goes on. */
 async function takeVisible(
   page: readonly string[],
-  isVisible: (repository: string) => Promise<boolean>,
+  sightOf: (repository: string) => Promise<Sight>,
   found: string[],
-): Promise<string | undefined> {
+): Promise<string> {
+  let end = '';
   for (const name of page) {
+    if (name <= end) continue;
     // oxlint-disable-next-line no-await-in-loop -- in the order of the list
-    if (!(await isVisible(name))) return name;
-    found.push(name);
+    const sight = await sightOf(name);
+    end = sight === 'all-hidden' ? endOf(name) : name;
+    if (sight === 'visible') found.push(name);
   }
-  return undefined;
+  return end;
 }
 
 /** The last name that could stand in the project of this one: no name has a "~". */

@@ -133,6 +133,24 @@ test('the list of repositories names what one may read', async () => {
   assert.deepEqual(await list(undefined, '?n=1&last=own'), ['p/x']);
 });
 
+test('the list names what a robot may read, though it may not read what comes before', async () => {
+  await hub.api('POST', '/projects', { name: 'part', visibility: 'private' });
+  for (const name of ['part/a', 'part/b', 'part/c']) await hub.push(Buffer.from(name), name);
+  const permissions = [{ repository: 'part/b', actions: ['pull'] }];
+  const made = await hub.api('POST', '/projects/part/robots', { name: 'bee', permissions });
+  const { login, secret: own } = made.json;
+  const authorization = `Basic ${Buffer.from(`${String(login)}:${String(own)}`).toString('base64')}`;
+  const ways = [authorization, await token(authorization, 'repository:part/b:pull')];
+  for (const way of ways) {
+    const answer = await hub.ask('/v2/_catalog?n=1000', { authorization: way });
+    const { repositories }: { repositories: string[] } = JSON.parse(answer.body.toString());
+    assert.deepEqual(
+      repositories.filter((one) => one.startsWith('part/')),
+      ['part/b'],
+    );
+  }
+});
+
 test('a project made private is private at once, for tokens from before too', async () => {
   await hub.push(Buffer.from('x'), 'turn/app');
   const bearer = await token(undefined, 'repository:turn/app:pull');

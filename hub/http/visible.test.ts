@@ -22,11 +22,13 @@ function listFor(sightOf: (repository: string) => Sight) {
   return { list, cost };
 }
 
+/** Of a project in parts, and of others nothing or all. */
+function sightOf(name: string): Sight {
+  if (name === 'own/b' || name === 'z/x' || name === 'a1500') return 'visible';
+  return projectOf(name) === 'own' ? 'hidden' : 'all-hidden';
+}
+
 test('pages together are what one may see, whatever is hidden between', async () => {
-  const sightOf = (name: string): Sight => {
-    if (name === 'own/b' || name === 'z/x' || name === 'a1500') return 'visible';
-    return projectOf(name) === 'own' ? 'hidden' : 'all-hidden';
-  };
   for (const n of [1, 2, 3, 1001]) {
     const { list } = listFor(sightOf);
     const seen: string[] = [];

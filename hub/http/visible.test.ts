@@ -23,14 +23,14 @@ function listFor(sightOf: (repository: string) => Sight) {
 }
 
 /** Of a project in parts, and of others nothing or all. */
-function sightOf(name: string): Sight {
+function inPart(name: string): Sight {
   if (name === 'own/b' || name === 'z/x' || name === 'a1500') return 'visible';
   return projectOf(name) === 'own' ? 'hidden' : 'all-hidden';
 }
 
 test('pages together are what one may see, whatever is hidden between', async () => {
   for (const n of [1, 2, 3, 1001]) {
-    const { list } = listFor(sightOf);
+    const { list } = listFor(inPart);
     const seen: string[] = [];
     for (;;) {
       const last = seen.at(-1);

@@ -17,6 +17,8 @@ export class Remembered<Row extends object> {
 
   async get(...names: string[]): Promise<Row | undefined> {
     const key = names.join('\n');
+    // No stored name has a NUL, and PostgreSQL takes none.
+    if (key.includes('\0')) return undefined;
     const known = this.#rows.get(key);
     if (known !== undefined) return known.row;
     const generation = this.#generation;

@@ -89,17 +89,23 @@ function addRoute(scope: FastifyInstance, one: ApiRoute, modules: ServerModules)
   });
 }
 
-/** @throws ApiError UNAUTHORIZED, FORBIDDEN, or NOT_FOUND for a project one may not know of */
+/**
+ * @throws ApiError UNAUTHORIZED, FORBIDDEN, or NOT_FOUND for a project one may not know of and for
+ * a name that no database can hold
+ */
 async function authorise(
   { allowed, method }: ApiRoute,
   { subject, grants }: Identity,
   params: Readonly<Record<string, string>>,
   { rights }: Access,
 ): Promise<void> {
-  if (subject.kind === 'admin' && grants === undefined) return;
+  const isStrange = Object.values(params).some((text) => text.includes('\0'));
+  const isAdmin = subject.kind === 'admin' && grants === undefined;
+  if (isAdmin && !isStrange) return;
   if (subject.kind === 'anonymous' || grants !== undefined) {
     throw new ApiError('UNAUTHORIZED', 'log in with the name and password of an account');
   }
+  if (isStrange) throw new ApiError('NOT_FOUND', 'no such name');
   if (subject.kind !== 'account') throw new ApiError('FORBIDDEN', 'robots use the registry alone');
   if (allowed === 'account') return;
   if (allowed === 'admin') throw new ApiError('FORBIDDEN', 'only the admin of the hub may do this');

@@ -45,7 +45,8 @@ function wishOf(fields: URLSearchParams, offline: boolean): TokenWish {
     .getAll('scope')
     .flatMap((text) => text.split(' '))
     .filter((text) => text !== '');
-  const service = fields.get('service') ?? '';
+  // It is stored with a refresh token, and PostgreSQL takes no NUL.
+  const service = (fields.get('service') ?? '').replaceAll('\0', '');
   return { scopes, service: service === '' ? TOKEN_SERVICE : service, offline };
 }
 

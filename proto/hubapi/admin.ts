@@ -13,6 +13,8 @@ export const API_PAGE_MAX = 1000;
 const NAME_MAX_CHARS = 255;
 const DESCRIPTION_MAX_CHARS = 1000;
 const ROBOT_PERMISSIONS_MAX = 64;
+/** PostgreSQL takes no NUL. */
+const STORABLE = String.raw`^[^\u0000]*$`;
 const CLOSED = { additionalProperties: false };
 
 const Name = Type.String({ minLength: 1, maxLength: NAME_MAX_CHARS });
@@ -82,7 +84,9 @@ export const RobotList = Type.Object({ robots: Type.Array(RobotAnswer) });
 export const NewRobotRequest = Type.Object(
   {
     name: Name,
-    description: Type.Optional(Type.String({ maxLength: DESCRIPTION_MAX_CHARS })),
+    description: Type.Optional(
+      Type.String({ maxLength: DESCRIPTION_MAX_CHARS, pattern: STORABLE }),
+    ),
     permissions: Permissions,
     expiresInMs: Type.Optional(ExpiresInMs),
   },
@@ -120,7 +124,7 @@ export const PageQuery = Type.Object(
         description: `entries of one page, ${API_PAGE_MAX} at most and unless said otherwise`,
       }),
     ),
-    last: Type.Optional(Type.String({ maxLength: NAME_MAX_CHARS })),
+    last: Type.Optional(Type.String({ maxLength: NAME_MAX_CHARS, pattern: STORABLE })),
   },
   CLOSED,
 );

@@ -16,6 +16,10 @@ async function startHub(t: TestContext): Promise<TestHub> {
   return hub;
 }
 
+function basic(user: string, password: string): string {
+  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+}
+
 async function recovered(hub: TestHub): Promise<void> {
   await until('the hub is ready again', RECOVERY_MS, async () => {
     const { status } = await hub.ask(`${hub.opsUrl}/readyz`);
@@ -31,6 +35,31 @@ test('a hub keeps what is pushed in PostgreSQL', { skip }, async (t) => {
   const tags = await hub.ask('/v2/team/app/tags/list');
   assert.deepEqual(JSON.parse(tags.body.toString()), { name: 'team/app', tags: ['v1'] });
   assert.match(await hub.hub.createJoinToken(), /^flotilla-join/);
+});
+
+test('text that PostgreSQL cannot hold is the name of nobody and nothing', { skip }, async (t) => {
+  const hub = await startHub(t);
+  const authorization = basic('eve', 'eve-password');
+  await hub.api('POST', '/accounts', { name: 'eve', password: 'eve-password' });
+  await hub.api('POST', '/projects', { name: 'open', visibility: 'public' });
+  await hub.api('PUT', '/projects/open/members/eve', { role: 'admin' });
+  const strange = { authorization: basic('eve\0', 'eve-password') };
+  assertRefused(await hub.ask('/v2/', strange), 401, 'UNAUTHORIZED');
+  assert.equal((await hub.ask('/api/token', strange)).status, 401);
+  const token = '/api/token?offline_token=true&service=%00';
+  assert.equal((await hub.ask(token, { authorization })).status, 200);
+  const permissions = [{ repository: 'open/**', actions: ['pull'] }];
+  const robot = { name: 'r', description: 'a\0', permissions };
+  const asked = [
+    await hub.api('GET', '/projects/%00', undefined, authorization),
+    await hub.api('PUT', '/projects/open/members/%00', { role: 'guest' }, authorization),
+    await hub.api('GET', '/projects?last=%00', undefined, authorization),
+    await hub.api('POST', '/projects/open/robots', robot, authorization),
+  ];
+  assert.deepEqual(
+    asked.map(({ status }) => status),
+    [404, 404, 400, 400],
+  );
 });
 
 test('without PostgreSQL every call is 503, with it again all goes on', { skip }, async (t) => {

@@ -89,9 +89,11 @@ export function renderFigures(figures: Figures): string {
   }
   const target = figures.push1GiBCpuToTarget?.toFixed(2) ?? '-';
   const sha256 = figures.sha256CpuPerGB.toFixed(2);
+  const bound = `${CPU_TARGET_RATIO} of the other's and one SHA-256 (${sha256} s/GB)`;
+  const oneRepo = figures.oneRepoToSpread?.toFixed(2) ?? '-';
   lines.push(
-    `CPU of a push, times ${CPU_TARGET_RATIO} of the other's and one SHA-256 (${sha256} s/GB): ${target}`,
-    `small pushes into one repository, times the rate spread: ${figures.oneRepoToSpread?.toFixed(2) ?? '-'}`,
+    `CPU of a push, times ${bound}: ${target}`,
+    `small pushes into one repository, times the rate spread: ${oneRepo}`,
     `highest resident memory of the hub: ${formatByteSize(figures.hubRssBytes)}`,
   );
   return lines.join('\n');

@@ -139,7 +139,8 @@ test('the list names what a robot may read, though it may not read what comes be
   const permissions = [{ repository: 'part/b', actions: ['pull'] }];
   const made = await hub.api('POST', '/projects/part/robots', { name: 'bee', permissions });
   const { login, secret: own } = made.json;
-  const authorization = `Basic ${Buffer.from(`${String(login)}:${String(own)}`).toString('base64')}`;
+  const pair = Buffer.from(`${String(login)}:${String(own)}`).toString('base64');
+  const authorization = `Basic ${pair}`;
   const ways = [authorization, await token(authorization, 'repository:part/b:pull')];
   for (const way of ways) {
     const answer = await hub.ask('/v2/_catalog?n=1000', { authorization: way });

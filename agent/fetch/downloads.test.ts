@@ -103,8 +103,9 @@ describe('downloads of a fleet', { timeout: 60_000 }, () => {
     const first = await fleet.agent();
     const pulling = first.pull(blob.digest);
     await holds(first, blob.digest, 84);
+    const refused = assert.rejects(pulling, (err) => hasCode(err, 'CLOSED'));
     await first.downloads.close();
-    await assert.rejects(pulling, (err) => hasCode(err, 'CLOSED'));
+    await refused;
     const before = fleet.hub.sentBytes;
     first.manners = 'gone';
     // The first store is left as a kill leaves it; the second one opens the same folder.

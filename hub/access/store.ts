@@ -31,6 +31,14 @@ export type RobotRow = {
   createdAtMs: number;
 };
 
+/** What changes of a robot; `expiresAtMs` null: it does not expire. */
+export type RobotChange = {
+  secretHash?: string | undefined;
+  disabled?: boolean | undefined;
+  expiresAtMs?: number | null | undefined;
+  nowMs: number;
+};
+
 export type MemberRow = { account: string; role: Role };
 
 export type RefreshRow = {
@@ -86,16 +94,7 @@ export interface AccessStore {
   robots(project: string, page: NamePage): Promise<RobotRow[]>;
   addRobot(row: RobotRow, limits: { max: number }): Promise<'ok' | 'exists' | 'full' | 'unknown'>;
   /** Changes what is given, and lets the epoch grow to `nowMs` or more. */
-  changeRobot(
-    project: string,
-    name: string,
-    change: {
-      secretHash?: string | undefined;
-      disabled?: boolean | undefined;
-      expiresAtMs?: number | null | undefined;
-      nowMs: number;
-    },
-  ): Promise<boolean>;
+  changeRobot(project: string, name: string, change: RobotChange): Promise<boolean>;
   deleteRobot(project: string, name: string): Promise<boolean>;
 
   refresh(hash: string): Promise<RefreshRow | undefined>;

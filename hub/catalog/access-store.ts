@@ -6,6 +6,7 @@ import type {
   MemberRow,
   NamePage,
   ProjectRow,
+  RobotChange,
   RobotRow,
 } from '../access/store.ts';
 import {
@@ -277,16 +278,7 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
     );
   }
 
-  changeRobot(
-    project: string,
-    name: string,
-    change: {
-      secretHash?: string | undefined;
-      disabled?: boolean | undefined;
-      expiresAtMs?: number | null | undefined;
-      nowMs: number;
-    },
-  ): Promise<boolean> {
+  changeRobot(project: string, name: string, change: RobotChange): Promise<boolean> {
     return transact(
       this.#db,
       async (db) => {

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import { request } from 'undici';
@@ -10,6 +8,7 @@ import type { Agent } from '../../agent/agent.ts';
 import { until } from '../rig/until.ts';
 import { HUB_NAME, LoopbackFleet, metricsOf, pull } from './loopback-fleet.ts';
 import type { TestImage } from './loopback-fleet.ts';
+import { freePort } from '../rig/free-port.ts';
 
 const MIB = 1024 * 1024;
 const WARNING = '110 - "Response is Stale"';
@@ -133,16 +132,6 @@ async function knowEachOther(agents: readonly Agent[]): Promise<void> {
     const known = await Promise.all(agents.map((agent) => metric(agent, 'fleet_members')));
     return known.every((count) => count === agents.length - 1) ? true : undefined;
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 test('when the hub is back its word counts at once, and nobody has to be restarted', async () => {

@@ -1,10 +1,9 @@
 import { writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import path from 'node:path';
 import { findProgram } from './requirements.ts';
 import { start } from './processes.ts';
 import { until } from './until.ts';
+import { freePort } from './free-port.ts';
 
 const READY_TIMEOUT_MS = 20_000;
 
@@ -42,18 +41,4 @@ export async function startDockerRegistry(
     return answer?.status === 200 ? true : undefined;
   });
   return { url, [Symbol.asyncDispose]: async () => void (await running.stop()) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = addressOf(server.address());
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-function addressOf(address: AddressInfo | string | null): AddressInfo {
-  if (address === null || typeof address === 'string') throw new Error('no port was bound');
-  return address;
 }

@@ -1,5 +1,3 @@
-import { createServer } from 'node:net';
-import { once } from 'node:events';
 import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { globSync } from 'node:fs';
 import path from 'node:path';
@@ -9,6 +7,7 @@ import { findProgram } from './requirements.ts';
 import { attempt, run, start, type Running } from './processes.ts';
 import { Scratch } from './scratch.ts';
 import { until } from './until.ts';
+import { freePort } from './free-port.ts';
 
 const START_TIMEOUT_MS = 60_000;
 const START_ATTEMPTS_MAX = 3;
@@ -234,13 +233,4 @@ async function giveAway(...folders: string[]): Promise<void> {
   const { stdout } = await run(['id', '-u', OWNER]);
   const { stdout: group } = await run(['id', '-g', OWNER]);
   await Promise.all(folders.map((folder) => chown(folder, Number(stdout), Number(group))));
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }

@@ -1,15 +1,14 @@
 // A private S3 server: Ceph's gateway over one monitor and one store in memory, all on loopback.
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { request } from 'undici';
 import { run, start, type Running } from './processes.ts';
 import { findProgram } from './requirements.ts';
 import { until } from './until.ts';
+import { freePort } from './free-port.ts';
 
 const PROGRAMS = ['ceph', 'ceph-mon', 'ceph-osd', 'monmaptool', 'radosgw', 'radosgw-admin'];
 const STORE_BYTES = 2 * 1024 ** 3;
@@ -24,16 +23,6 @@ export function missingForRadosgw(): string | false {
   if (process.getuid?.() !== 0) return 'needs root, for the Ceph gateway';
   const missing = PROGRAMS.filter((name) => findProgram(name) === undefined);
   return missing.length > 0 && `needs ${missing.join(', ')}: see test/rig/install.sh`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port is free');
-  return address.port;
 }
 
 function configuration(

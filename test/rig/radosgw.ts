@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { request } from 'undici';
 import { run, start, type Running } from './processes.ts';
 import { findProgram } from './requirements.ts';
@@ -14,6 +15,8 @@ const PROGRAMS = ['ceph', 'ceph-mon', 'ceph-osd', 'monmaptool', 'radosgw', 'rado
 const STORE_BYTES = 2 * 1024 ** 3;
 const READY_MS = 60_000;
 const COMMAND_MS = 30_000;
+const START_ATTEMPTS_MAX = 4;
+const START_PAUSE_MS = 2_000;
 
 /** What an S3 server lacks on this machine, as the reason its tests are skipped, or false. */
 export function missingForRadosgw(): string | false {
@@ -80,9 +83,18 @@ export class Radosgw implements AsyncDisposable {
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
-  /** Takes about 14 s; again as long when another program took one of its ports meanwhile. */
+  /** Takes about 14 s; again as long when another program got in the way. */
   static async start(): Promise<Radosgw> {
-    return Radosgw.#try().catch(() => Radosgw.#try());
+    for (let left = START_ATTEMPTS_MAX; ; left -= 1) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- the next try is for when this one failed
+        return await Radosgw.#try();
+      } catch (err) {
+        if (left <= 1) throw err;
+      }
+      // oxlint-disable-next-line no-await-in-loop -- with other ports, a little later
+      await delay(START_PAUSE_MS);
+    }
   }
 
   static async #try(): Promise<Radosgw> {

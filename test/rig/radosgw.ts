@@ -15,8 +15,8 @@ const PROGRAMS = ['ceph', 'ceph-mon', 'ceph-osd', 'monmaptool', 'radosgw', 'rado
 const STORE_BYTES = 2 * 1024 ** 3;
 const READY_MS = 60_000;
 const COMMAND_MS = 30_000;
-const START_ATTEMPTS_MAX = 4;
-const START_PAUSE_MS = 2_000;
+const START_ATTEMPTS_MAX = 6;
+const START_PAUSE_MS = 5_000;
 
 /** What an S3 server lacks on this machine, as the reason its tests are skipped, or false. */
 export function missingForRadosgw(): string | false {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Kysely } from 'kysely';
 import fastify, { type FastifyInstance } from 'fastify';
@@ -23,8 +24,11 @@ import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import type { OpenCatalog } from './catalog/open-catalog.ts';
+import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openSqliteCatalog, type SqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
+import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { createBaseUrl } from './http/base-url.ts';
@@ -67,11 +71,11 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   metrics.collectProcess(build);
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
-  const { externalUrl, certificate } = checkedOptions(config);
+  const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
   starting.defer(() => lock[Symbol.dispose]());
-  const catalog = await openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
+  const catalog = await openCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
   const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
   const blobs = await openBlobStore(config.blobs, { dataDir, index });
@@ -139,7 +143,7 @@ async function openRoom(
   config: HubConfig,
   modules: {
     keysDir: string;
-    catalog: SqliteCatalog;
+    catalog: OpenCatalog;
     metrics: MetricsRegistry;
     logger: Logger;
   },
@@ -174,6 +178,19 @@ async function openRoom(
     { store, rights, passwords, logger },
   );
   return { fleet, access, administration };
+}
+
+/** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
+async function openCatalog(
+  postgres: PostgresSettings | undefined,
+  dataDir: string,
+): Promise<OpenCatalog> {
+  if (postgres === undefined) {
+    return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
+  }
+  const { tls, caFile, ...target } = postgres;
+  const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
+  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
 }
 
 async function openUplink(

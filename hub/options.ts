@@ -7,6 +7,7 @@ import { LogOptions, opsOptions } from '../proto/ops/options.ts';
 import { isZoneName } from '../proto/trust/membership.ts';
 import { AccessOptions } from './access/options.ts';
 import { BlobsOptions, checkBlobs } from './blobs/options.ts';
+import { CatalogOptions, postgresOf, type PostgresSettings } from './catalog/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
@@ -91,6 +92,7 @@ export const HubOptions = Type.Object({
   tls: TlsOptions,
   ops: opsOptions(7401),
   hub: HubSection,
+  catalog: CatalogOptions,
   registry: RegistrySection,
   blobs: BlobsOptions,
   access: AccessOptions,
@@ -104,10 +106,12 @@ export type HubConfig = Static<typeof HubOptions>;
  * Settings that have to fit together.
  * @throws ConfigError
  */
-export function checkedOptions({ hub, tls, http, blobs, access, fleet }: HubConfig): {
+export function checkedOptions(config: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
+  postgres: PostgresSettings | undefined;
 } {
+  const { hub, catalog, tls, http, blobs, access, fleet } = config;
   const problems: ConfigProblem[] = [];
   const refuse = (path: string, message: string): void =>
     void problems.push({ path, message, origin: undefined });
@@ -131,9 +135,10 @@ export function checkedOptions({ hub, tls, http, blobs, access, fleet }: HubConf
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
   checkBlobs(blobs, refuse);
+  const postgres = postgresOf(catalog, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
-  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined };
+  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined, postgres };
 }
 
 function checkNetworks(

@@ -7,3 +7,27 @@ export const BUSY_TIMEOUT_MS = 5000;
 export const STATEMENT_ROWS_MAX = 500;
 /** Most blobs and manifests that one manifest may reach; a bigger one reaches nothing. */
 export const REACH_MAX = 10_000;
+/** Connections to PostgreSQL of one hub, unless `catalog.connections` says otherwise. */
+export const POOL_SIZE = 16;
+/** Most connections to PostgreSQL that `catalog.connections` may ask for. */
+export const POOL_SIZE_MAX = 200;
+/** Calls that wait for a connection to PostgreSQL; one more is refused. */
+export const POOL_WAITING_MAX = 4096;
+/** How long a call waits for a connection to PostgreSQL, new or given back. */
+export const POOL_CONNECT_TIMEOUT_MS = 3000;
+/** After this an unused connection to PostgreSQL is closed. */
+export const POOL_IDLE_MS = 30_000;
+/** PostgreSQL ends a statement that runs longer, waiting for locks included. */
+export const STATEMENT_TIMEOUT_MS = 10_000;
+/** A PostgreSQL that is silent for longer is given up, with the connection to it. */
+export const ANSWER_TIMEOUT_MS = 12_000;
+/** PostgreSQL ends a transaction whose hub says nothing for longer. */
+export const TRANSACTION_IDLE_MS = 15_000;
+/** How long bringing a PostgreSQL database to the newest schema may take, other hubs included. */
+export const MIGRATION_TIMEOUT_MS = 600_000;
+/** How often a transaction is run that PostgreSQL ends because of a concurrent one. */
+export const CONFLICT_ATTEMPTS_MAX = 8;
+/** Longest pause before the first of those attempts; it doubles from one to the next. */
+export const CONFLICT_PAUSE_BASE_MS = 10;
+/** Longest pause before such a transaction is run again. */
+export const CONFLICT_PAUSE_MAX_MS = 200;

@@ -1,5 +1,6 @@
 import type { ColumnType, Insertable, Kysely, Selectable, Transaction } from 'kysely';
 import type { CertificateRow, FleetStore, JoinTokenRow, TokenVerdict } from '../fleet/store.ts';
+import { transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
@@ -131,7 +132,7 @@ export class KyselyFleetStore implements FleetStore {
     row: CertificateRow,
     change: { revoke: readonly number[]; token?: { tokenId: string; nowMs: number } },
   ): Promise<TokenVerdict> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const verdict = change.token === undefined ? 'ok' : await useToken(db, change.token);
       if (verdict !== 'ok') return verdict;
       await db.insertInto('fleet_member').values(rowOf(row)).execute();
@@ -141,7 +142,7 @@ export class KyselyFleetStore implements FleetStore {
   }
 
   revoke(serials: readonly number[], nowMs: number): Promise<void> {
-    return this.#db.transaction().execute((db) => markRevoked(db, serials, nowMs));
+    return transact(this.#db, (db) => markRevoked(db, serials, nowMs));
   }
 
   async purge(endedBeforeMs: number): Promise<void> {
@@ -164,7 +165,7 @@ export class KyselyFleetStore implements FleetStore {
   }
 
   putJoinToken(row: JoinTokenRow, limits: { nowMs: number; max: number }): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
+    const work = async (db: Transaction<FleetTables>): Promise<boolean> => {
       await db.deleteFrom('fleet_join_token').where('expires_at_ms', '<', limits.nowMs).execute();
       const { count } = await db
         .selectFrom('fleet_join_token')
@@ -181,7 +182,8 @@ export class KyselyFleetStore implements FleetStore {
         })
         .execute();
       return true;
-    });
+    };
+    return transact(this.#db, work, { lock: 'join tokens' });
   }
 }
 

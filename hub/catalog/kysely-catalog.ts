@@ -14,10 +14,16 @@ import type {
 import { reachable } from './reach.ts';
 import { putReferrer, referrersOf } from './referrers.ts';
 import type { RegistryTables } from './schema.ts';
+import { transact } from './transact.ts';
 import type { UploadTables } from './upload-store.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** No stored text has a NUL, and PostgreSQL takes none: what sorts after it sorts after this. */
+function storable(last: string): string {
+  return last.split('\0', 1)[0] ?? '';
 }
 
 function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
@@ -75,7 +81,7 @@ export class KyselyCatalog implements Catalog {
     repository: string,
     upload?: { id: string },
   ): Promise<void> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       if (upload !== undefined) {
         const uploads = db.withTables<UploadTables>();
         await uploads.deleteFrom('upload_session').where('id', '=', upload.id).execute();
@@ -94,7 +100,7 @@ export class KyselyCatalog implements Catalog {
   }
 
   linkBlob(repository: string, digest: Digest): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const known = await db
         .selectFrom('blob')
         .select('digest')
@@ -116,7 +122,7 @@ export class KyselyCatalog implements Catalog {
   }
 
   putManifest(manifest: NewManifest): Promise<void> {
-    return this.#db.transaction().execute((db) => putManifest(db, manifest));
+    return transact(this.#db, (db) => putManifest(db, manifest));
   }
 
   async manifest(
@@ -177,23 +183,24 @@ export class KyselyCatalog implements Catalog {
       .executeTakeFirst();
     if (known === undefined) return undefined;
     const all = this.#db.selectFrom('tag').select('name').where('repository', '=', repository);
-    const rest = last === undefined ? all : all.where('name', '>', last);
+    const rest = last === undefined ? all : all.where('name', '>', storable(last));
     const rows = await rest.orderBy('name').limit(n).execute();
     return rows.map(({ name }) => name);
   }
 
   async repositories({ n, last }: Page): Promise<string[]> {
     const all = this.#db.selectFrom('repository').select('name');
-    const rest = last === undefined ? all : all.where('name', '>', last);
+    const rest = last === undefined ? all : all.where('name', '>', storable(last));
     const rows = await rest.orderBy('name').limit(n).execute();
     return rows.map(({ name }) => name);
   }
 
-  referrers(
+  async referrers(
     repository: string,
     subject: Digest,
     page: ReferrersPage,
   ): Promise<{ referrers: Referrer[]; more: boolean }> {
+    if (page.artifactType?.includes('\0') === true) return { referrers: [], more: false };
     return referrersOf(this.#db, repository, subject, page);
   }
 
@@ -260,7 +267,8 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }
-  for (const batch of batches(manifest.tags)) {
+  // In one order for all: pushes that move the same tags then wait for each other in a row.
+  for (const batch of batches(manifest.tags.toSorted())) {
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await db
       .insertInto('tag')

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import { CatalogError } from './errors.ts';
 import { up as registry } from './migrations/0001-registry.ts';
 import { up as fleet } from './migrations/0002-fleet.ts';
@@ -16,18 +16,22 @@ type Migration = (db: Kysely<RegistryTables>) => Promise<void>;
 const MIGRATIONS: readonly Migration[] = [registry, fleet, referrers, uploads, objects, access];
 
 /**
- * Brings the tables to the newest version, all steps or none. There is no way back.
+ * Brings the tables to the newest version, all steps or none. There is no way back. `begin` makes
+ * programs that do this at the same time wait for each other, where beginning to write does not.
  * @throws CatalogError SCHEMA_TOO_NEW for a database that a newer program has written
  */
-export async function migrate(db: Kysely<RegistryTables>): Promise<void> {
-  const versions = db.withTables<VersionTables>();
-  await versions.schema
-    .createTable('schema_version')
-    .ifNotExists()
-    .addColumn('version', 'integer', (column) => column.primaryKey())
-    .execute();
+export async function migrate(
+  db: Kysely<RegistryTables>,
+  options: { begin?: (db: Transaction<RegistryTables>) => Promise<void> } = {},
+): Promise<void> {
   await db.transaction().execute(async (transaction) => {
+    await options.begin?.(transaction);
     const own = transaction.withTables<VersionTables>();
+    await own.schema
+      .createTable('schema_version')
+      .ifNotExists()
+      .addColumn('version', 'integer', (column) => column.primaryKey())
+      .execute();
     const row = await own
       .selectFrom('schema_version')
       .select((expression) => expression.fn.max('version').as('version'))

@@ -67,6 +67,9 @@ function asFleetError(err: unknown): FleetError {
   if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) {
     return new FleetError('BODY_TOO_LARGE', 'the request is larger than this call allows');
   }
+  if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
+    return new FleetError('BUSY', 'the catalog of the hub does not answer now', { cause: err });
+  }
   return new FleetError('INTERNAL', 'the hub failed; its log says why', { cause: err });
 }
 

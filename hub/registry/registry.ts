@@ -316,6 +316,10 @@ function faultOf(err: unknown): OciError {
     const message = 'the storage of the hub does not answer; try again';
     return new OciError(message, { code: 'UNAVAILABLE' }, { cause: err });
   }
+  if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
+    const message = 'the catalog of the hub does not answer now; try again';
+    return new OciError(message, { code: 'UNAVAILABLE' }, { cause: err });
+  }
   if (hasCode(err, 'PENDING_LIMIT')) {
     return new OciError(messageOf(err), { code: 'TOOMANYREQUESTS' }, { cause: err });
   }

@@ -107,6 +107,8 @@ test('members that are missing or of the wrong type are named', () => {
   refuses({ ...index, manifests: undefined }, /manifests is missing/);
   refuses({ ...image, subject: 'x' }, /subject is not an object/);
   refuses({ ...image, artifactType: {} }, /artifactType is not text/);
+  refuses({ ...image, artifactType: 'a/\0' }, /artifactType .* control characters/);
+  refuses({ ...image, artifactType: 'a/'.repeat(128) }, /artifactType is too long/);
   refuses({ ...image, annotations: { a: 1 } }, /annotations\.a is not text/);
   refuses({ ...image, annotations: ['a'] }, /annotations is not an object/);
 });

@@ -1,5 +1,5 @@
 import { parseStrictJson } from '../std/strict-json.ts';
-import { MANIFEST_VALUES_MAX } from './constants.ts';
+import { MANIFEST_VALUES_MAX, MEDIA_TYPE_MAX_CHARS } from './constants.ts';
 import { isDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
 import { integerOrNaN, invalid, JsonFields, knownKeys } from './json-fields.ts';
@@ -91,6 +91,9 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): ParsedMa
   const alien = ALIEN_KEYS[kind].find((key) => fields.has(key));
   if (alien !== undefined) throw invalid(`${alien} does not belong into ${mediaType}`);
   const artifactType = fields.text('artifactType');
+  if (artifactType !== undefined && !isShortLine(artifactType)) {
+    throw invalid('artifactType is too long for a media type or has control characters');
+  }
   const subject = optionalDescriptor(fields, 'subject');
   return {
     kind: kind === 'index' ? 'index' : 'image',
@@ -119,6 +122,11 @@ function jsonOf(bytes: Uint8Array): unknown {
     const message = cause instanceof Error ? cause.message : 'not JSON';
     throw ociError('MANIFEST_INVALID', `manifest is not strict JSON: ${message}`, { cause });
   }
+}
+
+/** Clients write more than media types here; what no list or index of it can hold is refused. */
+function isShortLine(text: string): boolean {
+  return text.length <= MEDIA_TYPE_MAX_CHARS && !/\p{Cc}/u.test(text);
 }
 
 function mediaTypeOf(fields: JsonFields, contentType: string | undefined): string {

@@ -6,6 +6,7 @@ const reduced = {
   faultLayerBytes: 64 * MIB,
   swarmNodes: 4,
   memoryBlobBytes: 512 * MIB,
+  catalogManifests: 100_000,
 };
 
 /** Sizes under `npm run soak`. */
@@ -14,6 +15,7 @@ const full: typeof reduced = {
   faultLayerBytes: 256 * MIB,
   swarmNodes: 6,
   memoryBlobBytes: 4096 * MIB,
+  catalogManifests: 1_000_000,
 };
 
 /** How big the trials are in this run. */

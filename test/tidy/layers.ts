@@ -37,7 +37,7 @@ export const LAYER_RULES: readonly LayerRule[] = [
   ),
   only(
     /^(hub\/(catalog\/|hub\.ts)|proto\/ops\/folder-lock|agent\/store\/index-file)/,
-    /^(kysely|node:sqlite)$/,
+    /^(kysely|node:sqlite|pg)$/,
     'the databases are behind the catalog and the index of the store',
   ),
   only(/^hub\/blobs\/s3\//, /^@aws-sdk\//, 'the bucket is behind the store of blobs'),

@@ -37,9 +37,3 @@ export async function up<Tables>(db: Kysely<Tables>): Promise<void> {
     .addColumn('uses_left', 'integer', (column) => column.notNull())
     .execute();
 }
-
-export async function down<Tables>(db: Kysely<Tables>): Promise<void> {
-  await db.schema.dropTable('fleet_join_token').execute();
-  await db.schema.dropTable('fleet_member').execute();
-  await db.schema.dropTable('fleet_meta').execute();
-}

@@ -34,8 +34,9 @@ export type AnnouncerModules = {
 };
 
 /**
- * Tells the tracker what this node fetches, as often as the tracker wants to hear it but at most
- * every 300 ms, and every 10 s all it holds. One request at a time for all downloads together.
+ * Tells the tracker what this node fetches, as often as the tracker wants to hear it and when
+ * there is news, but not more often than ANNOUNCE_SPACING_MS; and every ANNOUNCE_FULL_MS all it
+ * holds. One request at a time for all downloads together.
  */
 export class Announcer {
   readonly #active = new Map<Digest, Announced>();

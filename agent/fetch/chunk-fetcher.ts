@@ -100,23 +100,14 @@ export class ChunkFetcher {
     if (from.kind === 'peer') {
       const length = range.end - range.start;
       const request = { digest, index, length };
-      // The memory must come back even from a transport that is deaf to the signal.
-      const fetched = transport.fetchChunk(from.peerId, request, { signal });
-      const chunk = await abortable(fetched, signal).catch((err: unknown) => {
-        fetched.then(
-          (late) => late[Symbol.dispose](),
-          () => {},
-        );
-        throw err;
-      });
+      const chunk = await inTime(transport.fetchChunk(from.peerId, request, { signal }), signal);
       metrics.bytes.inc({ source: 'peer' }, chunk.bytes.length);
       return chunk;
     }
     if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
     using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
     const fetched = source.chunk(this.#repository, digest, range, { signal: limit.signal });
-    const bytes = await abortable(fetched, limit.signal);
-    return { bytes, [Symbol.dispose]: () => {} };
+    return await inTime(fetched, limit.signal);
   }
 
   #check(from: ChunkFrom, index: number, bytes: Buffer): void {
@@ -131,5 +122,18 @@ export class ChunkFetcher {
       code: 'CHUNK_MISMATCH',
       index,
     });
+  }
+}
+
+/** The memory must come back even from a source that is deaf to the signal. */
+async function inTime(fetched: Promise<ChunkBytes>, signal: AbortSignal): Promise<ChunkBytes> {
+  try {
+    return await abortable(fetched, signal);
+  } catch (err) {
+    fetched.then(
+      (late) => late[Symbol.dispose](),
+      () => {},
+    );
+    throw err;
   }
 }

@@ -80,7 +80,7 @@ export const HUB_PAUSE_MAX_MS = 5_000;
 export const BUSY_PAUSE_MAX_MS = 5_000;
 
 /** Bytes of chunks in flight over all downloads: buffers between the network and the disk. */
-export const CHUNK_MEMORY_BYTES = 192 * 1024 * 1024;
+export const CHUNK_MEMORY_BYTES = 96 * 1024 * 1024;
 /** The part of it that chunks may take which are in the store already and wait for readers. */
 export const FRESH_CHUNKS_BYTES = 32 * 1024 * 1024;
 /** How long such a chunk waits for readers. */
@@ -159,6 +159,7 @@ export const ANNOUNCE_ACTIVE_MS = 300;
 export const ANNOUNCE_SPACING_MS = 100;
 /** Time between full announcements. */
 export const ANNOUNCE_FULL_MS = 10_000;
+/** An announcement without an answer has failed after this. */
 export const ANNOUNCE_TIMEOUT_MS = 2_000;
 /** Pause after a failed announcement, doubling. */
 export const ANNOUNCE_RETRY_MIN_MS = 500;
@@ -179,6 +180,7 @@ export const NEAR_LINKS_MIN = 8;
 export const FAR_LINKS_MAX = 4;
 /** Peers the tracker named beyond those, kept for when one is let go. */
 export const SPARE_PEERS_MAX = 32;
+/** To link to a peer, and to show it a grant. */
 export const LINK_TIMEOUT_MS = 5_000;
 /** How long a peer may hold an availability question back. */
 export const HAVE_WAIT_MS = 1_000;
@@ -191,6 +193,7 @@ export const HAVE_CHUNKS = 6;
 export const HAVE_COMPLETE_MS = 10_000;
 /** A peer that has nothing for us this many times in a row is let go for a while. */
 export const LINK_MISSES_MAX = 3;
+/** Pause before such a peer is asked again, and for how long it is left alone when it is let go. */
 export const LINK_RETRY_MS = 1_000;
 export const LINK_REST_MS = 10_000;
 /** Peers let go that a download remembers. */
@@ -209,6 +212,7 @@ export const GRANTS_FILE_MAX_BYTES = 24 * 1024 * 1024;
 export const GRANT_FRESH_MS = 5 * 60_000;
 /** How long grants live on beyond their end while the hub cannot be asked. */
 export const GRANT_OUTAGE_GRACE_MS = 60 * 60_000;
+/** Time for the hub to answer a question for a grant. */
 export const GRANT_TIMEOUT_MS = 3_000;
 /** Requests for one chunk when it is streamed past a full store. */
 export const DIRECT_ATTEMPTS_MAX = 4;

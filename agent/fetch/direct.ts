@@ -51,6 +51,8 @@ async function fetchWithRetry(
     let kept: Buffer | undefined;
     const keep = (chunk: ReceivedChunk): Promise<void> => {
       kept = chunk.bytes;
+      // The reader has it longer than the fetcher, so nobody gets the buffer again.
+      chunk.hold().spoil();
       return Promise.resolve();
     };
     try {

@@ -10,6 +10,7 @@ import { CodedError } from '../../proto/std/errors.ts';
  * - DIGEST_MISMATCH: the bytes of a source do not hash to the digest.
  * - FULL: the store has no room and DIRECT_READERS_MAX readers are served past it already.
  * - BUSY: more readers or downloads than the bounds allow.
+ * - OUT_OF_RANGE: the range that was asked for is not within the blob.
  * - CLOSED: the agent is stopping.
  */
 export type FetchErrorCode =

@@ -62,8 +62,11 @@ describe('a registry as a source', () => {
 
   it('puts a range together and counts what it received', async () => {
     const { source, registry } = sourceOf([Buffer.from('abc'), Buffer.from('de')]);
-    const bytes = await source.chunk(REPOSITORY, BLOB, { start: 2, end: 7 }, {});
+    const chunk = await source.chunk(REPOSITORY, BLOB, { start: 2, end: 7 }, {});
+    const { bytes } = chunk;
     assert.equal(bytes.toString(), 'abcde');
+    chunk[Symbol.dispose]();
+    assert.equal(bytes.length, 0, 'its memory is given back at once');
     const text = await registry.text();
     assert.match(text, /flotilla_agent_fetched_bytes_total\{source="hub"\} 5/);
   });

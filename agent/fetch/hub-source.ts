@@ -3,9 +3,10 @@ import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
+import { freeBuffer } from '../../proto/std/free-buffer.ts';
 import { fetchError } from './errors.ts';
 import type { FetchMetrics } from './metrics.ts';
-import type { CallOptions, HubSource, ShownOptions, SourceStream } from './ports.ts';
+import type { CallOptions, ChunkBytes, HubSource, ShownOptions, SourceStream } from './ports.ts';
 
 /** What is needed of a registry client; every read checks status, range and encoding itself. */
 export interface RegistryReads {
@@ -97,7 +98,7 @@ export class RegistrySource implements HubSource {
     digest: Digest,
     range: { start: number; end: number },
     o: CallOptions,
-  ): Promise<Buffer> {
+  ): Promise<ChunkBytes> {
     const response = await this.#client.openBlob(repository, digest, {
       ...this.#shown(repository, o),
       ...range,
@@ -112,7 +113,7 @@ export class RegistrySource implements HubSource {
       }
       filled += piece.copy(bytes, filled);
     }
-    if (filled === bytes.length) return bytes;
+    if (filled === bytes.length) return { bytes, [Symbol.dispose]: () => freeBuffer(bytes) };
     throw fetchError('BROKEN', `a range of ${digest} ended after ${filled} bytes`, digest);
   }
 

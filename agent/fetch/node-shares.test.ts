@@ -3,10 +3,15 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { digestHex, digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
+import { createFetchMetrics } from './metrics.ts';
+import { NodeShares } from './node-shares.ts';
+import { FakeSwarm } from './swarm-fixture.ts';
 import { REPOSITORY } from './test-hub.ts';
 import type { TestBlob } from './test-hub.ts';
 import { TestFleet } from './test-rig.ts';
@@ -108,6 +113,37 @@ describe('what the runtime of a node has', { timeout: 60_000 }, () => {
     assert.deepEqual(other.bans, []);
     assert.ok((await agent.pull(layer.digest)).equals(layer.bytes));
     assert.ok((await agent.pull(layer.digest)).equals(layer.bytes));
+  });
+
+  it('is looked at however shortly after the last look the image is resolved', async () => {
+    const looks: Digest[] = [];
+    const { hub, logger } = fleet;
+    const metrics = createFetchMetrics(new MetricsRegistry({ prefix: 'flotilla_agent_' }));
+    const store = {
+      sharesNode: true,
+      find: () => undefined,
+      create: () => Promise.reject(new Error('nothing is here')),
+      isOnNode: () => Promise.resolve(false),
+      getSmall: (digest: Digest) => {
+        looks.push(digest);
+        return Promise.resolve(undefined);
+      },
+    };
+    const modules = { store, swarm: new FakeSwarm(), trust: hub.trust(), metrics, logger };
+    const noticed = new NodeShares({ ...modules, sourceOf: () => undefined, announce: () => {} });
+    for (let turns = 0; turns < 20; turns += 1) {
+      const [first, second] = ['first', 'second'].map((name) =>
+        digestOf(Buffer.from(name + turns)),
+      );
+      assert.ok(first && second);
+      noticed.notice(PLACE, first);
+      // oxlint-disable-next-line no-await-in-loop -- each time a turn later
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      noticed.notice(PLACE, second);
+      // oxlint-disable-next-line no-await-in-loop -- until all is done
+      await setImmediate();
+      assert.ok(looks.includes(second), `after ${turns} turns`);
+    }
   });
 
   it('is left alone without the setting', async () => {

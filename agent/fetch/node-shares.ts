@@ -45,9 +45,7 @@ export class NodeShares {
     if (!this.#modules.store.sharesNode || this.#stop.signal.aborted) return;
     if (bytes === undefined) this.#wait(manifest, { place, kind: 'manifest' });
     else this.#follow(place, bytes);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    if (this.#waiting.size > 0) this.#running ??= this.#run();
   }
 
   async close(): Promise<void> {
@@ -68,6 +66,8 @@ export class NodeShares {
       }
       this.#waiting.delete(digest);
     }
+    // At once: what is noticed in a moment would otherwise join a run that has ended.
+    this.#running = undefined;
   }
 
   #wait(digest: Digest, waiting: Waiting): void {

@@ -39,6 +39,8 @@ export function pauseMs(failures: number, maxMs: number, random: () => number): 
 
 /** The peers of one download, as the planner sees them. */
 export class PlannerPeers {
+  /** Requests in flight to those of other zones. */
+  farInflight = 0;
   readonly #peers = new Map<string, PeerState>();
   readonly #table: ChunkTable;
   readonly #random: () => number;

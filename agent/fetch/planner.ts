@@ -1,12 +1,10 @@
-import { hasBit, lowestBit } from './chunk-bits.ts';
+import { lowestBit } from './chunk-bits.ts';
 import { ChunkTable } from './chunk-table.ts';
 import {
   DOWNLOAD_INFLIGHT_MAX,
-  FAR_INFLIGHT_MAX,
   GIVE_UP_MAX_MS,
   GIVE_UP_STALLS,
   HUB_INFLIGHT_MAX,
-  NEAR_PEERS_MIN,
   PEER_INFLIGHT_MAX,
   REPLACE_MIN_MS,
   STALL_MAX_MS,
@@ -14,9 +12,10 @@ import {
 } from './constants.ts';
 import { Flights, HUB } from './flights.ts';
 import type { Flight } from './flights.ts';
-import { HubAsking, lowestCursor } from './hub-asking.ts';
+import { HubAsking } from './hub-asking.ts';
 import { HubDesk } from './hub-desk.ts';
 import { InflightWindow } from './inflight-window.ts';
+import { PeerAsking } from './peer-asking.ts';
 import { PeerReview } from './peer-review.ts';
 import { PlannerPeers } from './planner-peers.ts';
 import type { PeerState } from './planner-peers.ts';
@@ -46,7 +45,7 @@ export class SwarmPlanner implements Planner {
   readonly #peers: PlannerPeers;
   readonly #hub: HubDesk;
   readonly #hubAsking: HubAsking;
-  readonly #random: () => number;
+  readonly #peerAsking: PeerAsking;
   readonly #peerInflightMax: number;
   readonly #window: InflightWindow;
   readonly #review: PeerReview;
@@ -54,12 +53,10 @@ export class SwarmPlanner implements Planner {
   #readers: readonly ReaderState[] = [];
   /** Wanted chunks that come first. */
   #urgent: readonly number[] = [];
-  #farInflight = 0;
   #usualMs = STALL_MIN_MS / STALL_FACTOR;
   #out: PlannerCommand[] = [];
 
   constructor(options: PlannerOptions) {
-    this.#random = options.random;
     this.#table = new ChunkTable(options.chunkCount, options.have, options.held);
     this.#flights = new Flights(options.chunkCount);
     this.#peers = new PlannerPeers(this.#table, options.random);
@@ -76,14 +73,21 @@ export class SwarmPlanner implements Planner {
       startMs: options.startMs,
       random: options.random,
     });
-    this.#hubAsking = new HubAsking(options, {
+    const shared = {
       table: this.#table,
       flights: this.#flights,
       peers: this.#peers,
       desk: this.#hub,
-      isRoom: (nowMs) => this.#isRoom(nowMs),
+      isRoom: (nowMs: number) => this.#window.hasRoom(this.#flights, nowMs),
+    };
+    this.#hubAsking = new HubAsking(options, {
+      ...shared,
       ask: (index, leased) => this.#askHub(index, leased),
     });
+    this.#peerAsking = new PeerAsking(
+      { random: options.random, inflightMax: this.#peerInflightMax },
+      { ...shared, ask: (peer, index) => this.#askPeer(peer, index) },
+    );
   }
 
   get missing(): number {
@@ -275,7 +279,7 @@ export class SwarmPlanner implements Planner {
     const peer = this.#peers.get(flight.source);
     if (peer === undefined) return;
     peer.flights -= 1;
-    if (!peer.near) this.#farInflight -= 1;
+    if (!peer.near) this.#peers.farInflight -= 1;
     if (flight.overdue) peer.overdue -= 1;
     if (peer.leaving && peer.flights === 0) this.#part(peer);
   }
@@ -283,10 +287,10 @@ export class SwarmPlanner implements Planner {
   #schedule(nowMs: number): void {
     this.#hub.noteCompany(this.#peers.size, nowMs);
     if (this.#hub.isAlone(nowMs)) this.#hub.leases.clear();
-    const view = { nowMs, usualMs: this.#usualMs, readers: this.#readers };
+    const view = { nowMs, usualMs: this.#usualMs, readers: this.#readers, urgent: this.#urgent };
     this.#hubAsking.leased(nowMs);
     if (this.#hub.isStarved(nowMs, this.#usualMs)) this.#hubAsking.unleased(view);
-    this.#fromPeers(nowMs);
+    this.#peerAsking.ask(view);
     this.#hubAsking.unleased(view);
     const unheard = this.#hub.hasLeaseRoom(nowMs) && this.#someUnheard();
     const wishes = this.#hub.wishes(unheard, nowMs, this.#usualMs);
@@ -306,83 +310,6 @@ export class SwarmPlanner implements Planner {
     return false;
   }
 
-  /**
-   * Far peers first, but only for what no near one holds; then near ones; far ones for anything
-   * when there are hardly any near ones.
-   */
-  #fromPeers(nowMs: number): void {
-    if (!this.#isRoom(nowMs)) return;
-    const hasFar = this.#peers.farCount > 0;
-    if (hasFar) this.#round({ near: false, except: this.#table.heardNear }, nowMs);
-    this.#round({ near: true, except: this.#table.nothing }, nowMs);
-    if (!hasFar || !this.#isRoom(nowMs)) return;
-    let near = 0;
-    for (const peer of this.#peers.list) {
-      if (peer.near && !peer.idle && !peer.leaving && this.#peers.isUsable(peer, nowMs)) near += 1;
-    }
-    if (near < NEAR_PEERS_MIN) this.#round({ near: false, except: this.#table.nothing }, nowMs);
-  }
-
-  /** Fills the pipelines evenly, those of peers that failed of late at the end. */
-  #round(kind: { near: boolean; except: Uint32Array }, nowMs: number): void {
-    if (!this.#isRoom(nowMs)) return;
-    const peers = this.#peers.bySpeed(this.#usualMs);
-    for (const failed of [false, true]) {
-      for (let level = 0; level < PEER_INFLIGHT_MAX; level += 1) {
-        if (!this.#level(level, { ...kind, peers, failed }, nowMs)) break;
-      }
-    }
-  }
-
-  /** Gives each peer with at most `level` requests one more; false when no peer can take more. */
-  #level(
-    level: number,
-    kind: { near: boolean; except: Uint32Array; peers: readonly PeerState[]; failed: boolean },
-    nowMs: number,
-  ): boolean {
-    let more = false;
-    for (const peer of kind.peers) {
-      if (peer.near !== kind.near || peer.idle || peer.leaving) continue;
-      if (peer.failures > 0 !== kind.failed) continue;
-      if (peer.flights >= Math.min(peer.pace.depth, this.#peerInflightMax)) continue;
-      more = true;
-      if (peer.flights > level || !this.#peers.isUsable(peer, nowMs)) continue;
-      if (!this.#isRoom(nowMs) || (!peer.near && this.#farInflight >= FAR_INFLIGHT_MAX))
-        return false;
-      const index = this.#pickFor(peer, kind.except);
-      if (index >= 0) this.#askPeer(peer, index);
-      else if (kind.except === this.#table.nothing) peer.idle = true;
-    }
-    return more;
-  }
-
-  #pickFor(peer: PeerState, except: Uint32Array): number {
-    for (const index of this.#urgent) {
-      if (this.#isEligible(peer, index) && !hasBit(except, index)) return index;
-    }
-    for (const index of this.#flights.reopened) {
-      if (this.#isEligible(peer, index)) return index;
-    }
-    const search = { offered: peer.have, busy: this.#flights.busy, except };
-    if (this.#peers.soleComplete && this.#hub.peersKnown <= 1) {
-      return this.#table.pickInOrder(search, lowestCursor(this.#readers));
-    }
-    const isFirst = this.#table.haveCount === 0 && this.#flights.size === 0;
-    return this.#table.pickRarest(search, this.#random, isFirst);
-  }
-
-  #isEligible(peer: PeerState, index: number): boolean {
-    return (
-      this.#table.isWanted(index) &&
-      hasBit(peer.have, index) &&
-      this.#flights.admits(index, peer.id)
-    );
-  }
-
-  #isRoom(nowMs: number): boolean {
-    return this.#window.hasRoom(this.#flights, nowMs);
-  }
-
   #askHub(index: number, leased: boolean): void {
     const { ticket } = this.#flights.add(index, HUB, leased);
     this.#hub.asked(leased);
@@ -392,7 +319,7 @@ export class SwarmPlanner implements Planner {
   #askPeer(peer: PeerState, index: number): void {
     const { ticket } = this.#flights.add(index, peer.id, false);
     peer.flights += 1;
-    if (!peer.near) this.#farInflight += 1;
+    if (!peer.near) this.#peers.farInflight += 1;
     this.#out.push({ type: 'fetchFromPeer', ticket, peerId: peer.id, index });
   }
 }

@@ -159,13 +159,13 @@ export interface HubSource {
     maxBytes: number,
     o: CallOptions,
   ): Promise<Buffer | undefined>;
-  /** Exactly the bytes of the range, unverified. */
+  /** Exactly the bytes of the range, unverified, to be disposed of by the caller. */
   chunk(
     repository: Repository,
     digest: Digest,
     range: { start: number; end: number },
     o: CallOptions,
-  ): Promise<Buffer>;
+  ): Promise<ChunkBytes>;
   stream(
     repository: Repository,
     digest: Digest,
@@ -187,7 +187,8 @@ export interface BlobHandle extends Disposable {
   readonly size: number;
   /**
    * Streams the half-open byte range, waiting for verified bytes. A buffer is valid until the next
-   * iteration. Throws FetchError STALLED after 20 s without a byte, BROKEN when the source is gone.
+   * iteration. Throws FetchError STALLED after READER_STALL_MS without a byte, BROKEN when the
+   * source is gone.
    */
   read(range: { start: number; end: number }, o: CallOptions): AsyncIterable<Buffer>;
 }

@@ -92,3 +92,13 @@ test('who gives up waiting keeps no place', async () => {
   flying[Symbol.dispose]();
   assert.ok(await isGiven(unread.turn(MIB, NEVER)));
 });
+
+test('a reader that comes back does not wait for the budget of prefetch', async () => {
+  const budget = new RateBudget({ bytesPerSecond: MIB, now: () => 0 });
+  const { precedence } = precedenceOf(budget);
+  const claim = left(precedence);
+  const turns = [claim.turn(600 * MIB, NEVER), claim.turn(MIB, NEVER)] as const;
+  assert.equal(await isGiven(turns[0]), false);
+  claim.readers(1, 60_001);
+  for (const turn of turns) assert.ok(await isGiven(turn));
+});

@@ -1,3 +1,5 @@
+import { deadline } from '../../proto/std/abort.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { READERLESS_MS, UNREAD_CHUNKS_MAX } from './constants.ts';
 import type { FetchMetrics } from './metrics.ts';
@@ -39,7 +41,7 @@ export class Precedence {
   }
 
   async #turn(claim: Claim, bytes: number, signal: AbortSignal): Promise<Disposable> {
-    if (!claim.isRead) await this.#modules.budget?.pass(bytes, { signal });
+    if (!claim.isRead) await this.#pass(claim, bytes, signal);
     while (claim.yields && this.#unreadChunks >= UNREAD_CHUNKS_MAX) {
       // oxlint-disable-next-line no-await-in-loop -- one change after the other
       await this.#waiters.next(signal);
@@ -53,6 +55,20 @@ export class Precedence {
         this.#waiters.wakeAll();
       },
     };
+  }
+
+  /** Waits for the budget, unless somebody comes to read meanwhile. */
+  async #pass(claim: Claim, bytes: number, signal: AbortSignal): Promise<void> {
+    const waitMs = this.#modules.budget?.take(bytes) ?? 0;
+    if (waitMs === 0) return;
+    using limit = deadline(waitMs, signal);
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- one change after the other
+      while (!claim.isRead) await this.#waiters.next(limit.signal);
+    } catch (err) {
+      signal.throwIfAborted();
+      if (!hasCode(err, 'TIMEOUT')) throw err;
+    }
   }
 }
 

@@ -9,13 +9,14 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { sleep } from '../../proto/std/abort.ts';
+import { freeBuffer } from '../../proto/std/free-buffer.ts';
 import { CodedError } from '../../proto/std/errors.ts';
 import { HUB_NAMESPACE, grantContentHash, signGrant } from '../../proto/trust/grant.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
-import type { AnnounceItem, AnnounceResult, CallOptions, HubSource } from './ports.ts';
+import type { ChunkBytes, AnnounceItem, AnnounceResult, CallOptions, HubSource } from './ports.ts';
 
 export const FLEET_ID = 'test-fleet';
 const LEASE_MS = 5_000;
@@ -112,14 +113,18 @@ export class TestHub implements HubSource {
     digest: Digest,
     range: { start: number; end: number },
     o: CallOptions,
-  ): Promise<Buffer> {
+  ): Promise<ChunkBytes> {
     await sleep(this.chunkMs, o);
     const bytes = await this.#answer(() =>
       this.#blobs.get(digest)?.bytes.subarray(range.start, range.end),
     );
     if (bytes === undefined) throw failure('HTTP_STATUS');
     this.sentBytes += bytes.length;
-    return this.tamper(Buffer.from(bytes), range.start);
+    const tampered = this.tamper(Buffer.from(bytes), range.start);
+    const own = Buffer.allocUnsafeSlow(tampered.length);
+    tampered.copy(own);
+    // As in the product, so that a look at it after that is seen.
+    return { bytes: own, [Symbol.dispose]: () => freeBuffer(own) };
   }
 
   stream(

@@ -80,6 +80,45 @@ test('a list of changes adds to the known members, a whole one replaces them', a
   assert.deepEqual(asked.slice(0, 3), ['version=0', 'version=5&delta=1', 'version=6&delta=1']);
 });
 
+test('a member whose key this node has not heard of yet is not lost', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const others = await Promise.all([0, 1].map(() => new TestPeer().load()));
+  const members = (version: number, at: number): { version: number; memberships: string[] } => {
+    const peerId = others[at]?.peerId ?? '';
+    const bytes = hub.membership({ peerId, node: `other-${at}` });
+    return { version, memberships: [bytes.toString('base64')] };
+  };
+  let told: object = { ...members(5, 0), revokedSerials: [] };
+  hub.handlers[FLEET_PATHS.members] = (_body, { url }) => ({
+    body: url.includes('version=6') ? { version: 6 } : told,
+  });
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken(), pollMs: 20 });
+  await until(fleet, () => fleet.members.list().length === 1);
+  hub.ring.retire('membership', Date.now());
+  told = { ...members(6, 1), since: 5, revokedSerials: [] };
+  await until(fleet, () => fleet.members.list().length === 2);
+  assert.equal(fleet.members.version, 6);
+});
+
+test('changes since another version than ours are not taken for the whole list', async () => {
+  await using bench = new Bench();
+  await using hub = await new TestHub().start();
+  const others = await Promise.all([0, 1].map(() => new TestPeer().load()));
+  const [first = '', second = ''] = others.map(({ peerId }, at) =>
+    hub.membership({ peerId, node: `other-${at}` }).toString('base64'),
+  );
+  hub.handlers[FLEET_PATHS.members] = (_body, { url }) => {
+    const isPart = url.includes('delta');
+    const memberships = isPart ? [second] : [first, second];
+    const version = url.includes('version=0') ? 5 : 7;
+    return { body: { version, memberships, revokedSerials: [], ...(isPart && { since: 6 }) } };
+  };
+  const fleet = await bench.enrolled({ url: hub.url, joinToken: hub.joinToken(), pollMs: 20 });
+  await until(fleet, () => fleet.members.version === 7);
+  assert.equal(fleet.members.list().length, 2);
+});
+
 function refusal(code: string): object {
   return { error: { code, message: 'later' } };
 }

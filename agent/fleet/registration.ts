@@ -60,6 +60,8 @@ export class Registration {
   #keysAtMs = 0;
   /** When the list was last known to be that of the hub. */
   #wholeAtMs = 0;
+  /** Something of that list was not taken, so changes to it are not enough. */
+  #hasGaps = false;
   #lastError: string | undefined;
   #failures = 0;
   #renewed = false;
@@ -286,7 +288,7 @@ export class Registration {
   async #pollMembers(signal: AbortSignal): Promise<void> {
     const { api, members, logger } = this.#modules;
     const nowMs = this.#options.now();
-    const isPart = nowMs - this.#wholeAtMs < MEMBERS_WHOLE_MS;
+    const isPart = !this.#hasGaps && nowMs - this.#wholeAtMs < MEMBERS_WHOLE_MS;
     const answer = await api.call(
       {
         name: 'members',
@@ -304,9 +306,20 @@ export class Registration {
     }
     const certificates = memberships.map((text) => Buffer.from(text, 'base64'));
     const told = { version, memberships: certificates, revokedSerials };
-    const isDelta = answer.since !== undefined && answer.since === members.version;
-    const { refused } = isDelta ? members.patch(told) : members.replace(told);
-    if (!isDelta) this.#wholeAtMs = nowMs;
+    const { since } = answer;
+    this.#hasGaps = since !== undefined && since !== members.version;
+    if (this.#hasGaps) return;
+    const take = (): number =>
+      (since === undefined ? members.replace(told) : members.patch(told)).refused;
+    let refused = take();
+    this.#hasGaps = refused > 0;
+    if (this.#hasGaps) {
+      // Signed with a key that is younger than ours, perhaps.
+      await this.#pollKeys(signal);
+      refused = take();
+      this.#hasGaps = refused > 0;
+    }
+    if (since === undefined) this.#wholeAtMs = nowMs;
     if (refused > 0) logger.warn({ refused }, 'memberships of the hub that do not verify');
     await this.#save();
   }

@@ -36,15 +36,16 @@ export class BodyReader {
 
   /**
    * The next bytes, valid until the next call; undefined at the end.
-   * @throws MirrorError STALLED after `stallMs` in which `progress` stood still too, or
-   *   BODY_STALL_MAX_MS in any case; ClientGone; what the source throws
+   * @throws MirrorError STALLED after `stallMs` in which `progress` stood still too, and in any
+   *   case after the longer of that and BODY_STALL_MAX_MS; ClientGone; what the source throws
    */
   async next(
     { stallMs, progress }: { stallMs: number; progress: () => number },
     gone?: AbortSignal,
   ): Promise<Buffer | undefined> {
+    const maxMs = Math.max(stallMs, BODY_STALL_MAX_MS);
     for (let waitedMs = 0, before = progress(); ; before = progress()) {
-      const waitMs = Math.min(stallMs, BODY_STALL_MAX_MS - waitedMs);
+      const waitMs = Math.min(stallMs, maxMs - waitedMs);
       // oxlint-disable-next-line no-await-in-loop -- one wait after the other
       const step = await within<Step | undefined>(this.#ask(), waitMs, giveUp, gone);
       if (step !== undefined) {
@@ -52,7 +53,7 @@ export class BodyReader {
         return step.buffer;
       }
       waitedMs += waitMs;
-      if (progress() === before || waitedMs >= BODY_STALL_MAX_MS) throw stalled('source', waitedMs);
+      if (progress() === before || waitedMs >= maxMs) throw stalled('source', waitedMs);
     }
   }
 

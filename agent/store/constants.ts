@@ -49,14 +49,16 @@ export const BITMAP_FILE_MAX_BYTES = 64 * 1024;
 
 /** Share of the free space that the default quota takes. */
 export const DEFAULT_QUOTA_SHARE = 0.8;
-/** Above this share of the quota blobs leave in the background, down to the other share. */
+/** Above this share of the quota blobs leave in the background. */
 export const HIGH_WATER_SHARE = 0.95;
+/** Down to this share of the quota. */
 export const LOW_WATER_SHARE = 0.9;
 /** How often using a blob is written down (as the file's time) for the order after a restart. */
 export const TOUCH_INTERVAL_MS = 5 * 60_000;
 
-/** Content that was not hashed for this long is hashed again, and at this many bytes a second. */
+/** Content that was not hashed for this long is hashed again. */
 export const SCRUB_PERIOD = '7d';
+/** Bytes a second that are hashed again, at most. */
 export const SCRUB_RATE = '16MiB';
 /** How often the scrub looks for content that is due. */
 export const SCRUB_IDLE_MS = 60_000;
@@ -67,8 +69,9 @@ export const SCRUB_QUIET_MS = 2_000;
 /** Load of the last minute for each processor above which the node counts as busy. */
 export const SCRUB_LOAD_MAX = 0.8;
 
-/** Files of containerd looked at together, and how often all are, to follow what it deletes. */
+/** Rows of content of containerd read together, to look whether its files are there. */
 export const NODE_LOOKS = 256;
+/** How often all files of containerd are looked at, to follow what it deletes. */
 export const NODE_LOOK_MS = 10_000;
 /** Files of containerd known to be wrong that are remembered. */
 export const NODE_REFUSED_MAX = 1_024;

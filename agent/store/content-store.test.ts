@@ -14,40 +14,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { LEAF_BYTES, chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
-import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
+import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { decodeBitmap } from './bitmap-file.ts';
 import { BlobPaths } from './blob-paths.ts';
 import { FsContentStore } from './content-store.ts';
 import { createStoreMetrics } from './metrics.ts';
-import type { CreateBlob, StoredBlob } from './port.ts';
-
-type Sample = { bytes: Buffer; input: CreateBlob };
-
-function sampleOf(leaves: number, tail = 17): Sample {
-  const bytes = randomBytes(leaves * LEAF_BYTES + tail);
-  const layout = layoutOf(bytes.length);
-  const hashes = Buffer.alloc(layout.chunkCount * HASH_BYTES);
-  for (let index = 0; index < layout.chunkCount; index += 1) {
-    const { start, end } = chunkRange(layout, index);
-    chunkHash(bytes.subarray(start, end)).copy(hashes, index * HASH_BYTES);
-  }
-  const statement = Buffer.from('a signed statement');
-  const digest = digestOf(bytes);
-  return { bytes, input: { digest, size: bytes.length, statement, hashes } };
-}
-
-async function writeChunks(blob: StoredBlob, bytes: Buffer, indices: number[]): Promise<void> {
-  for (const index of indices) {
-    const { start, end } = chunkRange(blob.layout, index);
-    await blob.write(index, bytes.subarray(start, end));
-  }
-}
+import type { StoredBlob } from './port.ts';
+import { LOGGER, sampleOf, writeChunks } from './test-store.ts';
 
 /** Resolves when nothing is pending any more. */
 function rechecked(blob: StoredBlob): Promise<void> {
@@ -71,7 +48,7 @@ describe('the content store', () => {
     const store = await FsContentStore.open(
       { dataDir, quotaBytes: 100 * LEAF_BYTES, bootId: 'boot-1', ...options },
       {
-        logger: createLogger({ level: 'silent', name: 'test' }),
+        logger: LOGGER,
         metrics: createStoreMetrics(metrics),
       },
     );

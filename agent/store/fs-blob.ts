@@ -1,16 +1,15 @@
 import { fstatSync } from 'node:fs';
 import { rm, utimes } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
-import type { ChunkLayout } from '../../proto/chunks/layout.ts';
-import type { Digest } from '../../proto/oci/digest.ts';
+import { chunkRange } from '../../proto/chunks/layout.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { encodeBitmap } from './bitmap-file.ts';
 import { BitmapSaver } from './bitmap-saver.ts';
+import { BlobBase } from './blob-base.ts';
 import { BITMAP_FILE, DATA_FILE, META_FILE } from './blob-paths.ts';
 import type { BlobPaths } from './blob-paths.ts';
-import { BlobUsers } from './blob-users.ts';
 import { ChunkProver } from './chunk-prover.ts';
 import { TOUCH_INTERVAL_MS } from './constants.ts';
 import type { Semaphore } from '../../proto/std/semaphore.ts';
@@ -19,7 +18,7 @@ import { isUnreadable, StoreError, storeErrorOf } from './errors.ts';
 import type { FileCache } from './file-cache.ts';
 import { isMissing, readFully, replaceFile, writeFully } from './files.ts';
 import { encodeMeta } from './meta-file.ts';
-import type { BlobOrigin, CreateBlob, StoredBlob } from './port.ts';
+import type { CreateBlob, StoredBlob } from './port.ts';
 import type { Rechecker } from './rechecker.ts';
 
 export type FsBlobState = {
@@ -48,60 +47,30 @@ export type FsBlobModules = {
 };
 
 /** A chunked blob as a sparse file, a file of facts and a bitmap file in one folder. */
-export class FsBlob implements StoredBlob {
+export class FsBlob extends BlobBase implements StoredBlob {
   readonly kind = 'chunked';
-  readonly digest: Digest;
-  readonly size: number;
-  readonly layout: ChunkLayout;
-  readonly hashes: Buffer;
-  readonly origin: BlobOrigin | undefined;
-  readonly have: ChunkBitmap;
-  readonly pending: ChunkBitmap;
   readonly folder: string;
-  #statement: Buffer;
+  readonly #dataPath: string;
   #gone = false;
   #clean: boolean;
   #touchedMs = 0;
   #changes = 0;
   readonly #bootId: string;
   readonly #modules: FsBlobModules;
-  readonly #users = new BlobUsers();
   readonly #prover: ChunkProver;
   readonly #saver: BitmapSaver;
 
   constructor(facts: CreateBlob, state: FsBlobState, modules: FsBlobModules) {
-    this.digest = facts.digest;
-    this.size = facts.size;
-    this.layout = layoutOf(facts.size);
-    this.hashes = facts.hashes;
-    this.origin = facts.origin;
-    this.have = state.have;
-    this.pending = state.pending;
+    super(facts, state, modules);
     const fill = (into: Buffer, position: number) => this.#fill(into, position);
     this.#prover = new ChunkProver(this, { proving: modules.proving, fill });
     if (state.fresh === true) for (const index of state.have.present()) this.#prover.set(index);
     this.folder = modules.paths.chunked(facts.digest);
-    this.#statement = facts.statement;
+    this.#dataPath = join(this.folder, DATA_FILE);
     this.#bootId = state.bootId;
     this.#clean = state.clean;
     this.#modules = modules;
     this.#saver = new BitmapSaver((clean) => this.#saveBitmap(clean), modules.logger);
-  }
-
-  get statement(): Buffer {
-    return this.#statement;
-  }
-
-  get complete(): boolean {
-    return this.have.complete;
-  }
-
-  get servable(): boolean {
-    return this.#statement.length > 0;
-  }
-
-  get isRetained(): boolean {
-    return this.#users.isHeld;
   }
 
   /** Verified bytes. */
@@ -135,17 +104,10 @@ export class FsBlob implements StoredBlob {
 
   async read(into: Buffer, position: number): Promise<void> {
     this.#checkPresent();
-    this.#modules.used();
-    const end = position + into.length;
-    if (!Number.isSafeInteger(position) || position < 0 || end > this.size) {
-      throw new StoreError(`bytes ${position} to ${end} of ${this.size}`, { code: 'OUT_OF_RANGE' });
-    }
-    const { chunkBytes } = this.layout;
-    const touched: number[] = [];
-    for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
-      if (!this.have.has(index)) throw this.#notVerified(index);
-      touched.push(index);
-    }
+    this.used();
+    const touched = this.chunksAt(position, into.length);
+    const absent = touched.find((index) => !this.have.has(index));
+    if (absent !== undefined) throw this.#notVerified(absent);
     for (const index of touched) {
       // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
       if (!this.#prover.has(index) && !(await this.#prove(index))) throw this.#corrupt(index);
@@ -157,20 +119,6 @@ export class FsBlob implements StoredBlob {
     if (await this.#fill(into, position)) return;
     for (const index of touched) this.#lose(index);
     throw this.#corrupt(touched[0] ?? 0);
-  }
-
-  retain(): Disposable {
-    this.#modules.used();
-    return this.hold();
-  }
-
-  /** Keeps it like retain(), for one who does not read for anybody. */
-  hold(): Disposable {
-    return this.#users.hold();
-  }
-
-  onChange(listener: (index: number) => void): Disposable {
-    return this.#users.listen(listener);
   }
 
   /** Starts to check what an earlier boot left, if anything. */
@@ -185,7 +133,7 @@ export class FsBlob implements StoredBlob {
     if (this.#gone) return false;
     this.pending.clear(index);
     if (good) this.#mark(index);
-    else this.#users.tell(index);
+    else this.tell(index);
     return good;
   }
 
@@ -205,7 +153,7 @@ export class FsBlob implements StoredBlob {
     const { digest, size, hashes, origin } = this;
     const meta = encodeMeta({ digest, size, hashes, origin, statement });
     await replaceFile(join(this.folder, META_FILE), this.#modules.paths.temporary(), meta);
-    this.#statement = statement;
+    this.certified = statement;
   }
 
   /** Remembers the use on disk, so that the order of eviction outlives a restart. */
@@ -222,7 +170,7 @@ export class FsBlob implements StoredBlob {
   async settle(): Promise<void> {
     if (this.#gone || this.#clean || this.isRetained) return;
     const changes = this.#changes;
-    await this.#modules.files.use(this.#dataPath, (file) => file.datasync());
+    await this.#use((file) => file.datasync());
     if (this.#gone || this.#changes !== changes) return;
     await this.#saveBitmap(true);
     this.#clean = this.#changes === changes;
@@ -231,7 +179,7 @@ export class FsBlob implements StoredBlob {
   /** Flushes and saves for a clean stop. `flush` false: the bits are checked after a reboot. */
   async close(flush: boolean): Promise<void> {
     if (this.#gone || this.#clean) return;
-    if (flush) await this.#modules.files.use(this.#dataPath, (file) => file.datasync());
+    if (flush) await this.#use((file) => file.datasync());
     await this.#saver.finish(flush);
     this.#clean = flush;
   }
@@ -254,13 +202,15 @@ export class FsBlob implements StoredBlob {
     return good;
   }
 
-  get #dataPath(): string {
-    return join(this.folder, DATA_FILE);
+  /** Never after the end: a file opened then would stay open for the next blob of this digest. */
+  #use<T>(task: (file: FileHandle) => Promise<T>): Promise<T> {
+    this.#checkPresent();
+    return this.#modules.files.use(this.#dataPath, task);
   }
 
   async #writeAt(bytes: Buffer, position: number): Promise<void> {
     const write = (): Promise<void> =>
-      this.#modules.files.use(this.#dataPath, async (file) => {
+      this.#use(async (file) => {
         // Writing to a file that was cut would make zeros of what it held. Facts of an open file
         // are in memory: a turn of the thread pool would cost more than the call.
         if (fstatSync(file.fd).size < this.size) this.#loseAll();
@@ -287,9 +237,7 @@ export class FsBlob implements StoredBlob {
   /** False when the file does not have these bytes any more, or cannot give them. */
   async #fill(into: Buffer, position: number): Promise<boolean> {
     try {
-      const done = await this.#modules.files.use(this.#dataPath, (file) =>
-        readFully(file, into, position),
-      );
+      const done = await this.#use((file) => readFully(file, into, position));
       return done === into.length;
     } catch (err) {
       if (isUnreadable(err)) return false;
@@ -317,7 +265,7 @@ export class FsBlob implements StoredBlob {
     this.#changes += 1;
     this.#saver.changed(this.#prover.lengthOf(index));
     this.#modules.changed();
-    this.#users.tell(index);
+    this.tell(index);
   }
 
   async #saveBitmap(clean: boolean): Promise<void> {

@@ -52,11 +52,7 @@ export class FsSpool implements Spool {
       throw outOfRange(`spool read at ${position}, ${this.#written} bytes written`);
     }
     if (this.#blob !== undefined) return this.#blob.read(into, position);
-    try {
-      await this.#files.use(this.#path, (file) => readFully(file, into, position));
-    } catch (err) {
-      throw storeErrorOf(err, this.#path);
-    }
+    await this.#fill(into, position);
     return undefined;
   }
 
@@ -74,6 +70,17 @@ export class FsSpool implements Spool {
     this.#release();
     await this.#files.forget(this.#path);
     await rm(this.#path, { force: true });
+  }
+
+  async #fill(into: Buffer, position: number): Promise<void> {
+    let done: number;
+    try {
+      done = await this.#files.use(this.#path, (file) => readFully(file, into, position));
+    } catch (err) {
+      throw storeErrorOf(err, this.#path);
+    }
+    if (done === into.length) return;
+    throw new StoreError(`${this.#path} was cut`, { code: 'CORRUPT', path: this.#path });
   }
 }
 

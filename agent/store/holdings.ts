@@ -111,6 +111,17 @@ export class Holdings {
   }
 
   /**
+   * The same for one who does not wait for it. It is hidden at once; where the index cannot note
+   * that now, it is found damaged again.
+   */
+  dropSoon(digest: Digest): void {
+    this.drop(digest).catch((err: unknown) => {
+      const fields = { digest, reason: messageOf(err) };
+      this.#modules.logger.warn(fields, 'something damaged in the store was not dropped');
+    });
+  }
+
+  /**
    * Deletes files and then rows of entries that are marked as leaving, some at a time. None of them
    * is found from this call on, so that nobody takes up what waits for its turn.
    */
@@ -197,7 +208,7 @@ export class Holdings {
     entry: IndexedEntry | undefined,
   ): FsBlob | undefined {
     if (loaded === undefined) {
-      if (entry !== undefined) this.#dropSoon(digest);
+      if (entry !== undefined) this.dropSoon(digest);
       return undefined;
     }
     const { index, makeBlob } = this.#modules;
@@ -212,20 +223,12 @@ export class Holdings {
   #takeUpNode(entry: IndexedEntry): NodeBlob | undefined {
     const { index, loadNodeBlob } = this.#modules;
     const blob = loadNodeBlob(entry.digest);
-    if (blob === undefined) this.#dropSoon(entry.digest);
+    if (blob === undefined) this.dropSoon(entry.digest);
     else {
       if (!entry.known) index.learn(entryOfBlob(blob), entry);
       this.#shelf.put(entry.digest, blob);
     }
     return blob;
-  }
-
-  /** Where the index cannot note it now, it is found damaged again. */
-  #dropSoon(digest: Digest): void {
-    this.drop(digest).catch((err: unknown) => {
-      const fields = { digest, reason: messageOf(err) };
-      this.#modules.logger.warn(fields, 'something damaged in the store was not dropped');
-    });
   }
 
   async #warm(entries: readonly IndexedEntry[]): Promise<void> {

@@ -6,7 +6,7 @@ import type { Holdings } from './holdings.ts';
 import type { StoreMetrics } from './metrics.ts';
 import { readShelf, shelvesOf } from './rebuild.ts';
 import type { Shelf } from './rebuild.ts';
-import type { StoreIndex } from './store-index.ts';
+import type { IndexedEntry, StoreIndex } from './store-index.ts';
 
 export type KeeperModules = {
   index: StoreIndex;
@@ -22,6 +22,8 @@ export type KeeperModules = {
 export class IndexKeeper {
   readonly #modules: KeeperModules;
   #indexing: Promise<void> | undefined;
+  /** Of the fills that were begun the last one counts: the others fill an index that is lost. */
+  #fills = 0;
   #running: Promise<void> | undefined;
   #closed = false;
 
@@ -66,20 +68,23 @@ export class IndexKeeper {
     const { index, holdings, paths, logger, metrics, onIndexed } = this.#modules;
     const startMs = performance.now();
     metrics.rebuilds.inc();
+    this.#fills += 1;
+    const own = this.#fills;
     let entries = 0;
     let unread = 0;
     try {
       for (const shelf of await shelvesOf(paths)) {
-        if (this.#closed) return;
+        if (this.#closed || own !== this.#fills) return;
         // oxlint-disable-next-line no-await-in-loop -- a folder at a time
         const found = await this.#meet(shelf);
         if (found === undefined) unread += 1;
         entries += found ?? 0;
       }
-      // What could not be read is looked for by the next start; the rest is of use until then.
-      if (unread === 0) index.completed();
+      if (own !== this.#fills) return;
       holdings.isIndexed = true;
       await onIndexed();
+      // What could not be read is looked for by the next start; the rest is of use until then.
+      if (unread === 0 && own === this.#fills) index.completed();
       const ms = Math.round(performance.now() - startMs);
       if (entries > 0) logger.info({ entries, ms }, 'the index of the store was made anew');
     } catch (err) {
@@ -122,27 +127,40 @@ export class IndexKeeper {
       const left = index.leaving(INDEX_BATCH).filter(({ digest }) => !holdings.isMoving(digest));
       if (left.length === 0 || this.#closed) return;
       for (const entry of left) {
+        const { digest } = entry;
+        // While the others were deleted it may have come anew.
+        if (holdings.isMoving(digest) || index.get(digest)?.leaving !== true) continue;
         // oxlint-disable-next-line no-await-in-loop -- in the background, little at a time
         await holdings.remove([entry]);
         // What cannot be deleted now is tried at the next start.
-        if (index.get(entry.digest)?.leaving === true) return;
+        if (index.get(digest)?.leaving === true) return;
       }
     }
   }
 
   /** Reads the facts of blobs of which only the folder was seen. */
   async #readUnknown(): Promise<void> {
-    const { index, holdings } = this.#modules;
+    const { index } = this.#modules;
     for (;;) {
       const entries = index.unknown(INDEX_BATCH);
       let news = 0;
       for (const entry of entries) {
         if (this.#closed) return;
         // oxlint-disable-next-line no-await-in-loop -- in the background, little at a time
-        await holdings.bring(entry);
+        await this.#read(entry);
         if (index.get(entry.digest)?.known !== false) news += 1;
       }
       if (news === 0) return;
+    }
+  }
+
+  async #read(entry: IndexedEntry): Promise<void> {
+    const { holdings, logger } = this.#modules;
+    try {
+      await holdings.bring(entry);
+    } catch (err) {
+      const fields = { digest: entry.digest, reason: messageOf(err) };
+      logger.warn(fields, 'the facts of a stored blob cannot be read now');
     }
   }
 }

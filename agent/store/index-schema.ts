@@ -63,8 +63,8 @@ export const INDEX_SQL = {
   put: `INSERT INTO entry (digest, kind, bytes, held, used, checked, place, servable, pinned, known)
     VALUES (:digest, :kind, :bytes, :held, :used, :checked, :place, :servable, :pinned, :known)
     ON CONFLICT (digest) DO UPDATE SET kind = :kind, bytes = :bytes, held = :held, used = :used,
-    checked = :checked, place = :place, servable = :servable, pinned = :pinned, known = :known,
-    leaving = 0`,
+    checked = :checked, place = iif(pinned > :pinned, place, :place), servable = :servable,
+    pinned = max(pinned, :pinned), known = :known, leaving = 0`,
   meet: `INSERT INTO entry
       (digest, kind, bytes, held, used, checked, place, servable, pinned, known)
     VALUES (:digest, :kind, :bytes, :held, :used, :checked, :place, :servable, :pinned, :known)

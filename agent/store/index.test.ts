@@ -5,6 +5,7 @@ import { mkdir, open, readFile, readdir, rm, truncate, writeFile } from 'node:fs
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { BlobPaths } from './blob-paths.ts';
@@ -78,6 +79,11 @@ describe('the index of the store', () => {
       database.exec('PRAGMA user_version = 77; DROP TABLE entry');
       database.close();
     },
+    'lacks what its rows are in': async (path) => {
+      const database = new DatabaseSync(path);
+      database.exec('DROP TABLE entry');
+      database.close();
+    },
     'is a folder': async (path) => {
       await rm(path);
       await mkdir(path);
@@ -124,6 +130,30 @@ describe('the index of the store', () => {
     assert.equal(store.stats().blobs, 2);
   });
 
+  it('that is lost while it is made anew hides nothing', async () => {
+    await using folder = await StoreFolder.make();
+    const smalls = Array.from({ length: 60 }, () => randomBytes(100));
+    const first = await folder.start();
+    for (const bytes of smalls) await first.putSmall(digestOf(bytes), bytes);
+    await first.close();
+    const { index } = new BlobPaths(folder.dataDir);
+    await rm(index);
+    const store = await folder.start();
+    while (store.stats().blobs < smalls.length / 2) await turnOfTheLoop();
+    const database = new DatabaseSync(index);
+    database.exec('DROP TABLE totals');
+    database.close();
+    assert.equal(store.stats().blobs, 0);
+    const settled = new AbortController();
+    const settling = store.settled().then(() => settled.abort());
+    while (!settled.signal.aborted) {
+      const found = await Promise.all(smalls.map((bytes) => store.getSmall(digestOf(bytes))));
+      assert.ok(found.every((bytes) => bytes !== undefined));
+    }
+    await settling;
+    assert.equal(store.stats().blobs, smalls.length);
+  });
+
   it('is believed after a kill, but not after a crash of the machine', async () => {
     await using folder = await StoreFolder.make();
     const { bytes, input } = sampleOf(4);
@@ -157,10 +187,9 @@ describe('the index of the store', () => {
 
   it('removes files that hold nothing, and entries whose files are gone', async () => {
     await using folder = await StoreFolder.make();
-    const { bytes, input } = sampleOf(4);
-    const first = await folder.start();
-    await writeChunks(await first.create(input), bytes);
-    await first.close();
+    const sample = sampleOf(4);
+    await folder.fill(sample);
+    const { input } = sample;
     const paths = new BlobPaths(folder.dataDir);
     await rm(paths.chunked(input.digest), { recursive: true });
     const second = await folder.start();

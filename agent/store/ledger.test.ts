@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { it } from 'node:test';
 import * as fc from 'fast-check';
 import { digestOf } from '../../proto/oci/digest.ts';
@@ -169,6 +170,22 @@ it('whatever happens the quota holds, and only what was read longest ago leaves'
       { numRuns: 60 },
     );
   } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it('promises nothing for room that could not be made', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'flotilla-ledger-'));
+  const trial = new Trial(join(folder, 'index.sqlite'));
+  try {
+    await trial.run({ do: 'admit', name: 5, bytes: 600 });
+    using other = new DatabaseSync(trial.path);
+    other.exec('BEGIN IMMEDIATE');
+    await assert.rejects(trial.ledger.reserve(600), (err) => hasCode(err, 'IO'));
+    assert.equal(trial.ledger.bytes, 600);
+    other.exec('ROLLBACK');
+  } finally {
+    trial.index.close();
     await rm(folder, { recursive: true, force: true });
   }
 });

@@ -64,19 +64,20 @@ export class Ledger {
     this.#lowerSoon();
   }
 
-  /** The same for bytes that have no name yet. Disposing gives them back. */
+  /**
+   * The same for bytes that have no name yet. Disposing gives them back.
+   * @throws what admit() throws, booking nothing
+   */
   async reserve(bytes: number): Promise<Disposable> {
     const victims = this.#victimsFor(bytes);
     this.#reserved += bytes;
-    let held = true;
+    using undo = new DisposableStack();
+    undo.defer(() => {
+      this.#reserved -= bytes;
+    });
     await this.#evict(victims, 'quota');
     this.#lowerSoon();
-    return {
-      [Symbol.dispose]: () => {
-        if (held) this.#reserved -= bytes;
-        held = false;
-      },
-    };
+    return undo.move();
   }
 
   /** Evicts at least `bytes`, least recently read first; false when not so much could go. */

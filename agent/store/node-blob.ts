@@ -1,13 +1,11 @@
 import { layoutOf } from '../../proto/chunks/layout.ts';
-import type { ChunkLayout } from '../../proto/chunks/layout.ts';
-import type { Digest } from '../../proto/oci/digest.ts';
 import type { Semaphore } from '../../proto/std/semaphore.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
-import { BlobUsers } from './blob-users.ts';
+import { BlobBase } from './blob-base.ts';
 import { ChunkProver } from './chunk-prover.ts';
 import { StoreError } from './errors.ts';
 import type { NodeContent } from './node-content.ts';
-import type { BlobOrigin, CreateBlob, StoredBlob } from './port.ts';
+import type { CreateBlob, StoredBlob } from './port.ts';
 
 /** Why a blob that another program keeps is had no more. */
 export type NodeLoss = 'vanished' | 'damaged';
@@ -28,54 +26,24 @@ export type NodeBlobModules = {
  * A blob whose bytes lie in the content folder of containerd. It is there as a whole or not at all:
  * every chunk is hashed before its first use, and the first that is wrong or gone ends it.
  */
-export class NodeBlob implements StoredBlob {
+export class NodeBlob extends BlobBase implements StoredBlob {
   readonly kind = 'node';
   /** It takes no room of ours. */
   readonly bytes = 0;
-  readonly digest: Digest;
-  readonly size: number;
-  readonly layout: ChunkLayout;
-  readonly hashes: Buffer;
-  readonly origin: BlobOrigin | undefined;
-  readonly have: ChunkBitmap;
-  readonly pending: ChunkBitmap;
-  #statement: Buffer;
   #gone = false;
   readonly #modules: NodeBlobModules;
   readonly #prover: ChunkProver;
   /** The file whose bytes are proved; another one of that name is another blob. */
   #identity: Promise<string | undefined> | undefined;
-  readonly #users = new BlobUsers();
 
   constructor(facts: CreateBlob, modules: NodeBlobModules) {
-    this.digest = facts.digest;
-    this.size = facts.size;
-    this.layout = layoutOf(facts.size);
-    this.hashes = facts.hashes;
-    this.origin = facts.origin;
-    this.have = ChunkBitmap.full(this.layout.chunkCount);
-    this.pending = new ChunkBitmap(this.layout.chunkCount);
-    this.#statement = facts.statement;
+    const { chunkCount } = layoutOf(facts.size);
+    const chunks = { have: ChunkBitmap.full(chunkCount), pending: new ChunkBitmap(chunkCount) };
+    super(facts, chunks, modules);
     this.#modules = modules;
     const { proving } = modules;
     const fill = (into: Buffer, position: number) => this.#fill(into, position);
     this.#prover = new ChunkProver(this, { proving, fill });
-  }
-
-  get statement(): Buffer {
-    return this.#statement;
-  }
-
-  get complete(): boolean {
-    return this.have.complete;
-  }
-
-  get servable(): boolean {
-    return this.#statement.length > 0;
-  }
-
-  get isRetained(): boolean {
-    return this.#users.isHeld;
   }
 
   /** Never: containerd keeps these bytes, we do not. */
@@ -85,13 +53,8 @@ export class NodeBlob implements StoredBlob {
 
   async read(into: Buffer, position: number): Promise<void> {
     if (this.#gone) throw this.#goneError();
-    this.#modules.used();
-    const end = position + into.length;
-    if (!Number.isSafeInteger(position) || position < 0 || end > this.size) {
-      throw new StoreError(`bytes ${position} to ${end} of ${this.size}`, { code: 'OUT_OF_RANGE' });
-    }
-    const { chunkBytes } = this.layout;
-    for (let index = Math.floor(position / chunkBytes); index * chunkBytes < end; index += 1) {
+    this.used();
+    for (const index of this.chunksAt(position, into.length)) {
       // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
       if (!this.#prover.has(index)) await this.#prover.prove(index, () => {});
       // oxlint-disable-next-line no-await-in-loop -- the look that tells why
@@ -101,20 +64,6 @@ export class NodeBlob implements StoredBlob {
     if (await this.#fill(into, position)) return;
     await this.#lose();
     throw this.#goneError();
-  }
-
-  retain(): Disposable {
-    this.#modules.used();
-    return this.hold();
-  }
-
-  /** Keeps the facts like retain(), for one who does not read for anybody. */
-  hold(): Disposable {
-    return this.#users.hold();
-  }
-
-  onChange(listener: (index: number) => void): Disposable {
-    return this.#users.listen(listener);
   }
 
   /** Nothing of it is ever pending: every chunk is hashed before its first use. */
@@ -128,7 +77,7 @@ export class NodeBlob implements StoredBlob {
   async certify(statement: Buffer): Promise<void> {
     const { digest, size, hashes, origin } = this;
     await this.#modules.save({ digest, size, hashes, origin, statement });
-    this.#statement = statement;
+    this.certified = statement;
   }
 
   /** Looks whether the file is still there. */
@@ -166,7 +115,8 @@ export class NodeBlob implements StoredBlob {
   async #isThere(): Promise<boolean> {
     const { content } = this.#modules;
     const [now, known] = await Promise.all([content.identity(this.digest), this.#identity]);
-    if (known !== undefined) return now === known;
+    // What could not be opened when it was first read has no bytes that could be wrong.
+    if (this.#identity !== undefined) return known !== undefined && now === known;
     return (await content.size(this.digest)) === this.size;
   }
 
@@ -176,7 +126,7 @@ export class NodeBlob implements StoredBlob {
     for (const index of lost) {
       this.have.clear(index);
       this.#prover.clear(index);
-      this.#users.tell(index);
+      this.tell(index);
     }
   }
 

@@ -7,7 +7,10 @@ import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestHex, digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { Semaphore } from '../../proto/std/semaphore.ts';
 import { CHUNKED } from './blob-paths.ts';
+import { NodeBlob } from './node-blob.ts';
+import { NodeContent } from './node-content.ts';
 import { StoreFolder, readAll, sampleOf } from './test-store.ts';
 import type { Sample } from './test-store.ts';
 
@@ -143,6 +146,30 @@ describe('content that containerd has', () => {
     await store.settled();
     const again = await store.create(input);
     await assert.rejects(again.read(Buffer.alloc(9), 0), (err) => hasCode(err, 'EVICTED'));
+  });
+
+  it('that cannot be opened for a moment is not called wrong', async () => {
+    await using node = await Node.make();
+    const { bytes, input } = await put(node);
+    let opens = 0;
+    class Content extends NodeContent {
+      override async identity(digest: Digest): Promise<string | undefined> {
+        opens += 1;
+        return opens === 1 ? undefined : super.identity(digest);
+      }
+    }
+    const lost: string[] = [];
+    const blob = new NodeBlob(input, {
+      content: new Content(node.content),
+      proving: new Semaphore({ permits: 1, queueMax: 1 }),
+      used: () => {},
+      lost: (why) => void lost.push(why),
+      remove: () => Promise.resolve(),
+      save: () => Promise.resolve(),
+    });
+    const into = Buffer.alloc(bytes.length);
+    await assert.rejects(blob.read(into, 0), (err) => hasCode(err, 'EVICTED'));
+    assert.deepEqual(lost, ['vanished']);
   });
 
   it('is not read through links, wherever they are, nor from anything but a file', async () => {

@@ -147,7 +147,7 @@ export class NodeShare {
     const { metrics, logger, holdings } = this.#modules;
     try {
       // A reader and the look around may find out at the same time.
-      if (holdings.entry(digest) === undefined) return;
+      if (holdings.entry(digest)?.kind !== 'node') return;
       metrics.nodeLost.inc({ reason: why });
       if (why === 'damaged') {
         const text = 'a file of containerd does not hold what its name says; not shared';

@@ -65,7 +65,7 @@ export interface StoredBlob {
 export interface Spool {
   readonly written: number;
   append(bytes: Buffer): Promise<void>;
-  /** Fills `into` from `position`; the range must have been appended. */
+  /** Fills `into` from `position`; the range must have been appended. Throws CORRUPT. */
   read(into: Buffer, position: number): Promise<void>;
   /** The caller checked the whole digest: becomes a complete, unsigned blob under that digest. */
   commit(verified: { hashes: Buffer }): Promise<StoredBlob>;

@@ -93,6 +93,18 @@ describe('the quota of the store', () => {
     assert.ok((await store.getSmall(digestOf(small)))?.equals(small));
   });
 
+  it('keeps what is pinned when its statement comes later, under another name', async () => {
+    await using folder = await StoreFolder.make();
+    const store = await folder.start({ pins: PINS });
+    const { bytes, input } = sampleOf(4);
+    const spool = await store.spool({ ...input, origin: ORIGIN });
+    await spool.append(bytes);
+    await spool.commit(input);
+    store.claim(input.digest, PINNED);
+    await store.create(input);
+    assert.equal(store.stats().pinnedBytes, BLOB_BYTES);
+  });
+
   it('takes what is pinned no more after the configuration says so', async () => {
     await using folder = await StoreFolder.make();
     const options = { quotaBytes: BLOB_BYTES, highWater: 1 };

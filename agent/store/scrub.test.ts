@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { BlobPaths } from './blob-paths.ts';
@@ -66,6 +67,26 @@ describe('the scrub of the store', () => {
     assert.equal(await folder.metric('store_scrubbed_bytes_total'), a.bytes.length);
     const blob = third.find(b.input.digest);
     assert.ok(blob !== undefined && (await readAll(blob)).equals(b.bytes));
+  });
+
+  it('keeps nothing from eviction while it stands back', async () => {
+    await using folder = await StoreFolder.make();
+    const [old, fresh] = [sampleOf(4), sampleOf(4)];
+    let nowMs = 5_000_000;
+    const store = await folder.start({
+      scrub: { ...SCRUB, isBusy: () => true },
+      now: () => nowMs,
+      quotaBytes: old.bytes.length,
+    });
+    await writeChunks(await store.create(old.input), old.bytes);
+    nowMs += PERIOD_MS;
+    const ended = assert.rejects(store.scrub(), /closing/);
+    while ((await folder.metric('store_scrub_pauses_total')) === 0) await turnOfTheLoop();
+    await store.create(fresh.input);
+    assert.equal(store.find(old.input.digest), undefined);
+    await store.close();
+    await ended;
+    assert.equal(await folder.metric('store_scrubbed_bytes_total'), 0);
   });
 
   it('looks in a period at what was written while the clock was ahead', async () => {

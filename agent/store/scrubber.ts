@@ -105,8 +105,6 @@ export class Scrubber {
   }
 
   async #checkBlob(entry: IndexedEntry, blob: HeldBlob): Promise<void> {
-    using kept = blob.hold();
-    void kept;
     const { chunkCount, chunkBytes } = blob.layout;
     const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes, blob.size));
     let damaged = 0;
@@ -115,6 +113,10 @@ export class Scrubber {
       const bytes = Math.min(chunkBytes, blob.size - index * chunkBytes);
       // oxlint-disable-next-line no-await-in-loop -- at a bounded rate
       await this.#turn(entry, bytes);
+      // What waits for its turn may be evicted, however long that takes.
+      if (this.#modules.holdings.entry(entry.digest) === undefined) break;
+      using kept = blob.hold();
+      void kept;
       // oxlint-disable-next-line no-await-in-loop -- one chunk in memory
       if (!(await blob.scrubChunk(index, buffer))) damaged += 1;
       this.#modules.metrics.scrubbed.inc(bytes);

@@ -29,7 +29,7 @@ export class SmallStore {
     if (!isUnseen && entry?.kind !== 'small') return undefined;
     const bytes = await files.read(digest);
     if (bytes === undefined) {
-      if (entry !== undefined) await holdings.drop(digest);
+      if (entry !== undefined) holdings.dropSoon(digest);
       return undefined;
     }
     index.touch(digest);

@@ -64,8 +64,8 @@ export class StoreIndex {
     this.#options = options;
     this.#logger = modules.logger;
     this.#file = IndexFile.open(options.path, options.bootId);
-    this.#clock = Number(this.#file.one('newest')?.['used'] ?? 0);
-    this.#repin();
+    this.#clock = Number(this.#do(() => this.#file.one('newest'))?.['used'] ?? 0);
+    this.#do(() => this.#repin());
   }
 
   get complete(): boolean {
@@ -82,7 +82,7 @@ export class StoreIndex {
     return row === undefined ? undefined : entryOf(row);
   }
 
-  /** Adds what is used now, or says anew what it is. */
+  /** Adds what is used now, or says anew what it is; what a claim has pinned stays pinned. */
   put(entry: Entry): void {
     const now = this.#options.now();
     this.#news.delete(entry.digest);

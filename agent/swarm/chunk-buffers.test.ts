@@ -1,6 +1,14 @@
+import {
+  array,
+  assert as check,
+  boolean,
+  infiniteStream,
+  integer,
+  property as fcProperty,
+} from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ChunkBuffers } from './chunk-buffers.ts';
+import { ChunkBuffers, type LentBuffer } from './chunk-buffers.ts';
 
 const MIB = 1024 * 1024;
 
@@ -25,12 +33,23 @@ test('a discarded buffer is lent to nobody', () => {
   assert.deepEqual([buffers.bytesOut, buffers.bytesKept], [0, 0]);
 });
 
-test('what is kept is bounded in bytes, whatever the sizes', () => {
-  const buffers = new ChunkBuffers({ keptBytes: 4 * MIB });
-  const taken = [1, 2, 3, 2, 1, 5].map((size) => buffers.take(size * MIB));
-  for (const buffer of taken) buffer[Symbol.dispose]();
-  assert.ok(buffers.bytesKept <= 4 * MIB);
-  assert.equal(buffers.bytesOut, 0);
+test('kept buffers and those in use share one bound, whatever the sizes', () => {
+  const sizes = array(integer({ min: 1, max: 9 }), { maxLength: 40 });
+  const property = fcProperty(sizes, infiniteStream(boolean()), (wanted, giveBack) => {
+    const max = 8 * MIB;
+    const buffers = new ChunkBuffers({ bytes: max });
+    const taken: LentBuffer[] = [];
+    for (const size of wanted) {
+      taken.push(buffers.take(size * MIB));
+      if (giveBack.next().value === true) taken.shift()?.[Symbol.dispose]();
+      assert.ok(buffers.bytesKept === 0 || buffers.bytesOut + buffers.bytesKept <= max);
+      for (const { bytes } of taken) assert.notEqual(bytes.length, 0, 'a buffer in use was freed');
+    }
+    for (const buffer of taken) buffer[Symbol.dispose]();
+    assert.equal(buffers.bytesOut, 0);
+    assert.ok(buffers.bytesKept <= max);
+  });
+  check(property, { numRuns: 50 });
 });
 
 test('buffers that nobody took from one rest to the next are let go', () => {

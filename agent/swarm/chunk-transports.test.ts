@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import type { ContentReader } from './content-reader.ts';
 import { sleep } from '../../proto/std/abort.ts';
-import { TestFleet, type TestNode } from './test-fleet.ts';
+import { TestFleet, type TestBlob, type TestNode } from './test-fleet.ts';
 import { chunkTransportConformance, type ConformanceRig } from './transport-conformance.ts';
 
 const MIB = 1024 * 1024;
+const CHUNK_BYTES = 2 * MIB;
 const TIMEOUT_MS = 20_000;
 const POLL_MS = 5;
 
@@ -18,6 +20,14 @@ async function untilLane(client: TestNode): Promise<void> {
     // oxlint-disable-next-line no-await-in-loop -- one look after the other
     await sleep(POLL_MS, { signal });
   }
+}
+
+/** Cut into chunks that need more than one read and write, so that they have a middle. */
+function inLargeChunks(blob: TestBlob): TestBlob {
+  const chunkCount = Math.ceil(blob.bytes.length / CHUNK_BYTES);
+  const leavesPerChunk = CHUNK_BYTES / LEAF_BYTES;
+  const layout = { ...blob.layout, leavesPerChunk, chunkBytes: CHUNK_BYTES, chunkCount };
+  return { ...blob, layout };
 }
 
 async function createRig(lane: boolean, stallMs: number): Promise<ConformanceRig> {
@@ -35,7 +45,7 @@ async function createRig(lane: boolean, stallMs: number): Promise<ConformanceRig
     },
   });
   const { server, client } = await fleet.pair({ wrap, bodyStallMs: stallMs, lane });
-  const blob = fleet.blob(6 * MIB + 4_321);
+  const blob = inLargeChunks(fleet.blob(12 * MIB + 4_321));
   const ungranted = fleet.blob(5 * MIB);
   const absent = digestOf(Buffer.from('absent'));
   server.content.add(blob);
@@ -53,9 +63,9 @@ async function createRig(lane: boolean, stallMs: number): Promise<ConformanceRig
     [Symbol.asyncDispose]: () => fleet[Symbol.asyncDispose](),
   };
   if (lane) {
-    const request = { digest: blob.digest, index: 0, length: MIB };
+    const request = { digest: blob.digest, index: 0, length: CHUNK_BYTES };
     using first = await client.swarm.transport.fetchChunk(rig.peerId, request, { signal });
-    assert.equal(first.bytes.length, MIB);
+    assert.equal(first.bytes.length, CHUNK_BYTES);
     await untilLane(client);
   }
   return rig;

@@ -1,4 +1,5 @@
 import { HELLO_TIMEOUT_MS } from '../../proto/swarm/constants.ts';
+import { LANE_HEAD_BYTES } from '../../proto/swarm/lane.ts';
 
 /** One write to a stream, and with it the largest yamux frame we send. */
 export const WRITE_SLICE_BYTES = 256 * 1024;
@@ -57,10 +58,14 @@ export const STREAM_IDLE_TIMEOUT_MS = 10 * 60_000;
 /** Requests parsed but not started on one stream, over the ones in flight. */
 export const PENDING_REQUESTS_MAX = 32;
 /**
- * Each of the two buffers of an upload: the second half of a chunk of 1 MiB is read from the disk
- * while the first one is on its way.
+ * A large buffer of an upload: what is read from the disk and written to a lane at a time, with the
+ * head of the answer. The next one is read while it is on its way, so a body takes up to two.
  */
-export const UPLOAD_BUFFER_BYTES = 512 * 1024;
+export const UPLOAD_BUFFER_BYTES = LANE_HEAD_BYTES + 1024 * 1024;
+/** Large buffers out at a time; further uploads get small ones. */
+export const UPLOAD_LARGE_BUFFERS_MAX = 12;
+/** A small buffer of an upload, and all that a stream asks for. */
+export const UPLOAD_SMALL_BUFFER_BYTES = 256 * 1024;
 /** Chunk and blob bodies being sent to one peer at a time; the next ones wait their turn. */
 export const UPLOADS_PER_PEER_MAX = 8;
 /** Requests waiting for an upload slot over all peers; beyond it the answer is BUSY. */
@@ -99,5 +104,7 @@ export const CLIENT_REQUESTS_QUEUED_MAX = 256;
 export const HAVE_SETTLE_MS = 20;
 /** A link that asked nothing for this long is closed, and its connection when nothing uses it. */
 export const LINK_IDLE_MS = 5 * 60_000;
+/** However much is asked on lanes, a question goes over libp2p at least this often. */
+export const LINK_PROOF_MS = 60_000;
 /** Time between two searches for such links. */
 export const LINK_SWEEP_MS = 60_000;

@@ -1,7 +1,7 @@
 import { chunkRange } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
-import type { ContentStore } from '../store/port.ts';
+import type { ContentStore, StoredBlob } from '../store/port.ts';
 
 /** A chunked blob as the chunk server sees it. */
 export interface ServableBlob {
@@ -34,22 +34,57 @@ export function readerOf(store: Pick<ContentStore, 'find' | 'getSmall'>): Conten
   return {
     find(digest) {
       const blob = store.find(digest);
-      if (!blob?.servable) return undefined;
-      return {
-        size: blob.size,
-        chunkCount: blob.layout.chunkCount,
-        have: blob.have,
-        get complete() {
-          return blob.complete;
-        },
-        statement: blob.statement,
-        hashes: blob.hashes,
-        chunkRange: (index) => chunkRange(blob.layout, index),
-        read: (into, position) => blob.read(into, position),
-        retain: () => blob.retain(),
-        onChange: (listener) => blob.onChange(() => listener()),
-      };
+      return blob?.servable === true ? new ShownBlob(blob) : undefined;
     },
     small: (digest) => store.getSmall(digest),
   };
+}
+
+/** A class, because one is made for each request. */
+class ShownBlob implements ServableBlob {
+  readonly #blob: StoredBlob;
+
+  constructor(blob: StoredBlob) {
+    this.#blob = blob;
+  }
+
+  get size(): number {
+    return this.#blob.size;
+  }
+
+  get chunkCount(): number {
+    return this.#blob.layout.chunkCount;
+  }
+
+  get have(): ChunkBitmap {
+    return this.#blob.have;
+  }
+
+  get complete(): boolean {
+    return this.#blob.complete;
+  }
+
+  get statement(): Buffer {
+    return this.#blob.statement;
+  }
+
+  get hashes(): Buffer {
+    return this.#blob.hashes;
+  }
+
+  chunkRange(index: number): { start: number; end: number } {
+    return chunkRange(this.#blob.layout, index);
+  }
+
+  read(into: Buffer, position: number): Promise<void> {
+    return this.#blob.read(into, position);
+  }
+
+  retain(): Disposable {
+    return this.#blob.retain();
+  }
+
+  onChange(listener: () => void): Disposable {
+    return this.#blob.onChange(() => listener());
+  }
 }

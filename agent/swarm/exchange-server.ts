@@ -182,7 +182,8 @@ class ServerStream {
     using held = new DisposableStack();
     // Before the wait for a slot, so that no eviction comes between.
     held.use(body.blob.retain());
-    using slot = await this.#modules.uploads.acquire(this.#asker.peerId, lengthOf(body));
+    const { uploads } = this.#modules;
+    using slot = await uploads.acquire(this.#asker.peerId, lengthOf(body), this.#ended);
     if (!slot) return await this.#sendHead(id, { status: 'busy' });
     return await this.#sendChunk(id, body, slot);
   }
@@ -191,12 +192,12 @@ class ServerStream {
   async #sendSmall(id: number, digest: Digest): Promise<SwarmStatus> {
     const { uploads, content, metrics } = this.#modules;
     const { peerId } = this.#asker;
-    using turn = await uploads.small.acquire(peerId);
+    using turn = await uploads.small.acquire(peerId, this.#ended);
     if (!turn) return await this.#sendHead(id, { status: 'busy' });
     this.#ended.signal.throwIfAborted();
     const bytes = await content.small(digest);
     if (!bytes) return await this.#sendHead(id, { status: 'notFound' });
-    using slot = await uploads.acquire(peerId, bytes.length);
+    using slot = await uploads.acquire(peerId, bytes.length, this.#ended);
     if (!slot) return await this.#sendHead(id, { status: 'busy' });
     await this.#writer.exclusive(async (send) => {
       await send(okFrame(id, bytes.length));
@@ -210,14 +211,20 @@ class ServerStream {
     const sent = (bytes: number): void => this.#modules.metrics.uploaded.inc(bytes);
     let first: Buffer;
     try {
-      first = await readSlice(chunk, chunk.start, slot.buffers[0]);
+      first = await readSlice(chunk, chunk.start, slot, 0);
     } catch (err) {
       return await this.#sendHead(id, { status: unreadable(err, this.#modules.logger) });
     }
-    await this.#writer.exclusive(async (send) => {
-      await send(okFrame(id, lengthOf(chunk)));
-      await sendChunk(chunk, first, slot.buffers, send, sent);
-    });
+    try {
+      await this.#writer.exclusive(async (send) => {
+        await send(okFrame(id, lengthOf(chunk)));
+        await sendChunk(chunk, first, slot, send, sent);
+      });
+    } catch (err) {
+      // The connection outlives the stream, and may have a slice of it that it has not sent yet.
+      slot.discardBuffers();
+      throw err;
+    }
     return 'ok';
   }
 
@@ -263,8 +270,14 @@ function okFrame(id: number, bodyBytes: number): Buffer {
   return encodeFrame(encodeResponse({ id, status: 'ok', bodyBytes }));
 }
 
-async function readSlice(chunk: ChunkBody, position: number, buffer: Buffer): Promise<Buffer> {
-  const slice = buffer.subarray(0, Math.min(WRITE_SLICE_BYTES, chunk.end - position));
+async function readSlice(
+  chunk: ChunkBody,
+  position: number,
+  slot: UploadSlot,
+  turn: number,
+): Promise<Buffer> {
+  const length = Math.min(WRITE_SLICE_BYTES, chunk.end - position);
+  const slice = slot.buffer(turn, WRITE_SLICE_BYTES).subarray(0, length);
   await chunk.blob.read(slice, position);
   return slice;
 }
@@ -273,15 +286,14 @@ async function readSlice(chunk: ChunkBody, position: number, buffer: Buffer): Pr
 async function sendChunk(
   chunk: ChunkBody,
   first: Buffer,
-  buffers: readonly [Buffer, Buffer],
+  slot: UploadSlot,
   send: SendSlice,
   sent: (bytes: number) => void,
 ): Promise<void> {
   let slice = first;
   let next = chunk.start + first.length;
   for (let turn = 1; ; turn++) {
-    const buffer = buffers[turn % 2 === 0 ? 0 : 1];
-    const coming = next < chunk.end ? readSlice(chunk, next, buffer) : undefined;
+    const coming = next < chunk.end ? readSlice(chunk, next, slot, turn) : undefined;
     // Both are awaited even when one fails, or the other would end unobserved.
     // oxlint-disable-next-line no-await-in-loop -- slices go out in order
     const [flushed, read] = await Promise.allSettled([send(slice), coming]);

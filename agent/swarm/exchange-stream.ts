@@ -53,7 +53,7 @@ export class ExchangeStream {
   readonly #pending = new Map<number, Pending>();
   #body: Body | undefined;
   #nextId = 1;
-  #lastByteMs = Date.now();
+  #lastByteMs = performance.now();
   #closed = false;
 
   constructor(stream: Stream, options: { peerId: string; onViolation: (err: Error) => void }) {
@@ -131,17 +131,17 @@ export class ExchangeStream {
     const { signal, stallMs } = options;
     const outcome = Promise.withResolvers<Answer>();
     pending.answered.promise.then(outcome.resolve, outcome.reject);
-    const startMs = Date.now();
+    const startMs = performance.now();
     const wholeMs = bodyPatienceMs(longestOf(pending.expect));
     let timer: NodeJS.Timeout;
     const onTimer = (): void => {
-      const nowMs = Date.now();
+      const nowMs = performance.now();
       const quietMs = nowMs - Math.max(startMs, this.#lastByteMs);
       if (quietMs < stallMs && nowMs - startMs < wholeMs) {
         timer = setTimeout(onTimer, stallMs - quietMs);
         return;
       }
-      const err = new PeerError(`The peer was silent for ${quietMs} ms.`, {
+      const err = new PeerError(`The peer was silent for ${Math.round(quietMs)} ms.`, {
         code: 'TIMEOUT',
         peerId: this.#peerId,
       });
@@ -177,7 +177,7 @@ export class ExchangeStream {
 
   #onSlice(slice: Uint8Array): void {
     if (this.#closed) return;
-    this.#lastByteMs = Date.now();
+    this.#lastByteMs = performance.now();
     try {
       this.#reader.push(slice);
       while (this.#readNext());

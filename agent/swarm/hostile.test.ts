@@ -40,6 +40,15 @@ function ask(stream: Stream, request: SwarmRequest): void {
   trySend(stream, encodeFrame(encodeRequest(request)));
 }
 
+/** A server with a blob, and a member that has opened a stream to it. */
+async function visited(fleet: TestFleet) {
+  const server = await fleet.node('server');
+  const blob = fleet.blob(5 * MIB);
+  server.content.add(blob);
+  const member = await RawPeer.member(fleet, server);
+  return { server, blob, member, stream: await member.exchange() };
+}
+
 /** The server still serves a member that behaves. */
 async function assertServes(fleet: TestFleet, server: TestNode): Promise<void> {
   const blob = fleet.blob(5 * MIB);
@@ -222,11 +231,9 @@ test('a frame that claims 4 GiB bans the member', async () => {
 
 test('a chunk index of -1 bans the member', async () => {
   await using fleet = new TestFleet();
-  const server = await fleet.node('server');
-  const blob = fleet.blob(5 * MIB);
-  server.content.add(blob);
-  await using member = await RawPeer.member(fleet, server);
-  const stream = await member.exchange();
+  const { server, blob, member, stream } = await visited(fleet);
+  await using end = member;
+  void end;
   const grant = encodeRequest({ id: 1, kind: 'openGrant', bundle: fleet.grant([blob.digest]) });
   trySend(stream, encodeFrame(grant));
   const minusOne = create(RequestSchema, {
@@ -269,11 +276,9 @@ test('a flood of requests from a member that reads nothing is cut at the bound',
 
 test('grants of a member that reads no answer are not held', async () => {
   await using fleet = new TestFleet();
-  const server = await fleet.node('server');
-  const blob = fleet.blob(5 * MIB);
-  server.content.add(blob);
-  await using member = await RawPeer.member(fleet, server);
-  const stream = await member.exchange();
+  const { blob, member, stream } = await visited(fleet);
+  await using end = member;
+  void end;
   const other = await member.exchange();
   const listed = Array.from({ length: GRANT_DIGESTS_MAX - 1 }, (_, i) =>
     digestOf(Buffer.from([i])),

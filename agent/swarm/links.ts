@@ -10,6 +10,7 @@ import { LINK_IDLE_MS, LINK_TIMEOUT_MS, PEER_EXCHANGE_MAX } from './constants.ts
 import { PeerError } from './errors.ts';
 import { dialAddresses } from './gater.ts';
 import type { HelloProtocol } from './hello.ts';
+import type { LaneSocket } from './lane/lane-socket.ts';
 import type { SwarmMetrics } from './metrics.ts';
 import { Libp2pPeerLink } from './peer-link.ts';
 
@@ -26,6 +27,8 @@ export type LinksModules = {
   isBanned: (peerId: string) => boolean;
   /** Over 0 while no hub answers. */
   graceMs: () => number;
+  /** See LaneBook.free. */
+  freeLane: (peerId: string) => LaneSocket | undefined;
   metrics: SwarmMetrics;
   logger: Logger;
 };
@@ -88,7 +91,8 @@ export class Links {
         ban(peerId, 'protocol-violation', { reason: messageOf(err) });
       };
       const version = admission.versionOf(connection);
-      const modules = { metrics, onViolation, bodyStallMs, now, version };
+      const freeLane = (): LaneSocket | undefined => this.#modules.freeLane(peerId);
+      const modules = { metrics, onViolation, bodyStallMs, now, version, freeLane };
       const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
       if (isBanned(peerId)) {
         link.close();

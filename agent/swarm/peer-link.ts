@@ -2,16 +2,22 @@ import type { Connection } from '@libp2p/interface';
 import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { deadline } from '../../proto/std/abort.ts';
-import { SMALL_BODY_MAX_BYTES, TAG_VERSION_MIN } from '../../proto/swarm/constants.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import {
+  LANE_HAVE_VERSION_MIN,
+  SMALL_BODY_MAX_BYTES,
+  TAG_VERSION_MIN,
+} from '../../proto/swarm/constants.ts';
 import type { SwarmResponse } from '../../proto/swarm/response.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { TAG_STATEMENT_MAX_BYTES, type TagName } from '../../proto/trust/tag-statement.ts';
 import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
 import { bulkStreamsOf, type BulkStreams } from './bulk-streams.ts';
-import { HAVE_GRACE_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
-import { PeerError, statusError } from './errors.ts';
+import { HAVE_GRACE_MS, LINK_PROOF_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
+import { PeerError, statusError, statusOf } from './errors.ts';
 import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
+import type { HaveRequest, LaneSocket } from './lane/lane-socket.ts';
 import type { SwarmMetrics } from './metrics.ts';
 
 /**
@@ -24,6 +30,8 @@ export type LinkModules = {
   bodyStallMs: number;
   now: () => number;
   version: number;
+  /** See LaneBook.free. */
+  freeLane: () => LaneSocket | undefined;
 };
 
 /** One admitted peer over one connection: a stream for questions, others for chunk bodies. */
@@ -81,11 +89,27 @@ export class Libp2pPeerLink implements PeerLink {
     return true;
   }
 
+  /**
+   * See PeerLink.have. Asked on a lane that is free where there is one, which costs far less; now
+   * and then over libp2p all the same, since who asks nothing there is taken to have left.
+   */
   async have(
     digest: Digest,
     known: { count: number; waitMs: number },
     o: CallOptions,
   ): Promise<PeerAvailability | undefined> {
+    const isProven = this.#modules.now() - this.#lastAskedMs < LINK_PROOF_MS;
+    const isNew = this.#modules.version >= LANE_HAVE_VERSION_MIN;
+    const lane = isNew && isProven ? this.#modules.freeLane() : undefined;
+    if (lane !== undefined) {
+      const ask = { digest, knownCount: known.count, waitMs: known.waitMs };
+      try {
+        return await this.#haveOnLane(lane, ask, o);
+      } catch (err) {
+        o.signal?.throwIfAborted();
+        if (!hasCode(err, 'CLOSED', 'TIMEOUT')) throw err;
+      }
+    }
     const { response } = await this.#ask(
       { kind: 'have', digest, knownCount: known.count, waitMs: known.waitMs },
       { ...o, stallMs: known.waitMs + HAVE_GRACE_MS },
@@ -93,6 +117,26 @@ export class Libp2pPeerLink implements PeerLink {
     if (!this.#found(response)) return undefined;
     if (response.result?.kind !== 'availability') throw this.#violation('no availability');
     return response.result.availability;
+  }
+
+  async #haveOnLane(
+    lane: LaneSocket,
+    ask: HaveRequest,
+    o: CallOptions,
+  ): Promise<PeerAvailability | undefined> {
+    using limit = deadline(ask.waitMs + HAVE_GRACE_MS, o.signal);
+    const count = (outcome: string): void => {
+      this.#modules.metrics.asked.inc({ kind: 'have', outcome });
+    };
+    try {
+      const answer = await lane.have(ask, limit.signal);
+      count('ok');
+      return answer;
+    } catch (err) {
+      count(o.signal?.aborted ? 'aborted' : (statusOf(err) ?? 'failed'));
+      if (hasCode(err, 'NOT_FOUND')) return undefined;
+      throw err;
+    }
   }
 
   hashes(digest: Digest, maxBytes: number, o: CallOptions): Promise<Buffer | undefined> {

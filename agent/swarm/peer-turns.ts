@@ -18,8 +18,12 @@ export class PeerTurns {
     return this.#all.inUse;
   }
 
-  /** Waits for a turn; undefined when too many wait or UPLOAD_QUEUE_TIMEOUT_MS are over. */
-  async acquire(peerId: string): Promise<Disposable | undefined> {
+  /**
+   * Waits for a turn; undefined when too many wait or UPLOAD_QUEUE_TIMEOUT_MS are over.
+   * @throws the reason of the signal
+   */
+  async acquire(peerId: string, o: { signal?: AbortSignal } = {}): Promise<Disposable | undefined> {
+    o.signal?.throwIfAborted();
     const own = this.#perPeer.get(peerId) ?? {
       turns: new Semaphore({ permits: this.#perPeerMax, queueMax: UPLOAD_QUEUE_MAX }),
       users: 0,
@@ -30,11 +34,14 @@ export class PeerTurns {
     held.defer(() => {
       if (--own.users === 0) this.#perPeer.delete(peerId);
     });
-    using limit = deadline(UPLOAD_QUEUE_TIMEOUT_MS);
+    const ownFree = held.use(own.turns.tryAcquire());
+    if (ownFree && held.use(this.#all.tryAcquire())) return held.move();
+    using limit = deadline(UPLOAD_QUEUE_TIMEOUT_MS, o.signal);
     try {
-      held.use(await own.turns.acquire({ signal: limit.signal }));
+      if (!ownFree) held.use(await own.turns.acquire({ signal: limit.signal }));
       held.use(await this.#all.acquire({ signal: limit.signal }));
     } catch (err) {
+      o.signal?.throwIfAborted();
       if (hasCode(err, 'TIMEOUT', 'QUEUE_FULL')) return undefined;
       throw err;
     }

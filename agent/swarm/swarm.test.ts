@@ -13,10 +13,7 @@ function signal(): { signal: AbortSignal } {
 
 test('two enrolled nodes exchange a blob chunk by chunk against a grant', async () => {
   await using fleet = new TestFleet();
-  const { server, client } = await fleet.pair();
-  const blob = fleet.blob(7 * MIB + 123);
-  server.content.add(blob);
-  const link = await client.swarm.link(server.membership, signal());
+  const { server, client, blob, link } = await fleet.linked(7 * MIB + 123);
   assert.equal(link.node, 'server');
   assert.equal(await link.openGrant(fleet.grant([blob.digest]), signal()), true);
 
@@ -86,12 +83,10 @@ test('without a grant every question about a digest gets the same refusal', asyn
 
 test('a grant for another peer, an expired one and a changed list are refused', async () => {
   await using fleet = new TestFleet();
-  const { server, client } = await fleet.pair();
-  const blob = fleet.blob(5 * MIB);
-  server.content.add(blob);
-  const link = await client.swarm.link(server.membership, signal());
+  const { server, client, blob, link } = await fleet.linked(5 * MIB);
   const { digest } = blob;
-  const longAgo = { issuedAtMs: Date.now() - 3_600_000, notAfterMs: Date.now() - 1_800_000 };
+  const nowMs = Date.now();
+  const longAgo = { issuedAtMs: nowMs - 3_600_000, notAfterMs: nowMs - 1_800_000 };
   const changed = { ...fleet.grant([]), digests: [digest] };
   for (const bundle of [
     fleet.grant([digest], { peerId: server.swarm.peerId }),
@@ -108,22 +103,43 @@ test('a grant for another peer, an expired one and a changed list are refused', 
 
 test('a grant that runs out closes what it had opened', async () => {
   await using fleet = new TestFleet();
-  const { server, client } = await fleet.pair();
-  const blob = fleet.blob(5 * MIB);
-  server.content.add(blob);
-  const link = await client.swarm.link(server.membership, signal());
+  const { server, blob, link } = await fleet.linked(5 * MIB);
   await link.openGrant(fleet.grant([blob.digest]), signal());
   assert.ok(await link.statement(blob.digest, signal()));
   server.clock.nowMs += 10 * 60_000;
   await assert.rejects(link.statement(blob.digest, signal()), code('NO_GRANT'));
 });
 
+test('a clock that is set back does not hide that a peer is silent', async (t) => {
+  await using fleet = new TestFleet();
+  const asked = Promise.withResolvers<void>();
+  const read = (): Promise<void> => {
+    asked.resolve();
+    return new Promise(() => {});
+  };
+  const { client, blob, link } = await fleet.linked(5 * MIB, {
+    bodyStallMs: 50,
+    wrap: (content) => ({
+      small: (digest) => content.small(digest),
+      find: (digest) => {
+        const found = content.find(digest);
+        return found && { ...found, complete: found.complete, read };
+      },
+    }),
+  });
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const request = { digest: blob.digest, index: 0, length: MIB };
+  const lost = client.swarm.streams.fetchChunk(link.peerId, request, signal());
+  await Promise.all([
+    assert.rejects(lost, code('TIMEOUT')),
+    asked.promise.then(() => t.mock.timers.setTime(Date.now() - 3_600_000)),
+  ]);
+});
+
 test('a grant whose key is revoked closes what it had opened', async () => {
   await using fleet = new TestFleet();
-  const { server, client } = await fleet.pair();
-  const blob = fleet.blob(5 * MIB);
-  server.content.add(blob);
-  const link = await client.swarm.link(server.membership, signal());
+  const { server, blob, link } = await fleet.linked(5 * MIB);
   const bundle = fleet.grant([blob.digest]);
   await link.openGrant(bundle, signal());
   fleet.revokeGrantKey(server);

@@ -133,6 +133,7 @@ export class SwarmNode implements Swarm {
         memberOf: (peerId) => this.#memberOf(peerId),
         ban: (peerId, reason, detail) => this.ban(peerId, reason, detail),
         isBanned: (peerId) => this.isBanned(peerId),
+        freeLane: (peerId) => this.#lanes?.free(peerId),
         metrics,
       },
     );
@@ -227,6 +228,7 @@ export class SwarmNode implements Swarm {
   closeIdle(): void {
     this.#links.closeIdle();
     this.#admission.closeUnused();
+    this.#uploads.rest();
     void this.#lanes?.tend();
   }
 

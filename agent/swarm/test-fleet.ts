@@ -32,6 +32,7 @@ import { SwarmNode } from './swarm.ts';
 
 const FLEET_ID = 'test-fleet';
 const HOUR_MS = 3_600_000;
+const TIMEOUT_MS = 20_000;
 
 /** Of a node that has nothing to pass on. */
 export const NO_RELAY: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
@@ -218,6 +219,19 @@ export class TestFleet implements AsyncDisposable {
     const client = await this.node('client', { ...options, wrap: (content) => content });
     this.publish([server, client]);
     return { server, client };
+  }
+
+  /** The same, with a blob of this size on the server and a link to it. */
+  async linked(size: number, options: Parameters<TestFleet['node']>[1] = {}) {
+    const nodes = await this.pair(options);
+    const blob = this.blob(size);
+    nodes.server.content.add(blob);
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    return {
+      ...nodes,
+      blob,
+      link: await nodes.client.swarm.link(nodes.server.membership, { signal }),
+    };
   }
 
   blob(size: number) {

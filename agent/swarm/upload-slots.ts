@@ -4,14 +4,17 @@ import {
   SMALL_BODIES_MAX,
   SMALL_BODIES_PER_PEER_MAX,
   UPLOADS_PER_PEER_MAX,
-  UPLOAD_BUFFER_BYTES,
   UPLOAD_QUEUE_TIMEOUT_MS,
 } from './constants.ts';
 import { PeerTurns } from './peer-turns.ts';
+import { UploadBuffers, type UploadBuffer } from './upload-buffers.ts';
 
-/** The right to send one body, with two buffers that are used again by the next one. */
+/** The right to send one body, with two buffers that are used again by other ones. */
 export interface UploadSlot extends Disposable {
-  readonly buffers: readonly [Buffer, Buffer];
+  /** The buffer of this turn, for `wanted` bytes or as many of them as fit. */
+  buffer(turn: number, wanted: number): Buffer;
+  /** Has nobody get the buffers again, because something may still read them. */
+  discardBuffers(): void;
 }
 
 /** Bounds how many bodies leave this node at a time, over all peers and per peer. */
@@ -19,7 +22,7 @@ export class UploadSlots {
   /** To read a small blob, and to have it in memory until it is sent. */
   readonly small = new PeerTurns({ max: SMALL_BODIES_MAX, perPeerMax: SMALL_BODIES_PER_PEER_MAX });
   readonly #turns: PeerTurns;
-  readonly #spare: (readonly [Buffer, Buffer])[] = [];
+  readonly #buffers = new UploadBuffers();
   readonly #rate: RateBudget | undefined;
 
   /** `rate`: what all bodies together may take of the link. */
@@ -32,27 +35,38 @@ export class UploadSlots {
     return this.#turns.inUse;
   }
 
-  /** Waits for a turn to send so many; undefined when there are too many or it takes too long. */
-  async acquire(peerId: string, bytes: number): Promise<UploadSlot | undefined> {
-    const turn = await this.#turns.acquire(peerId);
+  /**
+   * Waits for a turn to send so many; undefined when there are too many or it takes too long.
+   * @throws the reason of the signal
+   */
+  async acquire(
+    peerId: string,
+    bytes: number,
+    o: { signal?: AbortSignal } = {},
+  ): Promise<UploadSlot | undefined> {
+    const turn = await this.#turns.acquire(peerId, o);
     if (turn === undefined) return undefined;
+    using held = new DisposableStack();
+    held.use(turn);
     const waitMs = this.#rate === undefined ? 0 : this.#rate.take(bytes, UPLOAD_QUEUE_TIMEOUT_MS);
-    if (waitMs === undefined) {
-      turn[Symbol.dispose]();
-      return undefined;
-    }
-    if (waitMs > 0) await sleep(waitMs);
-    const buffers = this.#spare.pop() ?? newBuffers();
+    if (waitMs === undefined) return undefined;
+    if (waitMs > 0) await sleep(waitMs, o);
+    const turns = held.move();
+    const lent: [UploadBuffer?, UploadBuffer?] = [];
     return {
-      buffers,
+      buffer: (at, wanted) => (lent[at % 2 === 0 ? 0 : 1] ??= this.#buffers.take(wanted)).bytes,
+      discardBuffers: () => {
+        for (const buffer of lent.splice(0)) buffer?.discard();
+      },
       [Symbol.dispose]: () => {
-        this.#spare.push(buffers);
-        turn[Symbol.dispose]();
+        for (const buffer of lent.splice(0)) buffer?.[Symbol.dispose]();
+        turns.dispose();
       },
     };
   }
-}
 
-function newBuffers(): readonly [Buffer, Buffer] {
-  return [Buffer.allocUnsafeSlow(UPLOAD_BUFFER_BYTES), Buffer.allocUnsafeSlow(UPLOAD_BUFFER_BYTES)];
+  /** Lets buffers go that nobody needs. */
+  rest(): void {
+    this.#buffers.rest();
+  }
 }

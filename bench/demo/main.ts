@@ -2,16 +2,15 @@ import { once } from 'node:events';
 import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { RegistryClient } from '../../proto/distribution/registry-client.ts';
-import { parseReference, parseRepository } from '../../proto/oci/name.ts';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { Program } from '../rig/programs.ts';
 import { HUB_NAME, startCluster, type Cluster } from './cluster.ts';
-import { generateImage, type PushableImage } from './generated-image.ts';
+import { generateImage } from './generated-image.ts';
 import { DEMO_HELP, parseDemoOptions, UsageError, type DemoOptions } from './options.ts';
 import { Progress } from './progress.ts';
 import { pullImage } from './pull.ts';
+import { pushImage } from './push.ts';
 import { renderTable, summarise, type AgentFigures, type DemoFigures } from './report.ts';
 import { scrape } from './scrape.ts';
 import { upstreamImage } from './upstream-image.ts';
@@ -71,25 +70,11 @@ async function push(
 ): Promise<number> {
   const signal = AbortSignal.any([interrupted, AbortSignal.timeout(PUSH_TIMEOUT_MS)]);
   const from = options.image === undefined ? undefined : await upstreamImage(options.image, signal);
-  const client = new RegistryClient({
-    baseUrl: cluster.hub.url,
-    allowPlainHttp: true,
-    credentials: cluster.credentials,
-  });
+  const { hub, credentials } = cluster;
+  const target = { url: hub.url, credentials, repository: REPOSITORY, tag: TAG };
   try {
-    const image: PushableImage = from?.image ?? generateImage(options.sizeBytes);
-    const repository = parseRepository(REPOSITORY);
-    for (const blob of image.blobs) {
-      const source = async function* (): AsyncGenerator<Buffer> {
-        yield* blob.read();
-      };
-      await client.pushBlob(repository, blob.digest, blob.size, source, { signal });
-    }
-    const { manifest, mediaType } = image;
-    await client.pushManifest(repository, parseReference(TAG), manifest, mediaType, { signal });
-    return image.blobs.reduce((total, blob) => total + blob.size, manifest.length);
+    return await pushImage(target, from?.image ?? generateImage(options.sizeBytes), signal);
   } finally {
-    await client.close();
     await from?.close();
   }
 }

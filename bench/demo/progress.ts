@@ -1,5 +1,5 @@
-import { styleText } from 'node:util';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
+import { bar, percent } from '../rig/bar.ts';
 
 const BAR_CELLS = 24;
 const REDRAW_MS = 200;
@@ -34,21 +34,16 @@ export class Progress {
   #draw(): void {
     const seconds = ((performance.now() - this.#started) / 1000).toFixed(0);
     if (!process.stdout.isTTY) {
-      const parts = this.#rows.map((r) => `${r.name} ${percent(r.bytes, this.#total)}`);
+      const parts = this.#rows.map((r) => `${r.name} ${percent(r.bytes / this.#total)}`);
       process.stdout.write(`${seconds} s: ${parts.join(', ')}\n`);
       return;
     }
     if (this.#drawn) process.stdout.write(`\u001B[${this.#rows.length}A`);
     this.#drawn = true;
     for (const row of this.#rows) {
-      const cells = Math.min(BAR_CELLS, Math.floor((row.bytes / this.#total) * BAR_CELLS));
-      const bar = styleText('green', '█'.repeat(cells)) + '░'.repeat(BAR_CELLS - cells);
-      const done = `${percent(row.bytes, this.#total)} ${formatByteSize(row.bytes)}`;
-      process.stdout.write(`\u001B[2K${row.name} ${bar} ${done} ${seconds} s\n`);
+      const part = row.bytes / this.#total;
+      const done = `${percent(part)} ${formatByteSize(row.bytes)} ${seconds} s`;
+      process.stdout.write(`\u001B[2K${row.name} ${bar(part, BAR_CELLS)} ${done}\n`);
     }
   }
-}
-
-function percent(part: number, whole: number): string {
-  return `${Math.floor((part / whole) * 100)} %`.padStart(5);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { boundSeconds, clientBoundSeconds, fluidBound } from './bound.ts';
+import { boundSeconds, clientBoundSeconds, farNodes, fluidBound } from './bound.ts';
 import { parsePeakOptions } from './options.ts';
 import type { PeakOptions } from './options.ts';
 
@@ -49,8 +49,19 @@ test('ways of arriving that take longer have later bounds, each client its own',
   assert.equal(boundSeconds(optionsOf(...base), bytes), 10);
   const ramp = optionsOf(...base, '--arrivals', 'ramp');
   assert.equal(boundSeconds(ramp, bytes), 20);
-  assert.equal(clientBoundSeconds(ramp, bytes), 10);
+  assert.equal(clientBoundSeconds(ramp, bytes, 'n1'), 10);
   const rolling = optionsOf(...base, '--arrivals', 'rolling');
   assert.equal(boundSeconds(rolling, bytes), 50);
-  assert.equal(clientBoundSeconds(rolling, bytes), 10);
+  assert.equal(clientBoundSeconds(rolling, bytes, 'n1'), 10);
+});
+
+test('a slow line holds up those behind it, and of a rolling update the first of them', () => {
+  const bytes = 125e6;
+  const base = ['--agents', '10', '--rate', '100Mbit', '--fail', 'zone'];
+  const all = optionsOf(...base);
+  assert.deepEqual(farNodes(all), ['n6', 'n7', 'n8', 'n9', 'n10']);
+  assert.equal(boundSeconds(all, bytes), 20);
+  assert.equal(clientBoundSeconds(all, bytes, 'n10'), 20);
+  assert.equal(clientBoundSeconds(all, bytes, 'n1'), 10);
+  assert.equal(boundSeconds(optionsOf(...base, '--arrivals', 'rolling'), bytes), 50);
 });

@@ -56,6 +56,12 @@ export function fluidBound(
   );
 }
 
+/** Names of the nodes behind the slow line, if there is one. */
+export function farNodes({ agents, failure }: PeakOptions): string[] {
+  if (failure !== 'zone') return [];
+  return Array.from({ length: agents }, (_, index) => `n${index + 1}`).slice(Math.ceil(agents / 2));
+}
+
 /** The least seconds from the barrier until the last node has the image, for a way of arriving. */
 export function boundSeconds(options: PeakOptions, imageBytes: number): number {
   const links = linksOf(options);
@@ -66,12 +72,14 @@ export function boundSeconds(options: PeakOptions, imageBytes: number): number {
     return Math.max(whole, last);
   }
   if (arrivals !== 'rolling') return whole;
+  // Of all waves only the first behind the slow line has to wait for it.
+  const { trunkBytesPerSecond: trunk = Number.POSITIVE_INFINITY, ...open } = links;
   let seconds = 0;
   for (let done = 0; done < agents; done += waveSize(agents)) {
     const nodes = Math.min(waveSize(agents), agents - done);
-    seconds += fluidBound(imageBytes, links, { nodes, helpers: done });
+    seconds += fluidBound(imageBytes, open, { nodes, helpers: done });
   }
-  return seconds;
+  return Math.max(seconds, imageBytes / trunk);
 }
 
 /** Time between the first and the last arrival of a ramp: as long as one transfer takes. */
@@ -79,9 +87,11 @@ export function rampSeconds(options: PeakOptions, imageBytes: number): number {
   return options.agents < 2 ? 0 : imageBytes / linksOf(options).nodeBytesPerSecond;
 }
 
-/** The least seconds from a client's own start until it has the image. */
-export function clientBoundSeconds(options: PeakOptions, imageBytes: number): number {
+/** The least seconds from the own start of the client on this node until it has the image. */
+export function clientBoundSeconds(options: PeakOptions, imageBytes: number, node: string): number {
+  const { trunkBytesPerSecond, ...open } = linksOf(options);
   const isAtOnce = options.arrivals === 'all' || options.arrivals === 'second-image';
-  if (isAtOnce) return boundSeconds(options, imageBytes);
-  return imageBytes / linksOf(options).nodeBytesPerSecond;
+  if (!isAtOnce) return imageBytes / open.nodeBytesPerSecond;
+  const links = farNodes(options).includes(node) ? { ...open, trunkBytesPerSecond } : open;
+  return fluidBound(imageBytes, links, { nodes: options.agents });
 }

@@ -3,11 +3,10 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
-import { RegistryClient } from '../../proto/distribution/registry-client.ts';
-import { parseReference, parseRepository } from '../../proto/oci/name.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { imageOf } from '../demo/generated-image.ts';
 import { pullImage } from '../demo/pull.ts';
+import { pushImage } from '../demo/push.ts';
 import { nowMs } from './client.ts';
 import type { ClientTask, ClientWord, PlainTask, PullTask, PushTask } from './client.ts';
 
@@ -38,23 +37,11 @@ async function pull(task: PullTask): Promise<number> {
   }
 }
 
-async function push({ url, credentials, repository, tag, layers }: PushTask): Promise<number> {
-  const signal = AbortSignal.timeout(PUSH_TIMEOUT_MS);
+async function push(task: PushTask): Promise<number> {
   const image = imageOf(
-    layers.map(({ fileBytes, keyHex }) => ({ fileBytes, key: Buffer.from(keyHex, 'hex') })),
+    task.layers.map(({ fileBytes, keyHex }) => ({ fileBytes, key: Buffer.from(keyHex, 'hex') })),
   );
-  const client = new RegistryClient({ baseUrl: url, allowPlainHttp: true, credentials });
-  const name = parseRepository(repository);
-  for (const blob of image.blobs) {
-    const source = async function* (): AsyncGenerator<Buffer> {
-      yield* blob.read();
-    };
-    // oxlint-disable-next-line no-await-in-loop -- one blob after the other
-    await client.pushBlob(name, blob.digest, blob.size, source, { signal });
-  }
-  await client.pushManifest(name, parseReference(tag), image.manifest, image.mediaType, { signal });
-  await client.close();
-  return image.blobs.reduce((total, blob) => total + blob.size, image.manifest.length);
+  return await pushImage(task, image, AbortSignal.timeout(PUSH_TIMEOUT_MS));
 }
 
 /** Sends bytes to the first who connects, or takes them until the other side ends. */

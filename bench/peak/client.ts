@@ -2,6 +2,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Machine } from '../../test/rig/network.ts';
 import type { Running } from '../../test/rig/processes.ts';
+import type { PushTarget } from '../demo/push.ts';
 
 const MAIN = path.join(import.meta.dirname, 'client-main.ts');
 const READY_TIMEOUT_MS = 60_000;
@@ -15,12 +16,8 @@ export type PullTask = {
   tag: string;
 };
 
-export type PushTask = {
+export type PushTask = PushTarget & {
   kind: 'push';
-  url: string;
-  credentials: { username: string; password: string };
-  repository: string;
-  tag: string;
   layers: readonly { fileBytes: number; keyHex: string }[];
 };
 

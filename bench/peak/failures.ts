@@ -8,8 +8,8 @@ import type { Sampler } from './sampler.ts';
 const KILLED_PART = 0.1;
 const LIARS_PART = 0.05;
 const LOOK_MS = 100;
-/** The hub has given all it will when for so many looks it sent less of the image than this. */
-const QUIET_LOOKS = 15;
+/** The hub has given all it will when it sent less of the image than this in so many samples. */
+const QUIET_SAMPLES = 6;
 const QUIET_PART = 0.0005;
 const LIAR = path.join(import.meta.dirname, '..', '..', 'test', 'rig', 'misbehaving-agent.ts');
 
@@ -80,11 +80,15 @@ export async function causeFailure(
 async function hubGave(scene: Omit<Scene, 'fleet'>, signal: AbortSignal): Promise<number> {
   const { sampler, imageBytes, hubCopies } = scene;
   let before = 0;
+  let samples = 0;
   for (let quiet = 0; ;) {
     const copies = sampler.sentBy('hub') / imageBytes;
-    quiet = copies - before < QUIET_PART ? quiet + 1 : 0;
-    if (copies >= hubCopies || (copies >= 1 && quiet >= QUIET_LOOKS)) return copies;
-    before = copies;
+    if (sampler.samples.length > samples) {
+      quiet = copies - before < QUIET_PART ? quiet + 1 : 0;
+      before = copies;
+      samples = sampler.samples.length;
+    }
+    if (copies >= hubCopies || (copies >= 1 && quiet >= QUIET_SAMPLES)) return copies;
     // oxlint-disable-next-line no-await-in-loop -- there is no event for it
     await sleep(LOOK_MS, { signal });
   }

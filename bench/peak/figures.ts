@@ -50,9 +50,10 @@ export function figuresOf(options: PeakOptions, measured: Measured): Figures {
   );
   const needed = outcomes.length * imageBytes;
   const bound = boundSeconds(options, imageBytes);
-  const own = clientBoundSeconds(options, imageBytes);
   const efficiencies = outcomes
-    .map(({ startSeconds, endSeconds }) => own / (endSeconds - startSeconds))
+    .map(({ name, startSeconds, endSeconds }) => {
+      return clientBoundSeconds(options, imageBytes, name) / (endSeconds - startSeconds);
+    })
     .sort((a, b) => b - a);
   const secondsToLast = Math.max(...outcomes.map(({ endSeconds }) => endSeconds));
   const { hubBytesPerSecond, nodeBytesPerSecond } = linksOf(options);

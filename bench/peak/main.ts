@@ -30,7 +30,8 @@ function describeRun(options: PeakOptions): string {
   const links = `${agents} agents at ${rateMbit} Mbit/s, hub at ${hubRateMbit} Mbit/s, both ways`;
   const trouble = failure === undefined ? '' : `, fails: ${failure}`;
   const before = options.warmUpBytes > 0 ? formatByteSize(options.warmUpBytes) : 'nothing';
-  const what = `${size} in ${layers} layers, ${before} pulled before; arrivals: ${arrivals}`;
+  const count = layers === 1 ? 'one layer' : `${layers} layers`;
+  const what = `${size} in ${count}, ${before} pulled before; arrivals: ${arrivals}`;
   return `${links}; ${what}${trouble}; seed ${seed}`;
 }
 

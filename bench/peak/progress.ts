@@ -1,4 +1,4 @@
-import { styleText } from 'node:util';
+import { bar, percent } from '../rig/bar.ts';
 
 const BAR_CELLS = 20;
 const REDRAW_MS = 250;
@@ -39,7 +39,7 @@ export class Progress {
     const mean = parts.reduce((sum, { part }) => sum + part, 0) / parts.length;
     const done = parts.filter(({ part }) => part >= 1).length;
     const least = Math.min(...parts.map(({ part }) => part));
-    const swarm = `${bar(mean)} ${percent(mean)}  ${done} of ${parts.length} done`;
+    const swarm = `${bar(mean, BAR_CELLS)} ${percent(mean)}  ${done} of ${parts.length} done`;
     const head = `${seconds.padStart(4)} s  ${swarm}`;
     if (!process.stdout.isTTY) {
       process.stdout.write(`${head}, least ${percent(least)}, ${this.#extra()}\n`);
@@ -50,7 +50,7 @@ export class Progress {
     for (let at = 0; at < parts.length; at += columns) {
       const row = parts.slice(at, at + columns);
       const cells = row.map(
-        ({ name, part }) => `${name.padStart(4)} ${bar(part)} ${percent(part)}`,
+        ({ name, part }) => `${name.padStart(4)} ${bar(part, BAR_CELLS)} ${percent(part)}`,
       );
       lines.push(cells.join('   '));
     }
@@ -60,15 +60,4 @@ export class Progress {
     this.#drawnLines = lines.length;
     process.stdout.write(lines.map((line) => `\u001B[2K${line}\n`).join(''));
   }
-}
-
-function bar(part: number): string {
-  const cells = Math.min(BAR_CELLS, Math.floor(part * BAR_CELLS));
-  const full = '█'.repeat(cells);
-  const shown = process.stdout.isTTY ? styleText('green', full) : full;
-  return shown + '░'.repeat(BAR_CELLS - cells);
-}
-
-function percent(part: number): string {
-  return `${Math.floor(part * 100)} %`.padStart(5);
 }

@@ -6,6 +6,7 @@ import { seededRandom } from '../rig/random.ts';
 import { arrive } from './arrivals.ts';
 import { boundSeconds } from './bound.ts';
 import { causeFailure, plantLiars } from './failures.ts';
+import type { Scene } from './failures.ts';
 import { nextVersion, planLayers } from './image-plan.ts';
 import type { PeakOptions } from './options.ts';
 import { Progress } from './progress.ts';
@@ -15,6 +16,7 @@ import { Setting } from './setting.ts';
 import { Timeline } from './timeline.ts';
 
 const SETTLE_MS = 20_000;
+const OVER = new Error('the peak is over');
 
 /** CPU seconds that the parts of a run used between barrier and last byte. */
 export type CpuUse = {
@@ -76,7 +78,7 @@ async function publish(
   options: PeakOptions,
 ): Promise<{ imageBytes: number; tag: string }> {
   const layers = planLayers(options);
-  say(`Pushing an image of ${formatByteSize(options.sizeBytes)}, ${layers.length} layers ...`);
+  say(`Pushing an image of ${formatByteSize(options.sizeBytes)} ...`);
   const imageBytes = await setting.push('v1', layers);
   if (options.arrivals !== 'second-image') return { imageBytes, tag: 'v1' };
   say('Pulling it on every node, and pushing the next version of it ...');
@@ -112,14 +114,9 @@ async function measure(
   );
   const { hubCopies } = options;
   const scene = { fleet, random, sampler, imageBytes, boundSeconds: expectedSeconds, hubCopies };
-  const trouble =
-    options.failure === undefined
-      ? undefined
-      : causeFailure(options.failure, scene, victims, stop.signal);
-  void trouble?.then(
-    (event) => events.push(event),
-    () => events.push('the peak was over before anything went wrong'),
-  );
+  const trouble = failureOf(options, scene, victims, stop.signal);
+  // Told when the clients are done.
+  trouble.catch(() => {});
   try {
     const pullers = setting.clients.map((client, index) => {
       const task = setting.pullTask(fleet.node(index + 1).machine, peak.tag);
@@ -129,13 +126,31 @@ async function measure(
     const { barrierMs, outcomes } = await arrive(pullers, options, { imageBytes, random });
     const cpu = meter();
     await sampler.stop();
+    stop.abort(OVER);
+    events.push(...(await trouble));
     const samples = sampler.samples.map((sample) => ({ ...sample, atMs: sample.atMs - barrierMs }));
     return { outcomes: outcomes.filter(({ name }) => !victims.has(name)), samples, cpu };
   } finally {
-    stop.abort(new Error('the peak is over'));
-    await trouble?.catch(() => {});
+    stop.abort(OVER);
+    await trouble.catch(() => {});
     await timeline?.stop();
     progress.stop();
+  }
+}
+
+/** Has happen what was asked for, and tells what did. */
+async function failureOf(
+  { failure }: PeakOptions,
+  scene: Scene,
+  victims: Set<string>,
+  signal: AbortSignal,
+): Promise<string[]> {
+  if (failure === undefined) return [];
+  try {
+    return [await causeFailure(failure, scene, victims, signal)];
+  } catch (err) {
+    if (err !== OVER) throw err;
+    return ['The peak was over before anything went wrong.'];
   }
 }
 

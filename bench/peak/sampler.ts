@@ -45,7 +45,10 @@ export class Sampler {
   async start(): Promise<void> {
     await this.#read();
     this.#timer = setInterval(() => {
-      this.#reading ??= this.#read().finally(() => (this.#reading = undefined));
+      // One that fails is left out; the last one is not.
+      this.#reading ??= this.#read()
+        .catch(() => {})
+        .finally(() => (this.#reading = undefined));
     }, this.#periodMs);
   }
 

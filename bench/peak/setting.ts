@@ -2,7 +2,7 @@ import { Fleet } from '../../test/rig/fleet.ts';
 import { ADMIN, HUB_NAME } from '../../test/rig/fleet-config.ts';
 import { HUB_PORT, MIRROR_PORT } from '../../test/rig/flotilla.ts';
 import type { Machine } from '../../test/rig/network.ts';
-import { trunkMbit } from './bound.ts';
+import { farNodes, trunkMbit } from './bound.ts';
 import { Client } from './client.ts';
 import type { PullTask, PushTask } from './client.ts';
 import type { PeakOptions } from './options.ts';
@@ -32,8 +32,7 @@ export class Setting implements AsyncDisposable {
 
   static async start(options: PeakOptions): Promise<Setting> {
     const isApart = options.failure === 'zone';
-    const names = Array.from({ length: options.agents }, (_, index) => `n${index + 1}`);
-    const far = isApart ? names.slice(Math.ceil(names.length / 2)) : [];
+    const far = farNodes(options);
     const zones = Object.fromEntries(far.map((name) => [name, FAR_ZONE]));
     const fleet = await Fleet.start({
       nodes: options.agents,

@@ -39,7 +39,8 @@ export class Programs {
   constructor(folder: string, options: { signal?: AbortSignal } = {}) {
     this.#folder = folder;
     this.#signal = options.signal;
-    process.once('exit', () => {
+    // Before the folder is removed by whoever made it.
+    process.prependOnceListener('exit', () => {
       for (const child of this.#children) if (isRunning(child)) child.kill('SIGKILL');
     });
   }

@@ -1,8 +1,7 @@
 import { writeFile } from 'node:fs/promises';
-import os from 'node:os';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import { describeMachine } from '../rig/machine.ts';
 import { SIMULATE_HELP, parseSimulateOptions } from './options.ts';
 import type { SimulateOptions } from './options.ts';
 import { Peak } from './peak.ts';
@@ -69,10 +68,7 @@ async function simulateAll(options: SimulateOptions): Promise<SeedRun[]> {
 async function main(): Promise<void> {
   const options = parseSimulateOptions(process.argv.slice(2));
   if (options === 'help') return say(SIMULATE_HELP);
-  const [cpu] = os.cpus();
-  const memory = formatByteSize(os.totalmem());
-  const cores = `${os.cpus().length} x ${cpu?.model ?? 'unknown'}`;
-  const machine = `${cores}, ${memory}, Node ${process.version}`;
+  const machine = describeMachine();
   say(machine);
   const runs = await simulateAll(options);
   say(renderTable(options.scenario, runs));
@@ -89,7 +85,7 @@ if (isMainThread) {
   try {
     await main();
   } catch (err) {
-    process.stderr.write(`${messageOf(err)}\n`);
+    process.stderr.write(`bench:simulate: ${messageOf(err)}\n`);
     process.exitCode = 1;
   }
 } else {

@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
-import { parseByteSize } from '../../proto/std/byte-size.ts';
+import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
+import { checkOutput } from '../rig/output-file.ts';
+import { sizeOption } from '../rig/size-option.ts';
 import { PEAK } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
 
@@ -16,6 +18,8 @@ const AGENTS_MAX = 20_000;
 const SEEDS_MAX = 1_000;
 const JOBS_MAX = 64;
 const SECONDS_MAX = 25;
+/** Blobs below have no chunks that a swarm could share. */
+const SIZES = { min: UNCHUNKED_MAX_BYTES + 1024 ** 2, max: 1024 ** 4 };
 
 export const SIMULATE_HELP = `npm run bench:simulate -- [options]
 
@@ -63,8 +67,9 @@ export function parseSimulateOptions(args: readonly string[]): SimulateOptions |
     },
   });
   if (values.help) return 'help';
+  checkOutput('--json', values.json);
   scenario.nodes = numberIn('agents', values.agents, AGENTS_MAX);
-  scenario.sizeBytes = parseByteSize(values.size);
+  scenario.sizeBytes = sizeOption('--size', values.size, SIZES);
   scenario.arrivalsMs = numberIn('arrivals', values.arrivals, SECONDS_MAX, false) * 1000;
   scenario.churn = numberIn('churn', values.churn, 1, false);
   scenario.seeds = numberIn('seeds', values.seeds, SEEDS_MAX);

@@ -3,11 +3,11 @@ import type { PlannerCommand, PlannerEvent } from '../../agent/fetch/planner-por
 import { chunkRange, layoutOf } from '../../proto/chunks/layout.ts';
 import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
+import { seededRandom } from '../rig/random.ts';
 import { Calendar } from './calendar.ts';
 import type { Happening } from './calendar.ts';
 import { HAPPENS } from './happenings.ts';
 import { Network } from './network.ts';
-import { seededRandom } from './random.ts';
 import { boundSeconds } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
 import { SimHub } from './sim-hub.ts';

@@ -1,3 +1,5 @@
+import { bar, percent } from '../rig/bar.ts';
+
 const CELLS = 30;
 const REDRAW_MS = 200;
 const PRINT_MS = 5_000;
@@ -25,20 +27,14 @@ export class SeedBars {
 
   #draw(): void {
     if (!process.stdout.isTTY) {
-      const parts = [...this.#parts].map(([seed, part]) => `seed ${seed}${percent(part)}`);
+      const parts = [...this.#parts].map(([seed, part]) => `seed ${seed} ${percent(part)}`);
       process.stdout.write(`${parts.join(', ')}\n`);
       return;
     }
     if (this.#drawn) process.stdout.write(`\u001B[${this.#parts.size}A`);
     this.#drawn = true;
     for (const [seed, part] of this.#parts) {
-      const cells = Math.min(CELLS, Math.floor(part * CELLS));
-      const bar = '█'.repeat(cells) + '░'.repeat(CELLS - cells);
-      process.stdout.write(`\u001B[2Kseed ${seed} ${bar} ${percent(part)}\n`);
+      process.stdout.write(`\u001B[2Kseed ${seed} ${bar(part, CELLS)} ${percent(part)}\n`);
     }
   }
-}
-
-function percent(part: number): string {
-  return `${Math.floor(part * 100)} %`.padStart(5);
 }

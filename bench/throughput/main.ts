@@ -1,8 +1,10 @@
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
+import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import { findProgram } from '../../test/rig/requirements.ts';
 import { cpuSeconds, median } from '../rig/cpu.ts';
 import { describeMachine, idleMeter } from '../rig/machine.ts';
 import type { Program } from '../rig/programs.ts';
@@ -13,6 +15,7 @@ import { measureParts, type Parts } from './parts.ts';
 import { fetchBlob, PeerPath, peakRssBytes, pidOf } from './peer-path.ts';
 import type { Layer, PathResult, Variant } from './peer-path.ts';
 import { renderFigures, type Figures } from './report.ts';
+import { Steps } from './steps.ts';
 
 /** The parts get a pass of their own; with much less the compiler would be measured too. */
 const WARM_UP_BYTES = 256 * 1024 * 1024;
@@ -20,6 +23,12 @@ const NO_NGINX =
   'no nginx on this machine, so nothing to compare a warm layer with: install nginx-light, or ' +
   'run test/rig/install.sh';
 const READERS = 4;
+const STEPS_PER_ROUND = 4;
+/** Pushing, the memory figure and the idle figure. */
+const STEPS_BESIDE = 3;
+const PROGRAMS = ['taskset', 'curl'];
+/** One for the receiver, one for the sender and what measures. */
+const CORES_MIN = 2;
 const GB = 1e9;
 const BIN = path.join(import.meta.dirname, '..', '..', 'bin', 'main.ts');
 
@@ -54,6 +63,7 @@ async function measureRound(
   peers: PeerPath,
   layersOf: (variant: Variant) => Layers,
   files: { folder: string; source: string; nginx: Nginx | undefined },
+  begin: (what: string) => void,
 ): Promise<Round> {
   const { layer } = layersOf(LANE);
   const { size } = layer;
@@ -63,9 +73,13 @@ async function measureRound(
     const seconds = await fetchBlob(receiver, layer);
     warm = { seconds, cpu: cpuSeconds(pidOf(receiver)) - before };
   };
+  begin('from agent to agent over the lane');
   const lane = await peers.measure(LANE, layersOf(LANE), again);
+  begin('over libp2p streams');
   const streams = await peers.measure(STREAMS, layersOf(STREAMS));
+  begin('over libp2p streams without V8 flags');
   const plainNode = await peers.measure(PLAIN_NODE, layersOf(PLAIN_NODE));
+  begin('the single steps');
   const parts = await measureParts(files.source, path.join(files.folder, 'scratch'), size);
   const nginx = await files.nginx?.read(path.basename(files.source), size);
   return { lane, streams, plainNode, parts, warm, nginx };
@@ -118,33 +132,53 @@ async function pushLayers(
   };
 }
 
-async function run(options: ThroughputOptions): Promise<void> {
+function checkMachine(): void {
+  if (process.platform !== 'linux') throw new Error('needs Linux, for its /proc and taskset');
+  const cores = availableParallelism();
+  if (cores < CORES_MIN) throw new Error(`needs ${CORES_MIN} processors, here is ${cores}`);
+  const missing = PROGRAMS.filter((name) => findProgram(name) === undefined);
+  if (missing.length > 0) throw new Error(`needs ${missing.join(', ')} on the PATH`);
+}
+
+/** A folder that is removed when this process ends, in whatever way it can notice. */
+async function makeFolder(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-throughput-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
+  return folder;
+}
+
+async function run(options: ThroughputOptions): Promise<void> {
+  checkMachine();
+  const folder = await makeFolder();
   say(`${describeMachine()}\nlayer ${formatByteSize(options.sizeBytes)}, data in ${folder}`);
   const peers = await PeerPath.start(folder);
   let nginx: Nginx | undefined;
   try {
+    nginx = await startNginx(folder);
+    if (nginx === undefined) say(NO_NGINX);
+    const steps = new Steps(STEPS_BESIDE + STEPS_PER_ROUND * options.rounds);
+    steps.begin('pushing the layers');
     const layersOf = await pushLayers(peers, options.sizeBytes);
     const source = path.join(folder, 'layer');
     await copyFile(peers.fileOf(layersOf(LANE).layer), source);
-    nginx = await startNginx(folder);
-    if (nginx === undefined) say(NO_NGINX);
     const rounds: Round[] = [];
     const idle = idleMeter();
     for (let round = 1; round <= options.rounds; round++) {
-      say(`round ${round} of ${options.rounds}`);
+      const begin = (what: string): void =>
+        steps.begin(`round ${round} of ${options.rounds}: ${what}`);
       // oxlint-disable-next-line no-await-in-loop -- rounds do not share the machine
-      rounds.push(await measureRound(peers, layersOf, { folder, source, nginx }));
+      rounds.push(await measureRound(peers, layersOf, { folder, source, nginx }, begin));
     }
+    steps.begin(`${READERS} readers of ${formatByteSize(options.memorySizeBytes)}`);
     const memory = await peers.push(options.memorySizeBytes, 'memory');
-    say(`${READERS} readers of ${formatByteSize(memory.size)} ...`);
     let peak = 0;
     const { warmUp } = layersOf(LANE);
     await peers.measure(LANE, { warmUp, layer: memory, readers: READERS }, async (receiver) => {
       peak = peakRssBytes(receiver);
     });
-    say('idle with 50 peers ...');
+    steps.begin('idle with 50 peers');
     const idleRssAboveBareLibp2pBytes = await idleAboveBareLibp2p(peers, LANE);
+    steps.end();
     const figures = { ...figuresOf(rounds), idleRssAboveBareLibp2pBytes, peakRssBytes: peak };
     say(`\n${renderFigures(figures)}\n${Math.round(idle() * 100)} % of the machine was idle`);
     if (options.json !== undefined) {
@@ -153,9 +187,11 @@ async function run(options: ThroughputOptions): Promise<void> {
   } finally {
     await nginx?.stop();
     await peers.stop();
-    await rm(folder, { recursive: true, force: true });
   }
 }
+
+// So that what this process leaves on the machine is removed, which happens when it exits.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 try {
   const options = parseThroughputOptions(process.argv.slice(2));

@@ -35,6 +35,7 @@ export async function startNginx(folder: string): Promise<Nginx | undefined> {
   const child = spawn('taskset', ['-c', '1', 'nginx', '-c', file, '-p', home], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
+  process.once('exit', () => child.kill());
   const { pid } = child;
   if (pid === undefined) return undefined;
   const url = `http://127.0.0.1:${port}`;

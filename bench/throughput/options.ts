@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { parseByteSize } from '../../proto/std/byte-size.ts';
+import { checkOutput } from '../rig/output-file.ts';
+import { sizeOption } from '../rig/size-option.ts';
 
 export type ThroughputOptions = {
   sizeBytes: number;
@@ -9,6 +10,9 @@ export type ThroughputOptions = {
 };
 
 const ROUNDS_MAX = 99;
+/** Of less, the CPU is counted too coarsely. */
+const SIZE_MIN_BYTES = 64 * 1024 ** 2;
+const SIZE_MAX_BYTES = 1024 ** 4;
 
 export const THROUGHPUT_HELP = `npm run bench:throughput -- [options]
 
@@ -18,8 +22,8 @@ serves curl. Beside it, in turns: the single steps of that path, the same over l
 and without the V8 flags of the launcher, and a warm layer against nginx and against a bare Node.js
 program. nginx has the kernel send the file, on loopback without a copy, which no Node.js program
 can ask for; so it is the ratio to the bare program that tells what the agent adds. A and curl have
-core 0, B has core 1; what curl uses is not counted. The comparison with nginx needs that program
-(Debian: nginx-light).
+core 0, B has core 1; what curl uses is not counted. Needs Linux, two processors, taskset and curl,
+about 13 GiB of room for temporary files, and nginx to compare with it (Debian: nginx-light).
 
   --size SIZE     bytes of the layer (default 512MiB)
   --memory SIZE   bytes of the layer read by four readers at once for the memory figure
@@ -42,10 +46,13 @@ export function parseThroughputOptions(args: readonly string[]): ThroughputOptio
     },
   });
   if (values.help) return 'help';
+  checkOutput('--json', values.json);
   const rounds = Number(values.rounds);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX) {
     throw new Error(`--rounds takes a whole number from 1 to ${ROUNDS_MAX}, not ${values.rounds}`);
   }
-  const sizeBytes = parseByteSize(values.size);
-  return { sizeBytes, memorySizeBytes: parseByteSize(values.memory), rounds, json: values.json };
+  const range = { min: SIZE_MIN_BYTES, max: SIZE_MAX_BYTES };
+  const sizeBytes = sizeOption('--size', values.size, range);
+  const memorySizeBytes = sizeOption('--memory', values.memory, range);
+  return { sizeBytes, memorySizeBytes, rounds, json: values.json };
 }

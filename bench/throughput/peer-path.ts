@@ -2,9 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { RegistryClient } from '../../proto/distribution/registry-client.ts';
-import { parseReference, parseRepository } from '../../proto/oci/name.ts';
 import { generateImage } from '../demo/generated-image.ts';
+import { pushImage } from '../demo/push.ts';
 import { scrape } from '../demo/scrape.ts';
 import { cpuSeconds, residentBytes } from '../rig/cpu.ts';
 import { touchPages } from '../rig/page-cache.ts';
@@ -66,23 +65,10 @@ export class PeerPath {
 
   /** Pushes an image whose largest layer has `size` bytes; returns that layer. */
   async push(size: number, tag: string): Promise<Layer> {
-    const signal = AbortSignal.timeout(PUSH_TIMEOUT_MS);
-    const client = new RegistryClient({
-      baseUrl: this.#hub.url,
-      allowPlainHttp: true,
-      credentials: { username: 'admin', password: PASSWORD },
-    });
+    const credentials = { username: 'admin', password: PASSWORD };
+    const target = { url: this.#hub.url, credentials, repository: REPOSITORY, tag };
     const image = generateImage(size);
-    const repository = parseRepository(REPOSITORY);
-    for (const blob of image.blobs) {
-      const source = async function* (): AsyncGenerator<Buffer> {
-        yield* blob.read();
-      };
-      await client.pushBlob(repository, blob.digest, blob.size, source, { signal });
-    }
-    const { manifest, mediaType } = image;
-    await client.pushManifest(repository, parseReference(tag), manifest, mediaType, { signal });
-    await client.close();
+    await pushImage(target, image, AbortSignal.timeout(PUSH_TIMEOUT_MS));
     const [largest] = image.blobs.toSorted((a, b) => b.size - a.size);
     if (largest === undefined) throw new Error('the generated image has no layer');
     return { digest: largest.digest, size: largest.size };

@@ -66,7 +66,7 @@ export class BlobSwarm {
 
   /** Bytes of the tables that grow with the blob. */
   static tableBytes(layout: ChunkLayout): number {
-    return layout.chunkCount * 12;
+    return layout.chunkCount * 4 + Math.ceil(layout.chunkCount / 8);
   }
 
   /** Members that hold or fetch the blob. */
@@ -160,10 +160,11 @@ export class BlobSwarm {
   }
 
   /**
-   * Leases up to `wanted` free chunks to a member that reported before, at random.
-   * `random` gives numbers in [0, 1).
+   * Leases up to `wanted` free chunks to a member that reported before: the first ones, so that the
+   * swarm fills the blob in about the order in which it is read, and readers need not stand still
+   * until the last chunks leave the hub.
    */
-  lease(peerId: string, wanted: number, clock: { nowMs: number; random: () => number }): number[] {
+  lease(peerId: string, wanted: number, clock: { nowMs: number }): number[] {
     const participant = this.#participants.get(peerId);
     // Not earlier: news that arrive just after the end of a lease still save it.
     this.expire(clock.nowMs);
@@ -175,7 +176,7 @@ export class BlobSwarm {
     const count = Math.min(wanted, share, room, out, this.#free.size);
     const leased: number[] = [];
     while (leased.length < count) {
-      const index = this.#free.take(clock.random());
+      const index = this.#free.take();
       this.#lessees.set(index, peerId);
       this.#pace.granted(this.#lessees.size);
       participant.leases.set(index, { grantedMs: clock.nowMs, endMs: clock.nowMs + LEASE_MS });

@@ -1,14 +1,15 @@
-/** A set of chunk indices from which one is taken at random in constant time. */
+/** A set of chunk indices from which the lowest is taken. */
 export class FreeChunks {
-  readonly #items: Uint32Array;
-  /** Place of each index in #items, plus one; 0 when it is not in the set. */
-  readonly #places: Uint32Array;
+  /** Chunk i is bit i % 32 of word i / 32. */
+  readonly #words: Uint32Array;
   #size: number;
+  /** No index of the set is in an earlier word. */
+  #from = 0;
 
   /** All of 0 .. count - 1. */
   constructor(count: number) {
-    this.#items = Uint32Array.from({ length: count }, (_, i) => i);
-    this.#places = Uint32Array.from({ length: count }, (_, i) => i + 1);
+    this.#words = new Uint32Array(Math.ceil(count / 32)).fill(0xffff_ffff);
+    if (count % 32 !== 0) this.#words[this.#words.length - 1] = 2 ** (count % 32) - 1;
     this.#size = count;
   }
 
@@ -17,28 +18,34 @@ export class FreeChunks {
   }
 
   add(index: number): void {
-    if (this.#places[index] !== 0) return;
-    this.#items[this.#size] = index;
-    this.#places[index] = ++this.#size;
+    if (this.#has(index)) return;
+    const at = index >> 5;
+    this.#words[at] = (this.#words[at] ?? 0) | (1 << (index & 31));
+    this.#from = Math.min(this.#from, at);
+    this.#size += 1;
   }
 
   remove(index: number): void {
-    const place = this.#places[index] ?? 0;
-    if (place === 0) return;
-    const last = this.#items[--this.#size] ?? 0;
-    this.#items[place - 1] = last;
-    this.#places[last] = place;
-    this.#places[index] = 0;
+    if (!this.#has(index)) return;
+    const at = index >> 5;
+    this.#words[at] = (this.#words[at] ?? 0) & ~(1 << (index & 31));
+    this.#size -= 1;
   }
 
   /**
-   * Removes and returns an index; `random` is in [0, 1).
+   * Removes and returns the lowest index.
    * @throws RangeError when the set is empty
    */
-  take(random: number): number {
-    const index = this.#items[Math.floor(random * this.#size)];
-    if (this.#size === 0 || index === undefined) throw new RangeError('no free chunk is left');
+  take(): number {
+    if (this.#size === 0) throw new RangeError('no free chunk is left');
+    while (this.#words[this.#from] === 0) this.#from += 1;
+    const word = this.#words[this.#from] ?? 0;
+    const index = this.#from * 32 + (31 - Math.clz32(word & -word));
     this.remove(index);
     return index;
+  }
+
+  #has(index: number): boolean {
+    return ((this.#words[index >> 5] ?? 0) & (1 << (index & 31))) !== 0;
   }
 }

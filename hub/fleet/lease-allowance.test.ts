@@ -7,7 +7,6 @@ import { LEASES_PER_MEMBER_MIN, LEASE_MS } from './constants.ts';
 import { LeasePace } from './lease-pace.ts';
 
 const LAYOUT = layoutOf(256 * 1024 ** 2);
-const random = (): number => 0.5;
 
 function swarmOf(...peerIds: string[]): BlobSwarm {
   const swarm = new BlobSwarm(LAYOUT, new LeasePace());
@@ -21,17 +20,17 @@ function leasedAfter(rounds: number, tookMs: number): number {
   const have = new ChunkBitmap(LAYOUT.chunkCount);
   let nowMs = 0;
   for (let round = 0; round < rounds; round += 1) {
-    for (const index of swarm.lease('a', 64, { nowMs, random })) have.set(index);
+    for (const index of swarm.lease('a', 64, { nowMs })) have.set(index);
     nowMs += tookMs;
     swarm.report('a', { have: have.clone(), nowMs });
   }
-  return swarm.lease('a', 64, { nowMs, random }).length;
+  return swarm.lease('a', 64, { nowMs }).length;
 }
 
 test('the first to ask leaves leases to the others', () => {
   const swarm = swarmOf('first');
-  const asked = swarm.lease('first', 64, { nowMs: 0, random }).length;
-  const again = swarm.lease('first', 64, { nowMs: 100, random }).length;
+  const asked = swarm.lease('first', 64, { nowMs: 0 }).length;
+  const again = swarm.lease('first', 64, { nowMs: 100 }).length;
   assert.equal(asked, LEASES_PER_MEMBER_MIN);
   assert.equal(again, 0);
 });
@@ -44,11 +43,11 @@ test('a member that brings its leases in quickly gets more, a slow one does not'
 test('a member whose leases end in nothing is back at the least', () => {
   const swarm = swarmOf('a');
   const have = new ChunkBitmap(LAYOUT.chunkCount);
-  for (const index of swarm.lease('a', 64, { nowMs: 0, random })) have.set(index);
+  for (const index of swarm.lease('a', 64, { nowMs: 0 })) have.set(index);
   swarm.report('a', { have, nowMs: 100 });
-  const more = swarm.lease('a', 64, { nowMs: 100, random }).length;
+  const more = swarm.lease('a', 64, { nowMs: 100 }).length;
   assert.equal(more, 2 * LEASES_PER_MEMBER_MIN);
   swarm.expire(100 + LEASE_MS);
-  const after = swarm.lease('a', 64, { nowMs: 100 + LEASE_MS, random }).length;
+  const after = swarm.lease('a', 64, { nowMs: 100 + LEASE_MS }).length;
   assert.equal(after, LEASES_PER_MEMBER_MIN);
 });

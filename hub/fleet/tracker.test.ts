@@ -7,6 +7,7 @@ import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import {
   ANNOUNCE_ACTIVE_MS,
+  ANNOUNCE_IDLE_MS,
   BYPASS_WINDOW_MS,
   LEASES_PER_MEMBER_MAX,
   LEASE_MS,
@@ -188,6 +189,15 @@ test('what only a downloading member held is leased again soon after it fell sil
   // It was only slow.
   announce(tracker, { peerId: 'dead', have: all, wanted: 0 }, lateMs + 1);
   assert.deepEqual(announce(tracker, { peerId: 'third', wanted: 64 }, lateMs + 2).hubChunks, []);
+});
+
+test('a member that has a part of a blob and does not fetch is kept until it announces', () => {
+  const tracker = new Tracker();
+  const all = holding(...Array.from({ length: chunkCount - 1 }, (_, index) => index));
+  announce(tracker, { peerId: 'idle', have: all, full: true }, 0);
+  for (let nowMs = 0; nowMs < ANNOUNCE_IDLE_MS; nowMs += TRACKER_SWEEP_MS) tracker.sweep(nowMs);
+  const { hubChunks } = announce(tracker, { peerId: 'new', wanted: 64 }, ANNOUNCE_IDLE_MS - 1);
+  assert.deepEqual(hubChunks, [chunkCount - 1]);
 });
 
 test('a pause of the hub itself takes nobody for gone', () => {

@@ -73,7 +73,7 @@ type MemberState = {
   /** Sum of those bytes. */
   bytes: number;
   downloading: boolean;
-  /** When it was told to announce again. */
+  /** When its next announcement is to come. */
   dueMs: number;
 };
 
@@ -157,7 +157,8 @@ export class Tracker {
     if (full) this.#forgetAllBut(peerId, member, blobs);
     const answers = blobs.map((blob) => this.#answer(peerId, member, blob, nowMs));
     const retryMs = Math.min(ANNOUNCE_IDLE_MS, ...answers.map(({ retryAfterMs }) => retryAfterMs));
-    member.dueMs = nowMs + Math.max(ANNOUNCE_ACTIVE_MS, retryMs);
+    // Of what it has and does not fetch a member tells in full announcements only.
+    member.dueMs = nowMs + (full ? ANNOUNCE_IDLE_MS : Math.max(ANNOUNCE_ACTIVE_MS, retryMs));
     return { blobs: answers, intervalMs: this.#intervalMs(member) };
   }
 
@@ -196,7 +197,7 @@ export class Tracker {
     const { digest, hubChunksWanted: wanted } = blob;
     // Who is not let in gets peers, but no lease: nobody would know when to end it.
     if (swarm?.has(peerId)) swarm.report(peerId, { have: blob.have, nowMs });
-    const hubChunks = swarm?.lease(peerId, wanted, { nowMs, random: this.#random }) ?? [];
+    const hubChunks = swarm?.lease(peerId, wanted, { nowMs }) ?? [];
     const needsPeers = swarm !== undefined && !swarm.isComplete(peerId);
     const peers = needsPeers ? choosePeers(swarm, peerId, this.#random) : [];
     return {

@@ -81,6 +81,25 @@ test('a client that sends all of a refused body before it reads gets the answer'
   assert.match(text, /HTTP\/1\.1 401 /, 'the connection goes on');
 });
 
+test('the answer to a refused body comes before a connection ends that is to end', async (t) => {
+  const hub = await TestRegistry.start(t);
+  const socket = await hub.connect();
+  const size = MANIFEST_MAX_BYTES + 12 * MIB;
+  const parts: Buffer[] = [];
+  socket.on('data', (part: Buffer) => parts.push(part));
+  const closed = once(socket, 'close');
+  socket.write(
+    `PUT /v2/team/app/manifests/v1 HTTP/1.1\r\nHost: hub\r\nAuthorization: ${BASIC}\r\n` +
+      `Connection: close\r\nContent-Length: ${size}\r\n\r\n`,
+  );
+  await once(socket, 'data');
+  const sent = Promise.withResolvers<unknown>();
+  socket.write(Buffer.alloc(size, 0x20), sent.resolve);
+  assert.equal((await sent.promise) ?? undefined, undefined, 'all of the body is taken');
+  await closed;
+  assert.match(Buffer.concat(parts).toString(), /^HTTP\/1\.1 413 [^]*"MANIFEST_INVALID"/);
+});
+
 test('a connection lives on after a refused body that came to its end', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const hub = await TestRegistry.start(t);

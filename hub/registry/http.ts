@@ -60,7 +60,11 @@ export function sendError(
   err: OciError,
   headers: Record<string, string> = {},
 ): void {
-  const { request } = exchange;
+  const { request, response } = exchange;
+  const later = err.status === 429 || err.status === 503 ? { 'retry-after': RETRY_AFTER_S } : {};
+  const type = { 'content-type': 'application/json' };
+  const body = JSON.stringify(ociErrorBody(err));
+  const all: Record<string, string | number> = { ...type, ...later, ...headers };
   if (!request.complete) {
     // Node does not tell of every end of a request whose rest it throws away, so the timer stays.
     // It must not hold up the end of the process, nor hit a later request of the connection.
@@ -69,11 +73,14 @@ export function sendError(
     }, REFUSED_BODY_MS);
     timer.unref();
     request.resume();
+    // The end of the last answer of a connection is also the end of the connection.
+    if (!response.shouldKeepAlive && !response.headersSent) {
+      response.writeHead(err.status, { 'content-length': byteLength(body), ...all }).write(body);
+      request.once('end', () => response.end());
+      return;
+    }
   }
-  const later = err.status === 429 || err.status === 503 ? { 'retry-after': RETRY_AFTER_S } : {};
-  const type = { 'content-type': 'application/json' };
-  const body = JSON.stringify(ociErrorBody(err));
-  send(exchange, err.status, { ...type, ...later, ...headers }, body);
+  send(exchange, err.status, all, body);
 }
 
 /** The body of a request. Stopping early leaves the connection usable for the answer. */

@@ -4,5 +4,8 @@ export const BODY_PART = 0.94;
 export const UPLINK_BURST_MS = 50;
 /** How long a slice of a body waits for its turn at most; then it leaves whatever waits before. */
 export const SLICE_WAIT_MAX_MS = 60_000;
-/** Flows that are remembered after their last body, so that nobody is new with each request. */
-export const FLOWS_KEPT_MAX = 8_192;
+/**
+ * Repositories, blobs and callers that are remembered after their last body, so that nobody is new
+ * with each request. More than twice as many as can wait at a time.
+ */
+export const FLOWS_KEPT_MAX = 32_768;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { FLOWS_KEPT_MAX } from './constants.ts';
 import { FairOrder, type Waiting } from './fair-order.ts';
 
 const MIB = 1024 * 1024;
@@ -59,6 +60,19 @@ test('a group of less weight gets as much less', () => {
   }
   const { light = 0, full = 0 } = shares(order, 50);
   assert.equal(light / full, 0.25);
+});
+
+test('what is remembered is bounded, over all repositories, blobs and callers together', () => {
+  const order = new FairOrder<Waiting>();
+  order.push(item('small/blob/first'));
+  for (let n = 0; n < 2 * FLOWS_KEPT_MAX; n += 1) {
+    const one = item(`team${n % 20}/blob${n % 900}/node${n}`);
+    order.push(one);
+    order.take(one);
+  }
+  assert.ok(order.flows <= FLOWS_KEPT_MAX, `${order.flows} remembered`);
+  assert.equal(order.pop()?.path.join('/'), 'small/blob/first');
+  assert.equal(order.groups, 0);
 });
 
 test('whatever waits is served once, and no two groups that wait get far apart', () => {

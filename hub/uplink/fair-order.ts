@@ -6,6 +6,8 @@ export type Waiting = { readonly path: readonly string[]; readonly bytes: number
 /** A group of what waits. Times are virtual: bytes served, over the weight of who got them. */
 class Flow<T extends Waiting> {
   readonly children = new Map<string, Flow<T>>();
+  /** Those of them in which something waits. */
+  readonly busy = new Set<Flow<T>>();
   readonly items = new Set<T>();
   /** Of everything in it. */
   waiting = 0;
@@ -25,10 +27,16 @@ class Flow<T extends Waiting> {
 export class FairOrder<T extends Waiting> {
   readonly #root = new Flow<T>();
   readonly #weightOf: (group: string) => number;
+  #flows = 0;
 
   /** `weightOf` an outermost group: its part of a turn, above 0 and up to 1. */
   constructor(options: { weightOf?: (group: string) => number } = {}) {
     this.#weightOf = options.weightOf ?? (() => 1);
+  }
+
+  /** Groups that are remembered, inner ones too. */
+  get flows(): number {
+    return this.#flows;
   }
 
   /** Items that wait. */
@@ -38,9 +46,7 @@ export class FairOrder<T extends Waiting> {
 
   /** Outermost groups in which something waits. */
   get groups(): number {
-    let count = 0;
-    for (const flow of this.#root.children.values()) if (flow.waiting > 0) count += 1;
-    return count;
+    return this.#root.busy.size;
   }
 
   push(item: T): void {
@@ -50,6 +56,7 @@ export class FairOrder<T extends Waiting> {
       const inner = this.#child(flow, key);
       if (inner.waiting === 0) inner.start = Math.max(flow.time, inner.finish);
       inner.waiting += 1;
+      flow.busy.add(inner);
       flow = inner;
     }
     flow.items.add(item);
@@ -59,7 +66,7 @@ export class FairOrder<T extends Waiting> {
   remove(item: T): void {
     const flows = this.#flowsOf(item);
     if (flows.at(-1)?.items.delete(item) !== true) return;
-    for (const flow of flows) flow.waiting -= 1;
+    leave(flows);
   }
 
   /** Takes out who is next; its groups have had its bytes. */
@@ -80,8 +87,8 @@ export class FairOrder<T extends Waiting> {
   take(item: T): void {
     const flows = this.#flowsOf(item);
     if (flows.at(-1)?.items.delete(item) !== true) return;
+    leave(flows);
     for (const [depth, flow] of flows.entries()) {
-      flow.waiting -= 1;
       const inner = flows[depth + 1];
       if (inner === undefined) continue;
       const weight = depth === 0 ? this.#weightOf(item.path[0] ?? '') : 1;
@@ -105,28 +112,43 @@ export class FairOrder<T extends Waiting> {
   #child(flow: Flow<T>, key: string): Flow<T> {
     const known = flow.children.get(key);
     if (known !== undefined) return known;
-    if (flow.children.size >= FLOWS_KEPT_MAX) forget(flow);
+    if (this.#flows >= FLOWS_KEPT_MAX) this.#forget();
     const made = new Flow<T>();
     flow.children.set(key, made);
+    this.#flows += 1;
     return made;
+  }
+
+  /** Makes half of the room free, or as much as can be: what waits is not dropped. */
+  #forget(): void {
+    this.#flows = drop(this.#root, 'no lead');
+    if (this.#flows > FLOWS_KEPT_MAX / 2) this.#flows = drop(this.#root, 'all');
   }
 }
 
 function firstDue<T extends Waiting>(flow: Flow<T>): Flow<T> | undefined {
   let first: Flow<T> | undefined;
-  for (const inner of flow.children.values()) {
-    if (inner.waiting > 0 && (first === undefined || inner.start < first.start)) first = inner;
+  for (const inner of flow.busy) {
+    if (first === undefined || inner.start < first.start) first = inner;
   }
   return first;
 }
 
-/** Drops the groups nothing waits in: those that have no lead any more, or else all of them. */
-function forget<T extends Waiting>(flow: Flow<T>): void {
-  for (const strict of [true, false]) {
-    for (const [key, inner] of flow.children) {
-      if (inner.waiting > 0 || (strict && inner.finish > flow.time)) continue;
-      flow.children.delete(key);
-    }
-    if (flow.children.size < FLOWS_KEPT_MAX) return;
+/** One item less waits in these, each around the next. */
+function leave<T extends Waiting>(flows: readonly Flow<T>[]): void {
+  for (const [depth, flow] of flows.entries()) {
+    flow.waiting -= 1;
+    if (flow.waiting === 0) flows[depth - 1]?.busy.delete(flow);
   }
+}
+
+/** Drops groups nothing waits in, all or those that have no lead; returns how many are left. */
+function drop<T extends Waiting>(flow: Flow<T>, which: 'no lead' | 'all'): number {
+  let left = 0;
+  for (const [key, inner] of flow.children) {
+    if (inner.waiting === 0 && (which === 'all' || inner.finish <= flow.time)) {
+      flow.children.delete(key);
+    } else left += 1 + drop(inner, which);
+  }
+  return left;
 }

@@ -16,6 +16,10 @@ function uplinkOf(options: { bytesPerSecond?: number; waitMaxMs?: number } = {})
   return { body, metrics };
 }
 
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+}
+
 test('nothing waits where the rate is not known, nor on a link that is not full', async () => {
   const unknown = uplinkOf();
   const wide = uplinkOf({ bytesPerSecond: 10_000 * MIB });
@@ -63,4 +67,16 @@ test('who gives up waiting keeps no place, and others are not disturbed', async 
   for (const turn of sent) await turn;
   assert.match(await metrics.text(), /uplink_slices_queued 0\n/);
   assert.match(await metrics.text(), /uplink_bytes_total\{way="queued"\}/);
+});
+
+test('when nobody waits any more no timer keeps the process alive', async () => {
+  const { body } = uplinkOf({ bytesPerSecond: 1000 });
+  const before = timers();
+  assert.equal(body('model', 'node').turn(MIB, NEVER), undefined);
+  const gone = new AbortController();
+  const waiting = body('small', 'other').turn(MIB, gone.signal);
+  assert.equal(timers(), before + 1);
+  gone.abort(new Error('client went away'));
+  await assert.rejects(async () => waiting, /client went away/);
+  assert.equal(timers(), before);
 });

@@ -125,6 +125,10 @@ export class Uplink {
 
   #left(slice: Slice): void {
     this.#waiting.delete(slice);
+    if (this.#waiting.size === 0) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    }
     this.#show();
   }
 

@@ -65,3 +65,17 @@ test('more than there are in all is refused at once, not waited for', async () =
   }
   (await semaphore.acquire({ permits: 2 }))[Symbol.dispose]();
 });
+
+test('a permit taken without waiting passes nobody who waits', async () => {
+  const semaphore = new Semaphore({ permits: 1, queueMax: 1 });
+  const first = semaphore.tryAcquire();
+  assert.ok(first);
+  assert.equal(semaphore.tryAcquire(), undefined);
+  const waits = semaphore.acquire();
+  first[Symbol.dispose]();
+  first[Symbol.dispose]();
+  assert.equal(semaphore.inUse, 1);
+  assert.equal(semaphore.tryAcquire(), undefined, 'the permit is of the one who waited');
+  (await waits)[Symbol.dispose]();
+  assert.equal(semaphore.inUse, 0);
+});

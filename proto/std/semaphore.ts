@@ -39,10 +39,21 @@ export class Semaphore {
         throw new CodedError(`more than ${this.#queueMax} wait already`, { code: 'QUEUE_FULL' });
       }
       await this.#wait(permits, signal);
-    } else {
-      this.#inUse += permits;
+      // Its permits were taken when it was served.
+      this.#inUse -= permits;
     }
+    return this.#taken(permits);
+  }
+
+  /** Takes a permit when one is free and nobody waits. */
+  tryAcquire(): Disposable | undefined {
+    if (this.#waiters.length > 0 || this.#inUse >= this.#permits) return undefined;
+    return this.#taken(1);
+  }
+
+  #taken(permits: number): Disposable {
     let held = true;
+    this.#inUse += permits;
     return {
       [Symbol.dispose]: () => {
         if (!held) return;

@@ -7,9 +7,11 @@ export const HELLO_PROTOCOL = '/flotilla/hello/1';
 export const EXCHANGE_PROTOCOL = '/flotilla/exchange/1';
 /** Versions of the exchange messages that this build speaks. */
 export const SWARM_VERSION_MIN = 1;
-export const SWARM_VERSION_MAX = 2;
+export const SWARM_VERSION_MAX = 3;
 /** The first version whose peers may be asked for tag statements; an earlier one bans for it. */
 export const TAG_VERSION_MIN = 2;
+/** The first version whose peers may be asked on a lane what they hold; likewise. */
+export const LANE_HAVE_VERSION_MIN = 3;
 
 /** Largest hello message in bytes. */
 export const HELLO_MAX_BYTES = 8192;

@@ -1,9 +1,15 @@
-import { BLOB_MAX_BYTES } from '../chunks/layout.ts';
+import { BLOB_MAX_BYTES, layoutOf } from '../chunks/layout.ts';
+import { ChunkBitmap } from './bitmap.ts';
+import { BITMAP_MAX_BYTES } from './constants.ts';
 import { badMessage } from './decode.ts';
-import type { SwarmStatus } from './response.ts';
+import type { Availability, SwarmStatus } from './response.ts';
 
 /** Bytes of the head of every answer on a lane. */
 export const LANE_HEAD_BYTES = 16;
+/** Bytes of a blob's size, which comes before the bitmap. */
+const SIZE_BYTES = 8;
+/** Largest body of an answer to Have on a lane. */
+export const LANE_HAVE_MAX_BYTES = SIZE_BYTES + BITMAP_MAX_BYTES;
 
 const STATUSES: readonly SwarmStatus[] = [
   'ok',
@@ -36,4 +42,23 @@ export function readLaneHead(bytes: Buffer): LaneHead {
   const length = bytes.readBigUInt64BE(LENGTH_AT);
   if (length > BigInt(BLOB_MAX_BYTES)) throw badMessage(`body length ${length}`);
   return { id, status, bodyBytes: Number(length) };
+}
+
+/** Body of an answer to Have: size of the blob u64, big endian, then the bitmap of its chunks. */
+export function encodeLaneHave({ size, bitmap }: Pick<Availability, 'size' | 'bitmap'>): Buffer {
+  const bytes = Buffer.alloc(SIZE_BYTES + Math.ceil(bitmap.size / 8));
+  bytes.writeBigUInt64BE(BigInt(size));
+  bitmap.copyBits(bytes.subarray(SIZE_BYTES));
+  return bytes;
+}
+
+/** Reads such a body. Throws SwarmError BAD_MESSAGE or BAD_BITMAP. */
+export function decodeLaneHave(bytes: Buffer): Availability {
+  if (bytes.length < SIZE_BYTES) throw badMessage(`${bytes.length} bytes of availability`);
+  const said = bytes.readBigUInt64BE();
+  if (said > BigInt(BLOB_MAX_BYTES)) throw badMessage(`blob size ${said}`);
+  const size = Number(said);
+  const { chunkCount } = layoutOf(size);
+  const bitmap = ChunkBitmap.fromBytes(bytes.subarray(SIZE_BYTES), chunkCount);
+  return { size, chunkCount, bitmap, complete: bitmap.complete };
 }

@@ -18,6 +18,7 @@ import { digestFromBytes, digestOf } from '../../proto/oci/digest.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { encodeFrame, FrameReader } from '../../proto/swarm/frame-codec.ts';
 import { decodeHello, encodeHello } from '../../proto/swarm/hello.ts';
+import { decodeLaneHave, encodeLaneHave } from '../../proto/swarm/lane.ts';
 import { decodeRequest, encodeRequest, type SwarmRequest } from '../../proto/swarm/request.ts';
 import { decodeResponse, encodeResponse, type SwarmResponse } from '../../proto/swarm/response.ts';
 import type { Fuzzer } from './campaign.ts';
@@ -46,6 +47,7 @@ const size = 70 * MIB + 1;
 const { chunkCount } = layoutOf(size);
 const some = new ChunkBitmap(chunkCount);
 some.set(70);
+const EMPTY = new ChunkBitmap(0);
 const RESPONSES: SwarmResponse[] = [
   { id: 1, status: 'ok', bodyBytes: 4 * MIB },
   {
@@ -190,6 +192,12 @@ export const WIRE_FUZZERS: Fuzzer[] = [
     RESPONSES.map(encodeResponse),
     (bytes) => decodeResponse(bytes, 4 * MIB),
     encodeResponse,
+  ),
+  message(
+    'availability on a lane',
+    [encodeLaneHave({ size, bitmap: some }), encodeLaneHave({ size: 0, bitmap: EMPTY })],
+    (bytes) => decodeLaneHave(Buffer.from(bytes)),
+    encodeLaneHave,
   ),
   message(
     'hello',

@@ -69,6 +69,17 @@ test('a variable of its own that is no number is refused like any configuration'
   assert.match(stderr, /FLOTILLA_OLD_SPACE_MIB is '1G'/);
 });
 
+test('what is said to the launcher is no configuration of the program', () => {
+  const config = path.join(folder, 'agent.yaml');
+  writeFileSync(config, 'swarm: { uploads: 0 }\n', { mode: 0o600 });
+  const own = { FLOTILLA_NODE: process.execPath, FLOTILLA_OLD_SPACE_MIB: '64' };
+  const env = { ...process.env, ...own };
+  const agent = ['agent', '--config', config];
+  const { stderr } = spawnSync(LAUNCHER, agent, { encoding: 'utf8', env });
+  assert.match(stderr, /swarm\.uploads/, 'the configuration is looked at');
+  assert.doesNotMatch(stderr, /FLOTILLA_NODE|FLOTILLA_OLD_SPACE_MIB/);
+});
+
 test('the launcher becomes node: same process id, so signals reach the program', async () => {
   const env = { ...process.env, FLOTILLA_NODE: fakeNode('v24.15.0') };
   const child = spawn(LAUNCHER, ['version'], { env, stdio: ['ignore', 'pipe', 'inherit'] });

@@ -29,9 +29,14 @@ export const LANE_DOUBT_MS = 1_500;
 export const LANE_PROBE_MS = 1_500;
 /** Requests unanswered on one lane socket. */
 export const LANE_PIPELINE_MAX = 8;
+/** Questions about what the other side holds that wait on one lane socket. */
+export const LANE_QUESTIONS_MAX = 32;
 /** Largest request frame on a lane. */
 export const LANE_REQUEST_MAX_BYTES = 256;
 /** Reads between two chunks land in a buffer of this size. */
 export const LANE_SCRATCH_BYTES = 64 * 1024;
-/** Bytes of unused chunk buffers kept for the next chunks. */
-export const CHUNK_BUFFERS_KEPT_BYTES = 48 * 1024 * 1024;
+/**
+ * Bytes of chunk buffers in use and kept for the next chunks: with so many in use, which
+ * `fetch.chunkMemory` bounds, none is kept.
+ */
+export const CHUNK_BUFFERS_BYTES = 64 * 1024 * 1024;

@@ -61,6 +61,11 @@ export class LaneBook {
     return best !== undefined && best.load < LANE_PIPELINE_MAX ? best : undefined;
   }
 
+  /** A lane on which an answer would not wait behind chunks, if there is one; opens none. */
+  free(peerId: string): LaneSocket | undefined {
+    return this.#lanes.get(peerId)?.sockets.findLast((socket) => socket.isFree);
+  }
+
   /** No lane to this peer is dialled for a while. */
   failed(peerId: string): void {
     const count = (this.#failures.get(peerId)?.count ?? 0) + 1;

@@ -148,9 +148,9 @@ class EvictingSlots extends UploadSlots {
   retained = 0;
   evicted = false;
 
-  override acquire(peerId: string, bytes: number): Promise<UploadSlot | undefined> {
+  override acquire(...args: Parameters<UploadSlots['acquire']>): Promise<UploadSlot | undefined> {
     this.evicted ||= this.retained === 0;
-    return super.acquire(peerId, bytes);
+    return super.acquire(...args);
   }
 
   /** A blob that says when it is evicted. */

@@ -2,16 +2,22 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from '../../../proto/ops/logger.ts';
 import { messageOf } from '../../../proto/std/errors.ts';
 import { FrameReader } from '../../../proto/swarm/frame-codec.ts';
-import { LANE_HEAD_BYTES, writeLaneHead } from '../../../proto/swarm/lane.ts';
+import { encodeLaneHave, LANE_HEAD_BYTES, writeLaneHead } from '../../../proto/swarm/lane.ts';
 import { decodeRequest, type SwarmRequest } from '../../../proto/swarm/request.ts';
 import type { SwarmStatus } from '../../../proto/swarm/response.ts';
 import type { Membership } from '../../../proto/trust/membership.ts';
 import { PeerError } from '../errors.ts';
-import { replyTo, unreadable, type Body, type HandlerModules } from '../exchange-handlers.ts';
+import {
+  replyTo,
+  unreadable,
+  type Body,
+  type HandlerModules,
+  type Reply,
+} from '../exchange-handlers.ts';
 import type { SwarmMetrics } from '../metrics.ts';
 import { writePatienceMs } from '../patience.ts';
-import type { UploadSlots } from '../upload-slots.ts';
-import { LANE_PIPELINE_MAX, LANE_REQUEST_MAX_BYTES } from './constants.ts';
+import type { UploadSlot, UploadSlots } from '../upload-slots.ts';
+import { LANE_PIPELINE_MAX, LANE_QUESTIONS_MAX, LANE_REQUEST_MAX_BYTES } from './constants.ts';
 
 export type SessionModules = HandlerModules & {
   member: Membership;
@@ -23,7 +29,10 @@ export type SessionModules = HandlerModules & {
 
 type ChunkBody = Extract<Body, { kind: 'chunk' }>;
 
-/** The serving side of one lane: one request after the other, each answered in full. */
+/**
+ * The serving side of one lane: one chunk after the other, each answered in full. What was asked
+ * about holdings is answered between two chunks, when there is news or the wait is over.
+ */
 export class LaneSession {
   readonly #socket: Duplex;
   readonly #modules: SessionModules;
@@ -32,6 +41,10 @@ export class LaneSession {
   readonly #ended = new AbortController();
   /** Requests whose answer is not with the socket in full. What the peer has, it may replace. */
   #unanswered = 0;
+  /** Questions about holdings whose answer is not with the socket. */
+  #questions = 0;
+  /** Answers to some of them. */
+  readonly #news: Buffer[] = [];
   #running = false;
 
   constructor(socket: Duplex, modules: SessionModules) {
@@ -51,11 +64,7 @@ export class LaneSession {
     try {
       this.#reader.push(bytes);
       for (let frame = this.#reader.readFrame(); frame; frame = this.#reader.readFrame()) {
-        const request = decodeRequest(frame);
-        if (request.kind !== 'getChunk') throw new Error(`${request.kind} on a lane`);
-        if (this.#unanswered >= LANE_PIPELINE_MAX) throw new Error('too many open requests');
-        this.#unanswered++;
-        this.#queue.push(request);
+        this.#onRequest(decodeRequest(frame));
       }
     } catch (err) {
       this.#modules.ban(this.#modules.member.peerId, 'protocol-violation', {
@@ -67,33 +76,78 @@ export class LaneSession {
     if (!this.#running) void this.#run();
   }
 
+  #onRequest(request: SwarmRequest): void {
+    if (request.kind === 'have') {
+      if (this.#questions >= LANE_QUESTIONS_MAX) throw new Error('too many open questions');
+      this.#questions++;
+      void this.#tell(request);
+      return;
+    }
+    if (request.kind !== 'getChunk') throw new Error(`${request.kind} on a lane`);
+    if (this.#unanswered >= LANE_PIPELINE_MAX) throw new Error('too many open requests');
+    this.#unanswered++;
+    this.#queue.push(request);
+  }
+
   async #run(): Promise<void> {
     this.#running = true;
     try {
-      for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      while (this.#news.length + this.#queue.length > 0) {
         if (this.#ended.signal.aborted) return;
         if (!this.#modules.stillMember()) throw new Error('not a member any more');
+        // oxlint-disable-next-line no-await-in-loop -- answers go out one after the other
+        await this.#sendNews();
+        const [next] = this.#queue;
+        if (next === undefined) continue;
         // oxlint-disable-next-line no-await-in-loop -- answers go out in order
         const status = await this.#answer(next);
         this.#queue.shift();
         this.#modules.metrics.served.inc({ kind: next.kind, status });
       }
     } catch (err) {
-      // Whatever failed in mid-answer, the peer can only be told by cutting the lane.
-      this.close();
-      const { node, peerId } = this.#modules.member;
-      const level = this.#ended.signal.aborted ? 'debug' : 'warn';
-      const fields = { node, peerId, reason: messageOf(err) };
-      this.#modules.logger[level](fields, 'request of a peer failed, lane cut');
+      this.#fail(err);
     } finally {
       this.#running = false;
     }
   }
 
-  async #answer(request: SwarmRequest): Promise<SwarmStatus> {
+  /** Whatever failed in mid-answer, the peer can only be told by cutting the lane. */
+  #fail(err: unknown): void {
+    this.close();
+    const { node, peerId } = this.#modules.member;
+    const level = this.#ended.signal.aborted ? 'debug' : 'warn';
+    const fields = { node, peerId, reason: messageOf(err) };
+    this.#modules.logger[level](fields, 'request of a peer failed, lane cut');
+  }
+
+  /** Answers a question as soon as there is news, between two chunks. */
+  async #tell(request: SwarmRequest): Promise<void> {
+    try {
+      const { answer } = await this.#replyTo(request);
+      if (this.#ended.signal.aborted) return;
+      this.#news.push(newsOf(request.id, answer));
+      this.#modules.metrics.served.inc({ kind: request.kind, status: answer.status });
+      if (!this.#running) void this.#run();
+    } catch (err) {
+      this.#fail(err);
+    }
+  }
+
+  async #sendNews(): Promise<void> {
+    const news = this.#news.splice(0);
+    if (news.length === 0) return;
+    this.#questions -= news.length;
+    await this.#write(Buffer.concat(news), false);
+  }
+
+  #replyTo(request: SwarmRequest): Promise<Reply> {
     const { member } = this.#modules;
     const asker = { peerId: member.peerId, member };
-    const { answer, body } = await replyTo(request, asker, this.#modules, this.#ended.signal);
+    return replyTo(request, asker, this.#modules, this.#ended.signal);
+  }
+
+  async #answer(request: SwarmRequest): Promise<SwarmStatus> {
+    const { answer, body } = await this.#replyTo(request);
     if (body?.kind === 'chunk') return await this.#sendChunk(request.id, body);
     await this.#refuse(request.id, answer.status);
     return answer.status;
@@ -108,40 +162,34 @@ export class LaneSession {
   async #sendChunk(id: number, chunk: ChunkBody): Promise<SwarmStatus> {
     const length = chunk.end - chunk.start;
     // Before the wait for a slot, so that no eviction comes between.
-    using held = new DisposableStack();
-    held.use(chunk.blob.retain());
-    using slot = await this.#modules.uploads.acquire(this.#modules.member.peerId, length);
+    using kept = chunk.blob.retain();
+    void kept;
+    const { member, uploads } = this.#modules;
+    using slot = await uploads.acquire(member.peerId, length, this.#ended);
     if (slot === undefined) {
       await this.#refuse(id, 'busy');
       return 'busy';
     }
-    const [first] = slot.buffers;
-    const firstBytes = Math.min(first.length - LANE_HEAD_BYTES, length);
+    let next = chunk.start;
+    let slice: Buffer;
     try {
-      await chunk.blob.read(
-        first.subarray(LANE_HEAD_BYTES, LANE_HEAD_BYTES + firstBytes),
-        chunk.start,
-      );
+      slice = await readSlice(chunk, next, slot, 0);
     } catch (err) {
       const status = unreadable(err, this.#modules.logger);
       await this.#refuse(id, status);
       return status;
     }
-    writeLaneHead({ id, status: 'ok', bodyBytes: length }, first);
-    let slice = first.subarray(0, LANE_HEAD_BYTES + firstBytes);
-    let next = chunk.start + firstBytes;
+    writeLaneHead({ id, status: 'ok', bodyBytes: length }, slice);
     for (let turn = 1; ; turn++) {
+      const bodyBytes = slice.length - LANE_HEAD_BYTES;
+      next += bodyBytes;
       const isLast = next === chunk.end;
-      const coming = isLast ? undefined : readSlice(chunk, next, slot.buffers, turn);
-      // Both are awaited even when one fails, or the other would end unobserved.
+      const sending = this.#write(turn === 1 ? slice : slice.subarray(LANE_HEAD_BYTES), isLast);
       // oxlint-disable-next-line no-await-in-loop -- slices go out in order
-      const [sent, read] = await Promise.allSettled([this.#write(slice, isLast), coming]);
-      if (sent.status === 'rejected') throw sent.reason;
-      if (read.status === 'rejected') throw read.reason;
-      this.#modules.metrics.uploaded.inc(turn === 1 ? firstBytes : slice.length);
-      if (read.value === undefined) return 'ok';
-      slice = read.value;
-      next += slice.length;
+      const read = await (isLast ? sending : both(sending, readSlice(chunk, next, slot, turn)));
+      this.#modules.metrics.uploaded.inc(bodyBytes);
+      if (read === undefined) return 'ok';
+      slice = read;
     }
   }
 
@@ -163,14 +211,33 @@ export class LaneSession {
   }
 }
 
+/** The answer to a question about holdings. */
+function newsOf(id: number, { status, result }: Reply['answer']): Buffer {
+  const body =
+    result?.kind === 'availability' ? encodeLaneHave(result.availability) : Buffer.alloc(0);
+  const head = Buffer.alloc(LANE_HEAD_BYTES);
+  writeLaneHead({ id, status, bodyBytes: body.length }, head);
+  return Buffer.concat([head, body]);
+}
+
+/** Bytes of the chunk from `position` on, behind room for a head. */
 async function readSlice(
   chunk: ChunkBody,
   position: number,
-  buffers: readonly [Buffer, Buffer],
+  slot: UploadSlot,
   turn: number,
 ): Promise<Buffer> {
-  const buffer = buffers[turn % 2 === 0 ? 0 : 1];
-  const slice = buffer.subarray(0, Math.min(buffer.length, chunk.end - position));
-  await chunk.blob.read(slice, position);
+  const wanted = LANE_HEAD_BYTES + chunk.end - position;
+  const buffer = slot.buffer(turn, wanted);
+  const slice = buffer.subarray(0, Math.min(buffer.length, wanted));
+  await chunk.blob.read(slice.subarray(LANE_HEAD_BYTES), position);
   return slice;
+}
+
+/** What was read, when the other is over too: neither may end unobserved. */
+async function both<T>(sending: Promise<void>, reading: Promise<T>): Promise<T> {
+  const [sent, read] = await Promise.allSettled([sending, reading]);
+  if (sent.status === 'rejected') throw sent.reason;
+  if (read.status === 'rejected') throw read.reason;
+  return read.value;
 }

@@ -3,12 +3,14 @@ import type { Digest } from '../../../proto/oci/digest.ts';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead, type LaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
-import type { ChunkBytes } from '../../fetch/ports.ts';
+import type { ChunkBytes, PeerAvailability } from '../../fetch/ports.ts';
 import type { ChunkBuffers, LentBuffer } from '../chunk-buffers.ts';
 import { PeerError, statusError } from '../errors.ts';
 import { LANE_SCRATCH_BYTES } from './constants.ts';
+import { LaneQuestions } from './lane-questions.ts';
 
 export type ChunkRequest = { digest: Digest; index: number; length: number };
+export type HaveRequest = { digest: Digest; knownCount: number; waitMs: number };
 
 type Pending = {
   readonly id: number;
@@ -38,10 +40,11 @@ export type LaneSocketModules = {
 type Body = { pending: Pending; chunk: LentBuffer | undefined; filled: number };
 
 /**
- * The asking side of one lane: requests go out at once, answers come back in the same order. Bytes
- * of a body are put by the TLS layer straight into the chunk's buffer. It calls `nextBuffer` for a
- * read that has not begun, so a read never reaches beyond the body it was meant for. It keeps that
- * buffer until the next read, so what it may still hold when the lane ends is lent to nobody again.
+ * The asking side of one lane: requests go out at once, chunks come back in the same order, answers
+ * to questions between them. Bytes of a body are put by the TLS layer straight into the chunk's
+ * buffer. It calls `nextBuffer` for a read that has not begun, so a read never reaches beyond the
+ * body it was meant for. It keeps that buffer until the next read, so what it may still hold when
+ * the lane ends is lent to nobody again.
  */
 export class LaneSocket {
   readonly #peerId: string;
@@ -49,6 +52,7 @@ export class LaneSocket {
   readonly #modules: LaneSocketModules;
   readonly #scratch = Buffer.allocUnsafeSlow(LANE_SCRATCH_BYTES);
   readonly #pending: Pending[] = [];
+  readonly #questions: LaneQuestions;
   /** Bytes of the scratch buffer that hold the beginning of a head. */
   #headBytes = 0;
   #body: Body | undefined;
@@ -66,6 +70,7 @@ export class LaneSocket {
   constructor(options: LaneLimits & { peerId: string }, modules: LaneSocketModules) {
     this.#peerId = options.peerId;
     this.#limits = options;
+    this.#questions = new LaneQuestions(options);
     this.#modules = modules;
   }
 
@@ -78,7 +83,12 @@ export class LaneSocket {
     return this.#served;
   }
 
-  /** Requests sent and not answered yet. */
+  /** Whether an answer to a question would come without a chunk before it. */
+  get isFree(): boolean {
+    return this.#closed === undefined && this.#pending.length === 0 && this.#questions.hasRoom;
+  }
+
+  /** Chunk requests sent and not answered yet. */
   get load(): number {
     return this.#pending.length;
   }
@@ -107,8 +117,7 @@ export class LaneSocket {
   async fetch(request: ChunkRequest, signal: AbortSignal | undefined): Promise<ChunkBytes> {
     signal?.throwIfAborted();
     if (this.#closed !== undefined || this.#socket === undefined) throw this.#closedError();
-    const id = this.#nextId;
-    this.#nextId = (id % 0xffff_ffff) + 1;
+    const id = this.#takeId();
     const { digest, index, length } = request;
     const answered = Promise.withResolvers<ChunkBytes>();
     const pending: Pending = { id, length, answered, abandoned: false };
@@ -128,9 +137,27 @@ export class LaneSocket {
     }
   }
 
+  /**
+   * Asks what the peer holds of a blob; the answer may take `waitMs` more than the way to the peer.
+   * @throws PeerError as the peer answered; CLOSED; the reason of the signal
+   */
+  async have(request: HaveRequest, signal: AbortSignal | undefined): Promise<PeerAvailability> {
+    signal?.throwIfAborted();
+    if (this.#closed !== undefined || this.#socket === undefined) throw this.#closedError();
+    const id = this.#takeId();
+    this.#socket.write(encodeFrame(encodeRequest({ id, kind: 'have', ...request })));
+    return await this.#questions.ask(id, signal);
+  }
+
   /** Ends the lane, because of an error if there is one; open requests are rejected as CLOSED. */
   close(cause?: Error): void {
     this.#end(this.#closedError(cause));
+  }
+
+  #takeId(): number {
+    const id = this.#nextId;
+    this.#nextId = (id % 0xffff_ffff) + 1;
+    return id;
   }
 
   #end(cause: PeerError): void {
@@ -141,6 +168,7 @@ export class LaneSocket {
     this.#body?.chunk?.discard();
     this.#body = undefined;
     for (const pending of this.#pending.splice(0)) pending.answered.reject(cause);
+    this.#questions.end(cause);
   }
 
   #nextBuffer(): Buffer {
@@ -165,8 +193,11 @@ export class LaneSocket {
     let at = 0;
     while (this.#body === undefined && end - at >= LANE_HEAD_BYTES) {
       const head = readLaneHead(this.#scratch.subarray(at, at + LANE_HEAD_BYTES));
-      at += LANE_HEAD_BYTES;
-      at += this.#take(head, this.#scratch.subarray(at, end));
+      const rest = this.#scratch.subarray(at + LANE_HEAD_BYTES, end);
+      const isNews = this.#questions.has(head.id);
+      const used = isNews ? this.#questions.take(head, rest) : this.#take(head, rest);
+      if (used === undefined) break;
+      at += LANE_HEAD_BYTES + used;
     }
     this.#scratch.copyWithin(0, at, end);
     this.#headBytes = end - at;

@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { test } from 'node:test';
-import { createServer as createTlsServer } from 'node:tls';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
-import { libp2pKeyOf } from '../../fleet/identity.ts';
-import { code, type TestNode } from '../test-fleet.ts';
-import { createLaneCertificate } from './certificate.ts';
-import { LANE_ALPN, LANE_PIPELINE_MAX } from './constants.ts';
+import { code } from '../test-fleet.ts';
+import { LANE_PIPELINE_MAX } from './constants.ts';
 import {
   chunkFrame,
   dial,
   fleetWithBlob,
+  impersonate,
   lanes,
   MIB,
   moveLane,
@@ -158,27 +156,6 @@ test('a lane that hangs in its handshake delays no chunk', async () => {
 /** Time enough for a second lane to be opened. */
 const STALL_MS = 2_000;
 
-/** A lane listener with the identity of a node that does with a request what the test wants. */
-async function impersonate(node: TestNode, onData: (raw: Socket) => void) {
-  const key = await libp2pKeyOf(node.identity);
-  const { certPem, keyPem } = await createLaneCertificate(key, Date.now());
-  const tls = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: [LANE_ALPN] });
-  const counts = { connections: 0 };
-  const server = createServer((raw) => {
-    counts.connections++;
-    raw.on('error', () => {});
-    tls.once('secureConnection', (socket) => {
-      socket.on('error', () => {});
-      socket.on('data', () => onData(raw));
-    });
-    tls.emit('connection', raw);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const end = (): void => void server.close();
-  return { port: portOf(server), counts, [Symbol.dispose]: end };
-}
-
 test('where lanes break at the first request, streams carry the chunks', async () => {
   const { fleet, server, client, blob, ask } = await fleetWithBlob();
   await using _ = fleet;
@@ -196,16 +173,26 @@ test('where lanes break at the first request, streams carry the chunks', async (
   assert.equal(breaking.counts.connections, 1);
 });
 
-test('a silent lane is given up with its sisters, whose chunks take streams', async () => {
-  const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs: STALL_MS });
-  await using _ = fleet;
-  using mute = await impersonate(server, () => {});
+/** A client with a grant, whose first lane leads to somebody that takes all and says nothing. */
+async function onMuteLane(bodyStallMs: number) {
+  const parts = await fleetWithBlob({ bodyStallMs });
+  const { fleet, server, client, blob, ask } = parts;
+  await using rig = new AsyncDisposableStack();
+  rig.use(fleet);
+  const mute = rig.use(await impersonate(server, () => {}));
   moveLane(fleet, { server, client }, mute.port);
-  const { transport } = client.swarm;
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
-  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
+  (await client.swarm.transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
   await untilLanes(client, 'opened');
+  const all = rig.move();
+  return { ...parts, link, [Symbol.asyncDispose]: () => all.disposeAsync() };
+}
+
+test('a silent lane is given up with its sisters, whose chunks take streams', async () => {
+  await using rig = await onMuteLane(STALL_MS);
+  const { client, blob, ask, link } = rig;
+  const { transport } = client.swarm;
   const lost = [1, 2].map((index) =>
     assert.rejects(transport.fetchChunk(link.peerId, ask(index), signal()), code('TIMEOUT')),
   );
@@ -219,16 +206,9 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
 });
 
 test('requests on a lane whose peer is gone do not wait for the whole stall time', async () => {
-  const bodyStallMs = 600_000;
-  const { fleet, server, client, blob, ask } = await fleetWithBlob({ bodyStallMs });
-  await using _ = fleet;
-  using mute = await impersonate(server, () => {});
-  moveLane(fleet, { server, client }, mute.port);
+  await using rig = await onMuteLane(600_000);
+  const { server, client, ask, link } = rig;
   const { transport } = client.swarm;
-  const link = await client.swarm.link(server.membership, signal());
-  await link.openGrant(fleet.grant([blob.digest]), signal());
-  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
-  await untilLanes(client, 'opened');
   const lost = transport.fetchChunk(link.peerId, ask(1), signal());
   await Promise.all([assert.rejects(lost, code('TIMEOUT')), server.swarm.close()]);
 });

@@ -77,6 +77,11 @@ export class Lanes {
     return this.#book.pick(member);
   }
 
+  /** See LaneBook.free. */
+  free(peerId: string): LaneSocket | undefined {
+    return this.#book.free(peerId);
+  }
+
   /** No lane to this peer is dialled for a while. */
   failed(peerId: string): void {
     this.#book.failed(peerId);

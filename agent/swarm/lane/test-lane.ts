@@ -1,6 +1,13 @@
 // What the tests of lanes share: a server with a blob, and a client that knows no manners.
 import assert from 'node:assert/strict';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import {
+  connect,
+  createServer as createTlsServer,
+  type ConnectionOptions,
+  type TLSSocket,
+} from 'node:tls';
 import { abortable, sleep } from '../../../proto/std/abort.ts';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
@@ -50,7 +57,7 @@ export async function untilClosed(socket: TLSSocket): Promise<Buffer> {
 }
 
 /** Two nodes with lanes, one of them with a blob of six chunks. */
-export async function fleetWithBlob(options: { bodyStallMs?: number } = {}) {
+export async function fleetWithBlob(options: { bodyStallMs?: number; versionMax?: number } = {}) {
   const fleet = new TestFleet();
   const nodes = await fleet.pair({ lane: true, ...options });
   const blob = fleet.blob(6 * MIB);
@@ -92,4 +99,25 @@ export function portOf(server: { address: () => unknown }): number {
   const address = server.address();
   assert.ok(typeof address === 'object' && address !== null && 'port' in address);
   return Number(address.port);
+}
+
+/** A lane listener with the identity of a node that does with a request what the test wants. */
+export async function impersonate(node: TestNode, onData: (raw: Socket) => void) {
+  const key = await libp2pKeyOf(node.identity);
+  const { certPem, keyPem } = await createLaneCertificate(key, Date.now());
+  const tls = createTlsServer({ cert: certPem, key: keyPem, ALPNProtocols: [LANE_ALPN] });
+  const counts = { connections: 0 };
+  const server = createServer((raw) => {
+    counts.connections++;
+    raw.on('error', () => {});
+    tls.once('secureConnection', (socket) => {
+      socket.on('error', () => {});
+      socket.on('data', () => onData(raw));
+    });
+    tls.emit('connection', raw);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const end = (): void => void server.close();
+  return { port: portOf(server), counts, [Symbol.dispose]: end };
 }

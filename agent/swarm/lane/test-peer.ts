@@ -41,7 +41,13 @@ export class CountedBuffers extends ChunkBuffers {
 /** A lane to a peer that answers as the test wants. */
 export async function laneTo(
   answer: Answer,
-  limits: { bodyMs?: number; doubtMs?: number; answers?: () => Promise<boolean> } = {},
+  limits: {
+    bodyMs?: number;
+    doubtMs?: number;
+    answers?: () => Promise<boolean>;
+    /** To a question about holdings. */
+    tell?: (id: number, socket: TLSSocket) => void;
+  } = {},
   buffers: CountedBuffers = new CountedBuffers(),
 ): Promise<Rig> {
   const key = await generateKeyPair('Ed25519');
@@ -57,6 +63,7 @@ export async function laneTo(
       for (let frame = reader.readFrame(); frame; frame = reader.readFrame()) {
         const request = decodeRequest(frame);
         const raw = raws.get(socket.remotePort);
+        if (request.kind === 'have') limits.tell?.(request.id, socket);
         if (request.kind === 'getChunk' && raw) answer(request.id, request.index, socket, raw);
       }
     });
@@ -101,6 +108,10 @@ export async function laneTo(
 
 export function fetch(lane: LaneSocket, index: number, o: { signal: AbortSignal } = signal()) {
   return lane.fetch({ digest: DIGEST, index, length: CHUNK_BYTES }, o.signal);
+}
+
+export function have(lane: LaneSocket, o: { signal: AbortSignal } = signal()) {
+  return lane.have({ digest: DIGEST, knownCount: 0, waitMs: 0 }, o.signal);
 }
 
 export function headOf(id: number, more: Partial<LaneHead> = {}): Buffer {

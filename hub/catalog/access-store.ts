@@ -17,6 +17,7 @@ import {
 } from './access-tables.ts';
 import { KyselyRefreshStore } from './refresh-store.ts';
 import type { RegistryTables } from './schema.ts';
+import { transact } from './transact.ts';
 
 type Tables = AccessTables & Pick<RegistryTables, 'repository'>;
 
@@ -58,17 +59,21 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
   }
 
   addProject(row: ProjectRow, { max }: { max: number }): Promise<'ok' | 'exists' | 'full'> {
-    return this.#db.transaction().execute(async (db) => {
-      if (await hasProject(db, row.name)) return 'exists';
-      const count = db.selectFrom('project').select(({ fn }) => fn.countAll().as('count'));
-      if (Number((await count.executeTakeFirstOrThrow()).count) >= max) return 'full';
-      const inserted = await db
-        .insertInto('project')
-        .values({ name: row.name, visibility: row.visibility, created_at_ms: row.createdAtMs })
-        .onConflict((conflict) => conflict.column('name').doNothing())
-        .executeTakeFirst();
-      return Number(inserted.numInsertedOrUpdatedRows) > 0 ? 'ok' : 'exists';
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        if (await hasProject(db, row.name)) return 'exists';
+        const count = db.selectFrom('project').select(({ fn }) => fn.countAll().as('count'));
+        if (Number((await count.executeTakeFirstOrThrow()).count) >= max) return 'full';
+        const inserted = await db
+          .insertInto('project')
+          .values({ name: row.name, visibility: row.visibility, created_at_ms: row.createdAtMs })
+          .onConflict((conflict) => conflict.column('name').doNothing())
+          .executeTakeFirst();
+        return Number(inserted.numInsertedOrUpdatedRows) > 0 ? 'ok' : 'exists';
+      },
+      { lock: 'access' },
+    );
   }
 
   async setVisibility(project: string, visibility: Visibility): Promise<boolean> {
@@ -77,21 +82,25 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
   }
 
   deleteProject(name: string): Promise<'ok' | 'unknown' | 'in-use'> {
-    return this.#db.transaction().execute(async (db) => {
-      const inside = db
-        .selectFrom('repository')
-        .select('name')
-        // "0" is the character after the slash.
-        .where((eb) => eb.and([eb('name', '>', `${name}/`), eb('name', '<', `${name}0`)]))
-        .limit(1);
-      if ((await inside.executeTakeFirst()) !== undefined) return 'in-use';
-      if (name === DEFAULT_PROJECT) {
-        const short = db.selectFrom('repository').select('name').where('name', 'not like', '%/%');
-        if ((await short.limit(1).executeTakeFirst()) !== undefined) return 'in-use';
-      }
-      const result = await db.deleteFrom('project').where('name', '=', name).executeTakeFirst();
-      return result.numDeletedRows > 0n ? 'ok' : 'unknown';
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        const inside = db
+          .selectFrom('repository')
+          .select('name')
+          // "0" is the character after the slash.
+          .where((eb) => eb.and([eb('name', '>', `${name}/`), eb('name', '<', `${name}0`)]))
+          .limit(1);
+        if ((await inside.executeTakeFirst()) !== undefined) return 'in-use';
+        if (name === DEFAULT_PROJECT) {
+          const short = db.selectFrom('repository').select('name').where('name', 'not like', '%/%');
+          if ((await short.limit(1).executeTakeFirst()) !== undefined) return 'in-use';
+        }
+        const result = await db.deleteFrom('project').where('name', '=', name).executeTakeFirst();
+        return result.numDeletedRows > 0n ? 'ok' : 'unknown';
+      },
+      { lock: 'access' },
+    );
   }
 
   async account(name: string): Promise<AccountRow | undefined> {
@@ -107,47 +116,55 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
   }
 
   addAccount(row: AccountRow, { max }: { max: number }): Promise<'ok' | 'exists' | 'full'> {
-    return this.#db.transaction().execute(async (db) => {
-      const count = db.selectFrom('account').select(({ fn }) => fn.countAll().as('count'));
-      const { count: taken } = await count.executeTakeFirstOrThrow();
-      const inserted = await db
-        .insertInto('account')
-        .values({
-          name: row.name,
-          password_hash: row.passwordHash,
-          disabled: row.disabled ? 1 : 0,
-          epoch: row.epoch,
-          created_at_ms: row.createdAtMs,
-        })
-        .onConflict((conflict) => conflict.column('name').doNothing())
-        .returning('name')
-        .executeTakeFirst();
-      if (inserted === undefined) return 'exists';
-      if (Number(taken) < max) return 'ok';
-      await db.deleteFrom('account').where('name', '=', row.name).execute();
-      return 'full';
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        const count = db.selectFrom('account').select(({ fn }) => fn.countAll().as('count'));
+        const { count: taken } = await count.executeTakeFirstOrThrow();
+        const inserted = await db
+          .insertInto('account')
+          .values({
+            name: row.name,
+            password_hash: row.passwordHash,
+            disabled: row.disabled ? 1 : 0,
+            epoch: row.epoch,
+            created_at_ms: row.createdAtMs,
+          })
+          .onConflict((conflict) => conflict.column('name').doNothing())
+          .returning('name')
+          .executeTakeFirst();
+        if (inserted === undefined) return 'exists';
+        if (Number(taken) < max) return 'ok';
+        await db.deleteFrom('account').where('name', '=', row.name).execute();
+        return 'full';
+      },
+      { lock: 'access' },
+    );
   }
 
   async changeAccount(
     name: string,
     change: { passwordHash?: string | undefined; disabled?: boolean | undefined; nowMs: number },
   ): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
-      const found = db.selectFrom('account').select('epoch').where('name', '=', name);
-      const row = await found.executeTakeFirst();
-      if (row === undefined) return false;
-      await db
-        .updateTable('account')
-        .set({
-          epoch: Math.max(Number(row.epoch) + 1, change.nowMs),
-          ...(change.passwordHash === undefined ? {} : { password_hash: change.passwordHash }),
-          ...(change.disabled === undefined ? {} : { disabled: change.disabled ? 1 : 0 }),
-        })
-        .where('name', '=', name)
-        .execute();
-      return true;
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        const found = db.selectFrom('account').select('epoch').where('name', '=', name);
+        const row = await found.executeTakeFirst();
+        if (row === undefined) return false;
+        await db
+          .updateTable('account')
+          .set({
+            epoch: Math.max(Number(row.epoch) + 1, change.nowMs),
+            ...(change.passwordHash === undefined ? {} : { password_hash: change.passwordHash }),
+            ...(change.disabled === undefined ? {} : { disabled: change.disabled ? 1 : 0 }),
+          })
+          .where('name', '=', name)
+          .execute();
+        return true;
+      },
+      { lock: 'access' },
+    );
   }
 
   async deleteAccount(name: string): Promise<boolean> {
@@ -177,17 +194,21 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
   }
 
   putMember(project: string, { account, role }: MemberRow): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
-      if (!(await hasProject(db, project))) return false;
-      const known = db.selectFrom('account').select('name').where('name', '=', account);
-      if ((await known.executeTakeFirst()) === undefined) return false;
-      await db
-        .insertInto('project_member')
-        .values({ project, account, role })
-        .onConflict((conflict) => conflict.columns(['project', 'account']).doUpdateSet({ role }))
-        .execute();
-      return true;
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        if (!(await hasProject(db, project))) return false;
+        const known = db.selectFrom('account').select('name').where('name', '=', account);
+        if ((await known.executeTakeFirst()) === undefined) return false;
+        await db
+          .insertInto('project_member')
+          .values({ project, account, role })
+          .onConflict((conflict) => conflict.columns(['project', 'account']).doUpdateSet({ role }))
+          .execute();
+        return true;
+      },
+      { lock: 'access' },
+    );
   }
 
   async deleteMember(project: string, account: string): Promise<boolean> {
@@ -221,35 +242,39 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
   }
 
   addRobot(row: RobotRow, { max }: { max: number }): Promise<'ok' | 'exists' | 'full' | 'unknown'> {
-    return this.#db.transaction().execute(async (db) => {
-      if (!(await hasProject(db, row.project))) return 'unknown';
-      const { count } = await db
-        .selectFrom('robot')
-        .select(({ fn }) => fn.countAll().as('count'))
-        .where('project', '=', row.project)
-        .executeTakeFirstOrThrow();
-      const inserted = await db
-        .insertInto('robot')
-        .values({
-          project: row.project,
-          name: row.name,
-          description: row.description,
-          secret_hash: row.secretHash,
-          permissions: JSON.stringify(row.permissions),
-          expires_at_ms: row.expiresAtMs ?? null,
-          disabled: row.disabled ? 1 : 0,
-          epoch: row.epoch,
-          created_at_ms: row.createdAtMs,
-        })
-        .onConflict((conflict) => conflict.columns(['project', 'name']).doNothing())
-        .returning('name')
-        .executeTakeFirst();
-      if (inserted === undefined) return 'exists';
-      if (Number(count) < max) return 'ok';
-      const robots = db.deleteFrom('robot').where('project', '=', row.project);
-      await robots.where('name', '=', row.name).execute();
-      return 'full';
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        if (!(await hasProject(db, row.project))) return 'unknown';
+        const { count } = await db
+          .selectFrom('robot')
+          .select(({ fn }) => fn.countAll().as('count'))
+          .where('project', '=', row.project)
+          .executeTakeFirstOrThrow();
+        const inserted = await db
+          .insertInto('robot')
+          .values({
+            project: row.project,
+            name: row.name,
+            description: row.description,
+            secret_hash: row.secretHash,
+            permissions: JSON.stringify(row.permissions),
+            expires_at_ms: row.expiresAtMs ?? null,
+            disabled: row.disabled ? 1 : 0,
+            epoch: row.epoch,
+            created_at_ms: row.createdAtMs,
+          })
+          .onConflict((conflict) => conflict.columns(['project', 'name']).doNothing())
+          .returning('name')
+          .executeTakeFirst();
+        if (inserted === undefined) return 'exists';
+        if (Number(count) < max) return 'ok';
+        const robots = db.deleteFrom('robot').where('project', '=', row.project);
+        await robots.where('name', '=', row.name).execute();
+        return 'full';
+      },
+      { lock: 'access' },
+    );
   }
 
   changeRobot(
@@ -262,28 +287,32 @@ export class KyselyAccessStore extends KyselyRefreshStore implements AccessStore
       nowMs: number;
     },
   ): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
-      const row = await db
-        .selectFrom('robot')
-        .select('epoch')
-        .where('project', '=', project)
-        .where('name', '=', name)
-        .executeTakeFirst();
-      if (row === undefined) return false;
-      const { secretHash, disabled, expiresAtMs } = change;
-      await db
-        .updateTable('robot')
-        .set({
-          epoch: Math.max(Number(row.epoch) + 1, change.nowMs),
-          ...(secretHash === undefined ? {} : { secret_hash: secretHash }),
-          ...(disabled === undefined ? {} : { disabled: disabled ? 1 : 0 }),
-          ...(expiresAtMs === undefined ? {} : { expires_at_ms: expiresAtMs }),
-        })
-        .where('project', '=', project)
-        .where('name', '=', name)
-        .execute();
-      return true;
-    });
+    return transact(
+      this.#db,
+      async (db) => {
+        const row = await db
+          .selectFrom('robot')
+          .select('epoch')
+          .where('project', '=', project)
+          .where('name', '=', name)
+          .executeTakeFirst();
+        if (row === undefined) return false;
+        const { secretHash, disabled, expiresAtMs } = change;
+        await db
+          .updateTable('robot')
+          .set({
+            epoch: Math.max(Number(row.epoch) + 1, change.nowMs),
+            ...(secretHash === undefined ? {} : { secret_hash: secretHash }),
+            ...(disabled === undefined ? {} : { disabled: disabled ? 1 : 0 }),
+            ...(expiresAtMs === undefined ? {} : { expires_at_ms: expiresAtMs }),
+          })
+          .where('project', '=', project)
+          .where('name', '=', name)
+          .execute();
+        return true;
+      },
+      { lock: 'access' },
+    );
   }
 
   async deleteRobot(project: string, name: string): Promise<boolean> {

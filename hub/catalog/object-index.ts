@@ -1,6 +1,7 @@
 import type { ColumnType, Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { LooseObject, ObjectIndex } from '../blobs/s3/object-index.ts';
+import { transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
@@ -41,7 +42,7 @@ export class KyselyObjectIndex implements ObjectIndex {
     { digest, key, size, lost }: Parameters<ObjectIndex['commit']>[0],
     nowMs: number,
   ): Promise<{ key: string; size: number }> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       if (lost !== undefined) {
         const { numDeletedRows } = await db
           .deleteFrom('blob_object')
@@ -64,7 +65,7 @@ export class KyselyObjectIndex implements ObjectIndex {
   }
 
   remove(digest: Digest, nowMs: number): Promise<boolean> {
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const row = await db
         .deleteFrom('blob_object')
         .where('digest', '=', digest)

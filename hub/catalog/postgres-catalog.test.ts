@@ -3,6 +3,9 @@ import { test, type TestContext } from 'node:test';
 import { Kysely, sql, type Transaction } from 'kysely';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { postgresForTests } from '../../test/rig/postgres.ts';
+import { accessStoreConformance } from './access-conformance.ts';
+import { KyselyAccessStore } from './access-store.ts';
+import type { AccessTables } from './access-tables.ts';
 import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
@@ -39,6 +42,19 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
 
 catalogConformance('in PostgreSQL', rig, { skip });
 referrersConformance('in PostgreSQL', rig, { skip });
+accessStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return {
+      store: new KyselyAccessStore({ db: db.withTables<AccessTables>() }),
+      addRepository: async (name) => {
+        await db.insertInto('repository').values({ name }).execute();
+      },
+    };
+  },
+  { skip },
+);
 fleetStoreConformance(
   'in PostgreSQL',
   async (t) => {

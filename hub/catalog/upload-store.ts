@@ -6,6 +6,7 @@ import type {
   UploadTarget,
 } from '../registry/upload-store.ts';
 import { STATEMENT_ROWS_MAX } from './constants.ts';
+import { transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
@@ -130,7 +131,7 @@ export class KyselyUploadStore implements UploadStore {
       const { numUpdatedRows } = await this.#held(hold).set(set).executeTakeFirst();
       return numUpdatedRows > 0n;
     }
-    return this.#db.transaction().execute(async (db) => {
+    return transact(this.#db, async (db) => {
       const { numUpdatedRows } = await this.#held(hold, db).set(set).executeTakeFirst();
       if (numUpdatedRows === 0n) return false;
       const row = { session: hold.id, first: leaves.first, hashes: leaves.hashes };

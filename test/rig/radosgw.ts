@@ -36,9 +36,13 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-function configuration(folder: string, ports: { monitor: number; gateway: number }): string {
+function configuration(
+  folder: string,
+  fsid: string,
+  ports: { monitor: number; gateway: number },
+): string {
   return `[global]
-fsid = ${randomUUID()}
+fsid = ${fsid}
 auth_cluster_required = none
 auth_service_required = none
 auth_client_required = none
@@ -47,6 +51,7 @@ mon_host = v1:127.0.0.1:${ports.monitor}/0
 public_addr = 127.0.0.1
 run_dir = ${folder}/run
 log_file = ${folder}/$name.log
+mon_cluster_log_file = ${folder}/cluster.log
 admin_socket = ${folder}/run/$name.asok
 pid_file = ${folder}/run/$name.pid
 mon_data = ${folder}/mon
@@ -63,6 +68,7 @@ osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
 mon_allow_pool_size_one = true
 mon_allow_pool_delete = true
+mon_data_avail_crit = 0
 [client.rgw]
 rgw_frontends = beast endpoint=127.0.0.1:${ports.gateway}
 rgw_thread_pool_size = 64
@@ -100,12 +106,13 @@ export class Radosgw implements AsyncDisposable {
   static async #try(): Promise<Radosgw> {
     const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-ceph-'));
     const ports = { monitor: await freePort(), gateway: await freePort() };
+    const fsid = randomUUID();
     await mkdir(path.join(folder, 'run'));
     for (const name of ['mon', 'osd', 'rgw']) await mkdir(path.join(folder, name));
-    await writeFile(path.join(folder, 'ceph.conf'), configuration(folder, ports));
+    await writeFile(path.join(folder, 'ceph.conf'), configuration(folder, fsid, ports));
     const server = new Radosgw(folder, ports.gateway);
     try {
-      await server.#startStore(ports.monitor);
+      await server.#startStore(fsid, ports.monitor);
       await server.back();
       await server.#createUser();
     } catch (err) {
@@ -134,9 +141,8 @@ export class Radosgw implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  async #startStore(port: number): Promise<void> {
+  async #startStore(fsid: string, port: number): Promise<void> {
     const map = path.join(this.#folder, 'monmap');
-    const fsid = (await this.#run('ceph-conf', '--lookup', 'fsid')).trim();
     const address = `[v1:127.0.0.1:${port}]`;
     await run([program('monmaptool'), '--create', '--addv', 'a', address, '--fsid', fsid, map]);
     await this.#run('ceph-mon', '-i', 'a', '--mkfs', '--monmap', map);

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Kysely } from 'kysely';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
@@ -37,13 +36,11 @@ import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
+import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
-
-/** The only hub of its catalog. */
-const HOLDER = 'hub';
 
 export type HubModules = { logger: Logger; build?: BuildInfo };
 
@@ -86,12 +83,13 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const { sparseIndexes: indexes, sparseImages: images } = config.registry;
+  const holder = await holderOf(dataDir);
   const registry = new Registry(
-    { names, sparse: { indexes, images }, holder: HOLDER },
+    { names, sparse: { indexes, images }, holder },
     {
       blobs,
       catalog,
-      uploads: await openUploads(catalog.db.withTables<UploadTables>()),
+      uploads: await openUploads(catalog, { holder, shared: postgres !== undefined }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),
@@ -132,9 +130,12 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
 }
 
 /** What this hub held when it died is free again. */
-async function openUploads(db: Kysely<UploadTables>): Promise<KyselyUploadStore> {
-  const uploads = new KyselyUploadStore({ shared: false }, { db });
-  await uploads.letGoOf(HOLDER);
+async function openUploads(
+  { db }: Pick<OpenCatalog, 'db'>,
+  { holder, shared }: { holder: string; shared: boolean },
+): Promise<KyselyUploadStore> {
+  const uploads = new KyselyUploadStore({ shared }, { db: db.withTables<UploadTables>() });
+  await uploads.letGoOf(holder);
   return uploads;
 }
 

@@ -74,8 +74,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => lock[Symbol.dispose]());
   const catalog = await openCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
-  const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
-  const blobs = await openBlobStore(config.blobs, { dataDir, index });
+  const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
   const room = await openRoom(config, { keysDir, catalog, metrics, logger });
   const { fleet, access } = room;
@@ -127,6 +126,14 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
     close: () => running.disposeAsync(),
   };
+}
+
+function openBlobs(
+  { blobs, hub }: Pick<HubConfig, 'blobs' | 'hub'>,
+  { db }: Pick<OpenCatalog, 'db'>,
+): Promise<BlobStore> {
+  const index = new KyselyObjectIndex({ db: db.withTables<ObjectTables>() });
+  return openBlobStore(blobs, { dataDir: hub.dataDir, index });
 }
 
 /** What this hub held when it died is free again. */

@@ -21,6 +21,7 @@ import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
 import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
+import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
@@ -30,6 +31,9 @@ import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import { Collector } from './gc/collector.ts';
+import { createGcMetrics } from './gc/metrics.ts';
+import { scheduleCollections } from './gc/schedule.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
 import { createGuard } from './http/guard.ts';
@@ -98,6 +102,16 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
+  const collector = new Collector(
+    { graceMs: config.gc.grace, quarantineMs: config.gc.quarantine },
+    {
+      store: new KyselyGcStore({ db: catalog.db }),
+      blobs,
+      metrics: createGcMetrics(metrics),
+      logger,
+    },
+  );
+  starting.use(scheduleCollections({ intervalMs: config.gc.interval }, { collector, logger }));
   const api = await startApi({ ...room, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);

@@ -42,3 +42,9 @@ export const REQUESTS_MAX = 4096;
 export const REFUSED_BODY_MS = 10_000;
 /** What a client that is told to come back later is told to wait, seconds. */
 export const RETRY_AFTER_S = 5;
+/** A blob no manifest names is noted as in use again when it is asked for this long after. */
+export const USE_STEP_MS = 60_000;
+/** How long an upload waits for bytes of the same digest that are being removed. */
+export const LEAVING_WAIT_MS = 5_000;
+/** Time between two looks whether they are gone. */
+export const LEAVING_STEP_MS = 25;

@@ -42,6 +42,7 @@ async function cli(...argv: string[]): Promise<Outcome> {
       readPassword: async () => assert.fail('no password is read'),
       newPassword: () => 'made',
     },
+    checkHub: async ({ hash }) => ({ text: `hash ${hash}\n`, clean: !hash }),
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';
@@ -62,7 +63,7 @@ async function withFile(text: string, use: (file: string) => Promise<void>): Pro
 }
 
 test('--help is there at every level and exits 0', async () => {
-  for (const words of ['', 'hub', 'agent', 'config', 'version', 'hub join-token']) {
+  for (const words of ['', 'hub', 'agent', 'config', 'version', 'hub join-token', 'hub check']) {
     const argv = [...words.split(' ').filter((word) => word !== ''), '--help'];
     const { code, out, started } = await cli(...argv);
     assert.equal(code, 0, words);
@@ -148,4 +149,12 @@ test('a join token is asked for with uses and expiry and printed alone', async (
   const { out, tokens } = await cli('hub', 'join-token', 'create', '--uses', '50');
   assert.equal(out, 'flotilla-join.v1.example\n');
   assert.deepEqual(tokens, [{ uses: 50, expires: undefined, url: undefined }]);
+});
+
+test('hub check prints its report and says in the exit code whether something is wrong', async () => {
+  const clean = await cli('hub', 'check');
+  assert.deepEqual([clean.code, clean.out], [0, 'hash false\n']);
+  const wrong = await cli('hub', 'check', '--hash');
+  assert.deepEqual([wrong.code, wrong.out], [1, 'hash true\n']);
+  assert.equal((await cli('hub', 'check', 'extra')).code, 2);
 });

@@ -8,7 +8,14 @@ import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
 import { AdminUsage } from './admin-commands.ts';
 import type { AdminRequest } from './admin-commands.ts';
 import { readBuildInfo } from './build-info.ts';
-import { AGENT_HELP, CONFIG_HELP, HUB_HELP, JOIN_TOKEN_HELP, MAIN_HELP } from './cli-help.ts';
+import {
+  AGENT_HELP,
+  CHECK_HELP,
+  CONFIG_HELP,
+  HUB_HELP,
+  JOIN_TOKEN_HELP,
+  MAIN_HELP,
+} from './cli-help.ts';
 import { VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
@@ -41,11 +48,16 @@ export type JoinTokenWish = ProgramInput & {
 /** Which hub is asked. */
 export type AdminWish = ProgramInput & { url: string | undefined };
 
+/** What `hub check` was asked for. */
+export type CheckWish = ProgramInput & { hash: boolean; repair: boolean; json: boolean };
+
 export type CliModules = {
   out(text: string): void;
   err(text: string): void;
   env: Record<string, string | undefined>;
   programs: Record<ProgramKind, ProgramEntry>;
+  /** Checks the data of a hub that does not run. */
+  checkHub(wish: CheckWish): Promise<{ text: string; clean: boolean }>;
   /** Asks a running hub for a join token. */
   createJoinToken(wish: JoinTokenWish): Promise<string>;
   /** Commands that change what is in a running hub. */
@@ -82,7 +94,7 @@ export async function runCli(argv: readonly string[], modules: CliModules): Prom
     }
     modules.err(`flotilla: ${messageOf(err)}\n`);
     if (hasCode(err, 'CONFIG_INVALID')) return EXIT.config;
-    return hasCode(err, 'HUB_UNREACHABLE') ? EXIT.unavailable : EXIT.failure;
+    return hasCode(err, 'HUB_UNREACHABLE', 'FOLDER_IN_USE') ? EXIT.unavailable : EXIT.failure;
   }
 }
 
@@ -101,6 +113,7 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return version(rest, modules);
     case 'hub':
       if (rest[0] === 'join-token') return joinToken(rest.slice(1), modules);
+      if (rest[0] === 'check') return checkHub(rest.slice(1), modules);
       return runProgram('hub', rest, HUB_HELP, modules);
     case 'agent':
       return runProgram('agent', rest, AGENT_HELP, modules);
@@ -163,6 +176,22 @@ async function admin(word: string, args: readonly string[], modules: CliModules)
     if (err instanceof AdminUsage) throw new UsageError(err.message, adminHelp(word));
     throw err;
   }
+}
+
+async function checkHub(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    hash: { type: 'boolean', default: false },
+    repair: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  } as const;
+  const { values } = parse(args, options, 0, CHECK_HELP);
+  if (values.help === true) return show(CHECK_HELP, modules);
+  const { hash, repair, json } = values;
+  const wish = { ...(await configInput(values.config)), hash, repair, json };
+  const { text, clean } = await modules.checkHub(wish);
+  modules.out(text);
+  return clean ? EXIT.ok : EXIT.failure;
 }
 
 function isDuration(text: string): boolean {

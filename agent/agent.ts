@@ -3,6 +3,7 @@ import path from 'node:path';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
 import { claimFolder } from '../proto/ops/folder-lock.ts';
+import type { Digest } from '../proto/oci/digest.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
@@ -20,6 +21,7 @@ import { HubTokens } from './mirror/hub-tokens.ts';
 import { startMirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
+import { PurgedContent } from './purged.ts';
 import { readiness } from './readiness.ts';
 import type { AgentHealth } from './readiness.ts';
 import { namespaceRules, Registries } from './registries.ts';
@@ -74,7 +76,9 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
-  const content = (modules.wrapContent ?? ((own) => own))(readerOf(store));
+  const purged = new PurgedContent({ store, logger });
+  const own = purged.reader(readerOf(store));
+  const content = modules.wrapContent === undefined ? own : modules.wrapContent(own);
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
   if (node !== undefined) starting.defer(() => node.close());
@@ -96,7 +100,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
   const originOf = (target: Target) => registries.originOf(target);
   const hubTokens = new HubTokens({ now: Date.now }, client);
-  const served = { local: store, content: downloads, grants, hubTokens, originOf, tags };
+  const shown = { local: purged.local(store), content: purged.source(downloads) };
+  const served = { ...shown, grants, hubTokens, originOf, tags };
   const mirror = await startMirror({ ...config.mirror, rules }, { ...served, metrics, logger });
   starting.defer(() => mirror.close());
   const ops = await startOps(config, { metrics, logger }, () => ({
@@ -108,7 +113,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   starting.defer(() => ops.close());
 
   if (node !== undefined) {
-    fleet?.start(node.presence);
+    const purge = (digests: readonly Digest[]) => purged.replace(digests);
+    fleet?.start({ ...node.presence, purge });
     downloads.start();
   }
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');

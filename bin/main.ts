@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { compactMemory } from '../proto/ops/compact-memory.ts';
 import { SHUTDOWN_GRACE_MS } from '../proto/ops/constants.ts';
 import { runCli } from '../proto/ops/cli.ts';
-import type { CheckWish, JoinTokenWish, ProgramEntry, ProgramInput } from '../proto/ops/cli.ts';
+import type {
+  CheckWish,
+  JoinTokenWish,
+  PurgeWish,
+  ProgramEntry,
+  ProgramInput,
+} from '../proto/ops/cli.ts';
 import { loadConfig } from '../proto/ops/config.ts';
 import { runProgram } from '../proto/ops/program.ts';
 
@@ -84,6 +90,10 @@ const code = await runCli(process.argv.slice(2), {
       text: json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report),
       clean,
     };
+  },
+  purge: async (wish: PurgeWish) => {
+    const { purge } = await import('./purge.ts');
+    return purge(wish, env);
   },
   createJoinToken: async (wish: JoinTokenWish) => {
     const { createJoinToken } = await import('./join-token.ts');

@@ -21,7 +21,6 @@ import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
 import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
-import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
@@ -31,11 +30,11 @@ import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
-import { Collector } from './gc/collector.ts';
-import { createGcMetrics } from './gc/metrics.ts';
-import { scheduleCollections } from './gc/schedule.ts';
+import type { PurgedList } from './gc/purges.ts';
+import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
+import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
@@ -80,7 +79,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => catalog.close());
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
-  const room = await openRoom(config, { keysDir, catalog, metrics, logger });
+  const gc = await startGc(config, starting, { db: catalog.db, blobs, metrics, logger });
+  const purged = () => gc.purges.list;
+  const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
@@ -102,17 +103,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const collector = new Collector(
-    { graceMs: config.gc.grace, quarantineMs: config.gc.quarantine },
-    {
-      store: new KyselyGcStore({ db: catalog.db }),
-      blobs,
-      metrics: createGcMetrics(metrics),
-      logger,
-    },
-  );
-  starting.use(scheduleCollections({ intervalMs: config.gc.interval }, { collector, logger }));
-  const api = await startApi({ ...room, version: build.version, callerOf, logger });
+  const api = await startApi({ ...room, gc, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const servers = await startServers({ listen, certificate }, { listener, logger });
@@ -166,11 +157,12 @@ async function openRoom(
   modules: {
     keysDir: string;
     catalog: OpenCatalog;
+    purged: () => PurgedList;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, catalog, metrics, logger } = modules;
+  const { keysDir, catalog, purged, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
@@ -186,6 +178,7 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
+      purged,
       metrics,
       logger,
     },
@@ -264,18 +257,24 @@ async function startApi(modules: {
   fleet: Fleet;
   access: Access;
   administration: Administration;
+  gc: Gc;
   version: string;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
 }) {
-  const { fleet, access, administration, callerOf, logger } = modules;
-  const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
+  const { fleet, access, administration, gc, callerOf, logger } = modules;
+  const app = fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PATH_NAME_MAX_CHARS },
+  });
   fleet.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {
     access,
     callerOf,
-    routes: apiRoutes({ administration, fleet, logger }),
+    routes: apiRoutes({ administration, fleet, gc, logger }),
     version: modules.version,
     logger,
   });

@@ -4,5 +4,3 @@ export const GC_BATCH = 64;
 export const GC_LEASE_MS = 2 * 60_000;
 /** How often a hub looks whether a collection is due. */
 export const GC_LOOK_MS = 60_000;
-/** Most digests that are taken down at the same time; agents hold the whole list. */
-export const PURGED_MAX = 1000;

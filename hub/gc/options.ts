@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type, type Static } from 'typebox';
 import { Duration } from '../../proto/ops/config.ts';
 
 const MINUTE_MS = 60_000;
@@ -30,3 +30,6 @@ export const GcOptions = Type.Object(
   },
   { description: 'collection of blobs that no manifest names', default: {} },
 );
+
+/** Decoded: durations in ms. */
+export type GcConfig = Static<typeof GcOptions>;

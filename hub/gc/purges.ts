@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
+import { PURGED_MAX } from '../../proto/hubapi/constants.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { BlobRemover } from '../blobs/port.ts';
-import { PURGED_MAX } from './constants.ts';
 import { GcError } from './errors.ts';
 import type { PurgeStore } from './store.ts';
 

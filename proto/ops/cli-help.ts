@@ -8,6 +8,7 @@ caches and shares image layers with its peers.
   hub [--config FILE]            run the hub
   hub join-token create          make a token with which agents enrol
   hub check [--hash] [--repair]  check the data of a hub that does not run
+  purge DIGEST                   take content down, at the hub and on all nodes
   agent [--config FILE]          run the agent of this node
   project, account, member, robot, node, keys
                                  administer a running hub; each has a page behind --help
@@ -59,6 +60,17 @@ short, corrupt, unknown to the catalog, or named by a manifest and not there.
   --json    print the report as JSON
 
 exit codes: 0 nothing wrong, or all of it repaired; 1 something wrong; 69 the hub runs
+`;
+
+export const PURGE_HELP = `usage: flotilla purge DIGEST [--lift] [--config FILE] [--url URL]
+
+Has the running hub take a blob or manifest down: it is gone from every repository, refused in
+pushes, and removed by the agents. Waits a minute for them and names the nodes that were not
+reached; those remove it when they next reach the hub. Done again, it waits again.
+
+  --lift  let the content be pushed again
+
+exit codes: 0 every node was reached, 1 some were not
 `;
 
 export const CONFIG_HELP = `usage: flotilla config check FILE [--kind hub|agent]

@@ -114,9 +114,10 @@ async function checkDisk(dataDir: string): Promise<void> {
  */
 async function checkWhole(dataDir: string): Promise<void> {
   const { signal } = new AbortController();
-  const { counts, problems } = await checkHub({ dataDir, hash: true, repair: true }, { signal });
+  const config = { hub: { dataDir }, blobs: { driver: 'filesystem' }, catalog: {} };
+  const { counts, problems } = await checkHub(config, { hash: true, repair: true }, { signal });
   assert.deepEqual({ ...counts, orphan: 0 }, { orphan: 0 }, JSON.stringify(problems));
-  const again = await checkHub({ dataDir, hash: false, repair: false }, { signal });
+  const again = await checkHub(config, { hash: false, repair: false }, { signal });
   assert.deepEqual(again.counts, {});
 }
 

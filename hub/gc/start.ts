@@ -1,0 +1,46 @@
+import type { Kysely } from 'kysely';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import type { BlobRemover } from '../blobs/port.ts';
+import { KyselyGcStore } from '../catalog/gc-store.ts';
+import type { RegistryTables } from '../catalog/schema.ts';
+import { Collector } from './collector.ts';
+import { GC_LOOK_MS } from './constants.ts';
+import { createGcMetrics } from './metrics.ts';
+import type { GcConfig } from './options.ts';
+import { Purges } from './purges.ts';
+import { scheduleCollections } from './schedule.ts';
+
+type Modules = {
+  db: Kysely<RegistryTables>;
+  blobs: BlobRemover;
+  metrics: MetricsRegistry;
+  logger: Logger;
+};
+
+export type Gc = { collector: Collector; purges: Purges };
+
+/** Begins to collect by the schedule, and to follow what other hubs take down. */
+export async function startGc(
+  { gc }: { gc: GcConfig },
+  starting: AsyncDisposableStack,
+  { db, blobs, metrics, logger }: Modules,
+): Promise<Gc> {
+  const store = new KyselyGcStore({ db });
+  const collector = new Collector(
+    { graceMs: gc.grace, quarantineMs: gc.quarantine },
+    { store, blobs, metrics: createGcMetrics(metrics), logger },
+  );
+  const purges = new Purges({ store, blobs, logger });
+  await purges.refresh();
+  const timer = setInterval(() => {
+    purges.refresh().catch((err: unknown) => {
+      logger.warn({ reason: messageOf(err) }, 'what was taken down could not be read');
+    });
+  }, GC_LOOK_MS);
+  timer.unref();
+  starting.defer(() => clearInterval(timer));
+  starting.use(scheduleCollections({ intervalMs: gc.interval }, { collector, logger }));
+  return { collector, purges };
+}

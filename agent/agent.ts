@@ -3,7 +3,6 @@ import path from 'node:path';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
 import { claimFolder } from '../proto/ops/folder-lock.ts';
-import type { Digest } from '../proto/oci/digest.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
@@ -77,8 +76,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
   const purged = new PurgedContent({ store, logger });
-  const own = purged.reader(readerOf(store));
-  const content = modules.wrapContent === undefined ? own : modules.wrapContent(own);
+  const content = (modules.wrapContent ?? ((own) => own))(purged.reader(readerOf(store)));
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
   if (node !== undefined) starting.defer(() => node.close());
@@ -100,8 +98,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
   const originOf = (target: Target) => registries.originOf(target);
   const hubTokens = new HubTokens({ now: Date.now }, client);
-  const shown = { local: purged.local(store), content: purged.source(downloads) };
-  const served = { ...shown, grants, hubTokens, originOf, tags };
+  const served = { ...purged.shown(store, downloads), grants, hubTokens, originOf, tags };
   const mirror = await startMirror({ ...config.mirror, rules }, { ...served, metrics, logger });
   starting.defer(() => mirror.close());
   const ops = await startOps(config, { metrics, logger }, () => ({
@@ -113,8 +110,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   starting.defer(() => ops.close());
 
   if (node !== undefined) {
-    const purge = (digests: readonly Digest[]) => purged.replace(digests);
-    fleet?.start({ ...node.presence, purge });
+    fleet?.start({ ...node.presence, purge: (digests) => purged.replace(digests) });
     downloads.start();
   }
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');

@@ -33,6 +33,11 @@ export class PurgedContent {
     };
   }
 
+  /** What the mirror sees: what is here, and what it gets from others. */
+  shown(local: LocalContent, content: ContentSource) {
+    return { local: this.local(local), content: this.source(content) };
+  }
+
   /** What is here for the mirror. */
   local(content: LocalContent): LocalContent {
     return {

@@ -73,8 +73,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
-  const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
-  starting.defer(() => lock[Symbol.dispose]());
+  starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
   const catalog = await openCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
   const blobs = await openBlobs(config, catalog);
@@ -86,10 +85,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
-  const { sparseIndexes: indexes, sparseImages: images } = config.registry;
   const holder = await holderOf(dataDir);
   const registry = new Registry(
-    { names, sparse: { indexes, images }, holder },
+    { names, sparse: sparseOf(config), holder },
     {
       blobs,
       catalog,
@@ -105,8 +103,10 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => registry.close());
   const api = await startApi({ ...room, gc, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
-  const listener = listenerOf(registry, api);
-  const servers = await startServers({ listen, certificate }, { listener, logger });
+  const servers = await startServers(
+    { listen, certificate },
+    { listener: listenerOf(registry, api), logger },
+  );
   starting.defer(() => servers.close());
   const state = { draining: false };
   const ops = await startOpsServer({
@@ -206,6 +206,10 @@ async function openCatalog(
   const { tls, caFile, ...target } = postgres;
   const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
   return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
+}
+
+function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
+  return { indexes: registry.sparseIndexes, images: registry.sparseImages };
 }
 
 async function openUplink(

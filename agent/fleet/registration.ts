@@ -297,12 +297,13 @@ export class Registration {
     const { api, members, logger } = this.#modules;
     const nowMs = this.#options.now();
     const isPart = !this.#hasGaps && nowMs - this.#wholeAtMs < MEMBERS_WHOLE_MS;
+    const delta = isPart ? '&delta=1' : '';
     const purged = ports.purge === undefined ? '' : `&purged=${this.#purgedVersion}`;
     const answer = await api.call(
       {
         name: 'members',
         method: 'GET',
-        path: `${FLEET_PATHS.members}?version=${members.version}${isPart ? '&delta=1' : ''}${purged}`,
+        path: `${FLEET_PATHS.members}?version=${members.version}${delta}${purged}`,
         schema: MembersResponse,
         maxBytes: MEMBERS_RESPONSE_MAX_BYTES,
       },

@@ -105,6 +105,8 @@ function zonesOf(config: FleetConfig): (node: string) => string {
   return (node) => zones.get(node) ?? '';
 }
 
+const NOTHING: PurgedDigests = { version: '', digests: [] };
+
 type Parts = {
   options: Required<CreateFleetOptions>;
   modules: CreateFleetModules;
@@ -161,13 +163,11 @@ async function assemble(parts: Parts) {
     { catalog, signingKey: () => ring.signingKey('statement'), metrics },
   );
   const callers = new Callers({ now }, { table: members.table });
-  const { table } = members;
   const announcements = new Announcements(
     { now },
-    { tracker, table, statements, isPublic, privateRights, metrics },
+    { tracker, table: members.table, statements, isPublic, privateRights, metrics },
   );
-  const nothing: PurgedDigests = { version: '', digests: [] };
-  const purges = new PurgeNews({ table, list: modules.purged ?? (() => nothing) });
+  const purges = new PurgeNews({ table: members.table, list: modules.purged ?? (() => NOTHING) });
   let bundle = { serial: ring.serial, bytes: ring.bundle() };
   const keyBundle = (): Buffer => {
     if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };

@@ -4,7 +4,7 @@ import { checkBody } from '../../proto/hubapi/body.ts';
 import { MembersResponse } from '../../proto/hubapi/schemas.ts';
 import { BLOB, TestAgent, TestHub } from './fleet-fixture.ts';
 
-test('an agent is told what is taken down until it has acted, and nodes that have not are named', async (t) => {
+test('an agent is told what is taken down until it has acted; others are named', async (t) => {
   let list = { version: '', digests: [] as string[] };
   const hub = await TestHub.start(t, { purged: () => list });
   const [one, two, old] = [new TestAgent(), new TestAgent(), new TestAgent()];

@@ -174,3 +174,17 @@ test('a blob collected after the manifest was checked is missed, or kept', async
   assert.equal((await gc.putManifest(imageOf([own]))).status, 201);
   assert.equal(await gc.head(own), 200);
 });
+
+test('a blob whose bytes are on their way out is neither recorded nor mounted', async (t) => {
+  const gc = await TestGc.start(t);
+  const { catalog } = gc.registry;
+  const digest = digestOf(own);
+  await gc.registry.push(own);
+  await gc.collector({ quarantineMs: HOUR_MS }).collect({}, { signal });
+  assert.equal(await catalog.linkBlob('team/new', digest), false);
+  const times = { beforeMs: Date.now(), nowMs: Date.now() };
+  assert.deepEqual(await gc.store.claimBlobs([digest], times), [digest]);
+  const adding = catalog.addBlob({ digest, size: own.length }, 'team/app');
+  await assert.rejects(adding, { data: { code: 'BLOB_LEAVING', digest } });
+  await assert.rejects(catalog.pinBlob(digest), { data: { code: 'BLOB_LEAVING', digest } });
+});

@@ -15,8 +15,8 @@ export const GcOptions = Type.Object(
     }),
     grace: Duration({
       description:
-        'how long a blob that no manifest names is left alone after it was pushed, mounted, asked ' +
-        'for by a push, or named last; longer than a push takes',
+        'how long a blob that no manifest names is left alone after it was pushed, mounted, ' +
+        'asked for by a push, or named last; longer than a push takes',
       default: '2h',
       minimum: 10 * MINUTE_MS,
       maximum: YEAR_MS,

@@ -20,7 +20,7 @@ async function upload(gc: TestGc, bytes: Buffer): Promise<number> {
   return (await gc.registry.ask(target, { method: 'PUT', body: bytes })).status;
 }
 
-test('a blob taken down is gone from every repository and refused until it is lifted', async (t) => {
+test('a blob taken down is gone everywhere and refused until it is lifted', async (t) => {
   const { gc, purges } = await start(t);
   await gc.pushImage([good, bad]);
   await gc.pushImage([bad], 'team/other');

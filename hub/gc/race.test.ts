@@ -94,7 +94,7 @@ function collectorAtSteps(gc: TestGc) {
   return { step, work };
 }
 
-test('every manifest that was taken stays pullable while everything unused is collected', async (t) => {
+test('every manifest taken stays pullable while what is unused is collected', async (t) => {
   const gc = await TestGc.start(t);
   const { step, work } = collectorAtSteps(gc);
   const pushers = Array.from({ length: PUSHERS }, (_, i) => pusher(gc, i, step));

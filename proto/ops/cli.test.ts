@@ -161,7 +161,7 @@ test('a join token is asked for with uses and expiry and printed alone', async (
   assert.deepEqual(tokens, [{ uses: 50, expires: undefined, url: undefined }]);
 });
 
-test('hub check prints its report and says in the exit code whether something is wrong', async () => {
+test('hub check prints its report and says in the exit code if something is wrong', async () => {
   const clean = await cli('hub', 'check');
   assert.deepEqual([clean.code, clean.out], [0, 'hash false\n']);
   const wrong = await cli('hub', 'check', '--hash');

@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Due, GcStore, IdleBlob, LinkFate, PurgeStore, UnusedLink } from '../gc/store.ts';
-import { link, lockBlob, noteRemoved, quarantineUnlinked } from './links.ts';
+import { link, lockBlob, noteRemoved, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
 import type { RegistryTables } from './schema.ts';
 import { transact } from './transact.ts';
 
@@ -10,6 +10,8 @@ type Write = Transaction<RegistryTables>;
 type Times = { beforeMs: number; nowMs: number };
 
 const COLLECTOR = 'blobs';
+/** The claim of those who take content down; those of collections are above 0. */
+const PURGE = -1;
 
 /** What the collector needs, in the tables of migration 0007. */
 export class KyselyGcStore implements GcStore, PurgeStore {
@@ -90,37 +92,66 @@ export class KyselyGcStore implements GcStore, PurgeStore {
     });
   }
 
-  async claimBlobs(digests: readonly Digest[], { beforeMs, nowMs }: Times): Promise<Digest[]> {
-    if (digests.length === 0) return [];
+  async claimBlobs(
+    blobs: readonly IdleBlob[],
+    { claim, beforeMs, nowMs }: Times & { claim: number },
+  ): Promise<Digest[]> {
+    if (blobs.length === 0) return [];
     const rows = await this.#db
       .updateTable('blob')
-      .set({ deleting: 1 })
-      .where('digest', 'in', digests.toSorted())
+      .set({ deleting: claim })
+      .where((is) =>
+        is.or(
+          blobs.map(({ digest, sinceMs }) =>
+            is.and([is('digest', '=', digest), is('quarantined_at_ms', '=', sinceMs)]),
+          ),
+        ),
+      )
       .where('quarantined_at_ms', '<=', beforeMs)
       .where('pinned_until_ms', '<=', nowMs)
+      .where((is) =>
+        is.not(
+          is.exists(
+            is
+              .selectFrom('repository_blob as own')
+              .select('own.digest')
+              .whereRef('own.digest', '=', 'blob.digest'),
+          ),
+        ),
+      )
       .returning('digest')
       .execute();
     return rows.map(({ digest }) => digest);
   }
 
-  forgetBlobs(digests: readonly Digest[]): Promise<void> {
+  forgetBlobs(digests: readonly Digest[], claim: number): Promise<void> {
     if (digests.length === 0) return Promise.resolve();
     return transact(this.#db, async (db) => {
-      await db.deleteFrom('removed_link').where('digest', 'in', digests).execute();
-      await db
+      const gone = await db
         .deleteFrom('blob')
         .where('digest', 'in', digests.toSorted())
-        .where('deleting', '=', 1)
+        .where('deleting', '=', claim)
+        .returning('digest')
+        .execute();
+      if (gone.length === 0) return;
+      await db
+        .deleteFrom('removed_link')
+        .where(
+          'digest',
+          'in',
+          gone.map(({ digest }) => digest),
+        )
         .execute();
     });
   }
 
-  async unclaimBlobs(digests: readonly Digest[]): Promise<void> {
+  async unclaimBlobs(digests: readonly Digest[], claim: number): Promise<void> {
     if (digests.length === 0) return;
     await this.#db
       .updateTable('blob')
       .set({ deleting: 0 })
       .where('digest', 'in', digests.toSorted())
+      .where('deleting', '=', claim)
       .execute();
   }
 
@@ -129,7 +160,8 @@ export class KyselyGcStore implements GcStore, PurgeStore {
   }
 
   restore(digest: Digest, nowMs: number): Promise<string[] | undefined> {
-    return transact(this.#db, async (db) => {
+    const work = async (db: Write): Promise<string[] | undefined> => {
+      await refusePurged(db, digest);
       const { numUpdatedRows } = await db
         .updateTable('blob')
         .set({ quarantined_at_ms: null })
@@ -148,17 +180,18 @@ export class KyselyGcStore implements GcStore, PurgeStore {
       await db.deleteFrom('removed_link').where('digest', '=', digest).execute();
       if (rows.length === 0) await quarantineUnlinked(db, digest, nowMs);
       return rows.map(({ repository }) => repository);
-    });
+    };
+    return transact(this.#db, work, { share: PURGES });
   }
 
-  async take(lease: Parameters<GcStore['take']>[0]): Promise<boolean> {
+  async take(lease: Parameters<GcStore['take']>[0]): Promise<number | undefined> {
     const { holder, nowMs, untilMs, dueMs } = lease;
     await this.#db
       .insertInto('collector')
       .values({ name: COLLECTOR, holder: '', held_until_ms: 0, epoch: 0, begun_at_ms: 0 })
       .onConflict((conflict) => conflict.column('name').doNothing())
       .execute();
-    const { numUpdatedRows } = await this.#db
+    const row = await this.#db
       .updateTable('collector')
       .set((own) => ({
         holder,
@@ -169,8 +202,9 @@ export class KyselyGcStore implements GcStore, PurgeStore {
       .where('name', '=', COLLECTOR)
       .where('held_until_ms', '<=', nowMs)
       .where('begun_at_ms', '<=', dueMs)
+      .returning('epoch')
       .executeTakeFirst();
-    return numUpdatedRows > 0n;
+    return row?.epoch;
   }
 
   async keep({ holder, untilMs }: { holder: string; untilMs: number }): Promise<boolean> {
@@ -193,7 +227,7 @@ export class KyselyGcStore implements GcStore, PurgeStore {
   }
 
   purge(digest: Digest, nowMs: number): Promise<boolean> {
-    return transact(this.#db, async (db) => {
+    const work = async (db: Write): Promise<boolean> => {
       await db
         .insertInto('purged_digest')
         .values({ digest, purged_at_ms: nowMs })
@@ -201,13 +235,14 @@ export class KyselyGcStore implements GcStore, PurgeStore {
         .execute();
       const { numUpdatedRows } = await db
         .updateTable('blob')
-        .set({ deleting: 1, quarantined_at_ms: nowMs })
+        .set({ deleting: PURGE, quarantined_at_ms: nowMs })
         .where('digest', '=', digest)
         .executeTakeFirst();
       await db.deleteFrom('repository_blob').where('digest', '=', digest).execute();
       await db.deleteFrom('manifest').where('digest', '=', digest).execute();
       return numUpdatedRows > 0n;
-    });
+    };
+    return transact(this.#db, work, { lock: PURGES });
   }
 
   async lift(digest: Digest): Promise<boolean> {
@@ -216,6 +251,19 @@ export class KyselyGcStore implements GcStore, PurgeStore {
       .where('digest', '=', digest)
       .executeTakeFirst();
     return numDeletedRows > 0n;
+  }
+
+  async isPurged(digest: Digest): Promise<boolean> {
+    const row = await this.#db
+      .selectFrom('purged_digest')
+      .select('digest')
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  forgetPurged(digest: Digest): Promise<void> {
+    return this.forgetBlobs([digest], PURGE);
   }
 
   async purged(max: number): Promise<Digest[]> {
@@ -229,10 +277,21 @@ export class KyselyGcStore implements GcStore, PurgeStore {
   }
 }
 
+async function lockLink(db: Write, repository: string, digest: Digest): Promise<void> {
+  await db
+    .updateTable('repository_blob')
+    .set((own) => ({ unused_since_ms: own.ref('unused_since_ms').$castTo<number | null>() }))
+    .where('repository', '=', repository)
+    .where('digest', '=', digest)
+    .execute();
+}
+
 /** The blob is locked first: a mount of it waits, or this waits for the mount. */
 async function settle(db: Write, one: UnusedLink, { beforeMs, nowMs }: Times): Promise<LinkFate> {
   const { repository, digest } = one;
   await lockBlob(db, digest, 'any');
+  // What the next statement sees is then what the last push or delete of this link left.
+  await lockLink(db, repository, digest);
   const due = { repository, digest, beforeMs };
   const gone = await db
     .deleteFrom('repository_blob')

@@ -24,7 +24,7 @@ export type RegistryTables = {
     hashes: OptionalBytes;
     /** Since when no repository has it; null while one has. */
     quarantined_at_ms: OptionalTime;
-    /** 1 while its bytes are being removed: it cannot come back before they are gone. */
+    /** Whose claim its bytes are removed under; 0 for none. It comes back when they are gone. */
     deleting: Later<number>;
     /** Its bytes are not removed before this time. */
     pinned_until_ms: Later<number | string>;

@@ -17,7 +17,8 @@ type CheckedHub = {
 
 /**
  * Checks the data folder of a hub, which must not run. Only there one process sees all there is.
- * @throws ConfigError for a hub whose data is elsewhere; OpsError FOLDER_IN_USE, FOLDER_UNUSABLE; errors of node:fs, BlobStoreError
+ * @throws ConfigError for a hub whose data is elsewhere; OpsError FOLDER_IN_USE, FOLDER_UNUSABLE;
+ * errors of node:fs, BlobStoreError
  */
 export async function checkHub(
   config: CheckedHub,

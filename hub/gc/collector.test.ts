@@ -183,7 +183,8 @@ test('a blob whose bytes are on their way out is neither recorded nor mounted', 
   await gc.collector({ quarantineMs: HOUR_MS }).collect({}, { signal });
   assert.equal(await catalog.linkBlob('team/new', digest), false);
   const times = { beforeMs: Date.now(), nowMs: Date.now() };
-  assert.deepEqual(await gc.store.claimBlobs([digest], times), [digest]);
+  const idle = await gc.store.idleBlobs({ ...times, max: 9 });
+  assert.deepEqual(await gc.store.claimBlobs(idle, { ...times, claim: 1 }), [digest]);
   const adding = catalog.addBlob({ digest, size: own.length }, 'team/app');
   await assert.rejects(adding, { data: { code: 'BLOB_LEAVING', digest } });
   await assert.rejects(catalog.pinBlob(digest), { data: { code: 'BLOB_LEAVING', digest } });

@@ -70,14 +70,13 @@ export class Collector {
     const nowMs = this.#now();
     const holder = this.#holder;
     const dueMs = nowMs - (wish.unlessWithinMs ?? 0);
-    if (!(await store.take({ holder, nowMs, untilMs: nowMs + GC_LEASE_MS, dueMs }))) {
-      return undefined;
-    }
+    const claim = await store.take({ holder, nowMs, untilMs: nowMs + GC_LEASE_MS, dueMs });
+    if (claim === undefined) return undefined;
     const started = performance.now();
     const report = emptyReport(false);
     try {
       await this.#collectLinks(report, signal);
-      await this.#removeBlobs(report, signal);
+      await this.#removeBlobs(report, claim, signal);
       await store.forgetLinks(nowMs - this.#options.quarantineMs - this.#options.graceMs);
       metrics.runs.inc({ result: 'ok' });
       metrics.lastEnd.set(this.#now() / 1000);
@@ -144,21 +143,30 @@ export class Collector {
     }
   }
 
-  async #removeBlobs(report: GcReport, signal: AbortSignal): Promise<void> {
+  /**
+   * A collection that was taken over while it stood still does no harm: the bytes are named before
+   * they are claimed, and what was pushed since has another name; what it forgets is under its own
+   * claim.
+   */
+  async #removeBlobs(report: GcReport, claim: number, signal: AbortSignal): Promise<void> {
     const { store } = this.#modules;
     const nowMs = this.#now();
     const beforeMs = this.#blobDueMs(nowMs);
     for await (const blobs of pages<IdleBlob>((due) => store.idleBlobs(due), beforeMs)) {
       await this.#goOn(signal);
       const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
-      const claimed = await store.claimBlobs([...sizes.keys()], { beforeMs, nowMs });
+      const names = await this.#namesOf(blobs);
+      const claimed = await store.claimBlobs(blobs, { claim, beforeMs, nowMs });
       const gone: Digest[] = [];
       for (const digest of claimed) {
-        if (await this.#remove(digest)) gone.push(digest);
+        if (await this.#remove(digest, names)) gone.push(digest);
       }
       report.failed += claimed.length - gone.length;
-      await store.unclaimBlobs(claimed.filter((digest) => !gone.includes(digest)));
-      await store.forgetBlobs(gone);
+      await store.unclaimBlobs(
+        claimed.filter((digest) => !gone.includes(digest)),
+        claim,
+      );
+      await store.forgetBlobs(gone, claim);
       report.deleted += gone.length;
       for (const digest of gone) {
         const size = sizes.get(digest) ?? 0;
@@ -169,10 +177,24 @@ export class Collector {
     }
   }
 
-  async #remove(digest: Digest): Promise<boolean> {
+  /** Undefined for a store that this process has to itself. */
+  async #namesOf(blobs: readonly IdleBlob[]): Promise<Map<Digest, string> | undefined> {
+    const store = this.#modules.blobs;
+    if (store.nameOf === undefined) return undefined;
+    const names = new Map<Digest, string>();
+    for (const { digest } of blobs) {
+      const name = await store.nameOf(digest);
+      if (name !== undefined) names.set(digest, name);
+    }
+    return names;
+  }
+
+  async #remove(digest: Digest, names: Map<Digest, string> | undefined): Promise<boolean> {
     const { blobs, metrics, logger } = this.#modules;
+    const name = names?.get(digest);
     try {
-      await blobs.remove(digest);
+      // Without a name there was nothing to remove, and what is there now came later.
+      if (names === undefined || name !== undefined) await blobs.remove(digest, name);
       return true;
     } catch (err) {
       metrics.failures.inc();

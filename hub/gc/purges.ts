@@ -48,8 +48,12 @@ export class Purges {
       });
     }
     const known = await store.purge(digest, now());
-    await blobs.remove(digest);
-    await store.forgetBlobs([digest]);
+    const name = await blobs.nameOf?.(digest);
+    // Lifted and pushed again meanwhile, it is wanted; otherwise these bytes are the bad ones.
+    if (await store.isPurged(digest)) {
+      await blobs.remove(digest, name);
+      await store.forgetPurged(digest);
+    }
     logger.warn({ digest, known }, 'content was taken down');
     return this.refresh();
   }

@@ -14,6 +14,8 @@ import { scheduleCollections } from './schedule.ts';
 
 type Modules = {
   db: Kysely<RegistryTables>;
+  /** Other hubs may use the catalog too. */
+  shared: boolean;
   blobs: BlobRemover;
   metrics: MetricsRegistry;
   logger: Logger;
@@ -25,7 +27,7 @@ export type Gc = { collector: Collector; purges: Purges };
 export async function startGc(
   { gc }: { gc: GcConfig },
   starting: AsyncDisposableStack,
-  { db, blobs, metrics, logger }: Modules,
+  { db, shared, blobs, metrics, logger }: Modules,
 ): Promise<Gc> {
   const store = new KyselyGcStore({ db });
   const collector = new Collector(
@@ -41,6 +43,11 @@ export async function startGc(
   }, GC_LOOK_MS);
   timer.unref();
   starting.defer(() => clearInterval(timer));
-  starting.use(scheduleCollections({ intervalMs: gc.interval }, { collector, logger }));
+  if (shared && blobs.nameOf === undefined) {
+    logger.warn(
+      {},
+      'blobs are not collected: hubs on one PostgreSQL can only share blobs that are in S3',
+    );
+  } else starting.use(scheduleCollections({ intervalMs: gc.interval }, { collector, logger }));
   return { collector, purges };
 }

@@ -29,17 +29,17 @@ export interface GcStore {
   /** Blobs in quarantine that are due. */
   idleBlobs(due: Due<IdleBlob>): Promise<IdleBlob[]>;
   /**
-   * Those of the blobs whose bytes may be removed now: still in quarantine and due, and pinned by
-   * nobody. They cannot come back before `forgetBlobs`.
+   * Those of the blobs whose bytes may be removed now: in quarantine ever since they were listed,
+   * and pinned by nobody. They cannot come back before `forgetBlobs`. A later claim ends this one.
    */
   claimBlobs(
-    digests: readonly Digest[],
-    times: { beforeMs: number; nowMs: number },
+    blobs: readonly IdleBlob[],
+    claim: { claim: number; beforeMs: number; nowMs: number },
   ): Promise<Digest[]>;
-  /** The bytes of blobs that were claimed are gone. */
-  forgetBlobs(digests: readonly Digest[]): Promise<void>;
+  /** The bytes of blobs under this claim are gone. */
+  forgetBlobs(digests: readonly Digest[], claim: number): Promise<void>;
   /** The bytes are still there: the blobs are in quarantine as before. */
-  unclaimBlobs(digests: readonly Digest[]): Promise<void>;
+  unclaimBlobs(digests: readonly Digest[], claim: number): Promise<void>;
   /** Forgets who had blobs that were collected before this time. */
   forgetLinks(beforeMs: number): Promise<void>;
   /**
@@ -48,10 +48,16 @@ export interface GcStore {
    */
   restore(digest: Digest, nowMs: number): Promise<string[] | undefined>;
   /**
-   * Lets one hub collect at a time: true when `holder` may until `untilMs`. Not before the last
-   * collection began earlier than `dueMs`.
+   * Lets one hub collect at a time: `holder` may until `untilMs`, and claims under the number this
+   * resolves with, which no other collection has. Undefined while another hub collects, or the
+   * last collection began later than `dueMs`.
    */
-  take(lease: { holder: string; nowMs: number; untilMs: number; dueMs: number }): Promise<boolean>;
+  take(lease: {
+    holder: string;
+    nowMs: number;
+    untilMs: number;
+    dueMs: number;
+  }): Promise<number | undefined>;
   /** Holds on; false when another took it. */
   keep(lease: { holder: string; untilMs: number }): Promise<boolean>;
   release(holder: string): Promise<void>;
@@ -61,12 +67,14 @@ export interface GcStore {
 export interface PurgeStore {
   /**
    * Takes content down: no repository has it any more, nobody can push it. True when there was
-   * such a blob, whose bytes may be removed now, after which `forgetBlobs` is called.
+   * such a blob, whose bytes may be removed now, after which `forgetPurged` is called.
    */
   purge(digest: Digest, nowMs: number): Promise<boolean>;
   /** The content may be pushed again; false when it was not taken down. */
   lift(digest: Digest): Promise<boolean>;
+  isPurged(digest: Digest): Promise<boolean>;
   /** By digest. */
   purged(max: number): Promise<Digest[]>;
-  forgetBlobs(digests: readonly Digest[]): Promise<void>;
+  /** The bytes of a blob that was taken down are gone. */
+  forgetPurged(digest: Digest): Promise<void>;
 }

@@ -78,13 +78,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => catalog.close());
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
-  const gc = await startGc(config, starting, {
-    db: catalog.db,
-    shared: postgres !== undefined,
-    blobs,
-    metrics,
-    logger,
-  });
+  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
   const purged = () => gc.purges.list;
   const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
   const { fleet, access } = room;

@@ -47,11 +47,12 @@ export async function checkHub(
   }
 }
 
+function refuse(key: string, message: string): never {
+  throw new ConfigError('hub check', [{ path: key, message, origin: undefined }]);
+}
+
 /** Beside the database of a folder the blobs of another look as if nobody knew them. */
 function assertLocal({ blobs, catalog }: CheckedHub): void {
-  const refuse = (path: string, message: string): never => {
-    throw new ConfigError('hub check', [{ path, message, origin: undefined }]);
-  };
   if (blobs.driver !== 'filesystem') refuse('blobs.driver', 'only filesystem can be checked');
   if (catalog.url !== undefined)
     refuse('catalog.url', 'only a catalog in the data folder can be checked');

@@ -13,9 +13,7 @@ import { Purges } from './purges.ts';
 import { scheduleCollections } from './schedule.ts';
 
 type Modules = {
-  db: Kysely<RegistryTables>;
-  /** Other hubs may use the catalog too. */
-  shared: boolean;
+  catalog: { db: Kysely<RegistryTables> };
   blobs: BlobRemover;
   metrics: MetricsRegistry;
   logger: Logger;
@@ -25,9 +23,9 @@ export type Gc = { collector: Collector; purges: Purges };
 
 /** Begins to collect by the schedule, and to follow what other hubs take down. */
 export async function startGc(
-  { gc }: { gc: GcConfig },
+  { gc, catalog: place }: { gc: GcConfig; catalog: { url?: string } },
   starting: AsyncDisposableStack,
-  { db, shared, blobs, metrics, logger }: Modules,
+  { catalog: { db }, blobs, metrics, logger }: Modules,
 ): Promise<Gc> {
   const store = new KyselyGcStore({ db });
   const collector = new Collector(
@@ -43,7 +41,7 @@ export async function startGc(
   }, GC_LOOK_MS);
   timer.unref();
   starting.defer(() => clearInterval(timer));
-  if (shared && blobs.nameOf === undefined) {
+  if (place.url !== undefined && blobs.nameOf === undefined) {
     logger.warn(
       {},
       'blobs are not collected: hubs on one PostgreSQL can only share blobs that are in S3',

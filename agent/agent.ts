@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
+import type { Digest } from '../proto/oci/digest.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
 import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
@@ -20,6 +21,7 @@ import { HubTokens } from './mirror/hub-tokens.ts';
 import { startMirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
+import { PurgedContent } from './purged.ts';
 import { readiness } from './readiness.ts';
 import type { AgentHealth } from './readiness.ts';
 import { namespaceRules, Registries } from './registries.ts';
@@ -57,8 +59,8 @@ export type Agent = {
  */
 export async function startAgent(config: AgentConfig, modules: AgentModules): Promise<Agent> {
   checkAgentOptions(config);
-  for (const advice of adviceOn(config)) modules.logger.warn(advice);
   const { logger, build = readBuildInfo() } = modules;
+  for (const advice of adviceOn(config)) logger.warn(advice);
   await using starting = new AsyncDisposableStack();
   const metrics = new MetricsRegistry({ prefix: 'flotilla_agent_' });
   metrics.collectProcess(build);
@@ -74,7 +76,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
-  const content = (modules.wrapContent ?? ((own) => own))(readerOf(store));
+  const purged = new PurgedContent({ store, logger });
+  const content = (modules.wrapContent ?? ((own) => own))(purged.reader(readerOf(store)));
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
   if (node !== undefined) starting.defer(() => node.close());
@@ -94,9 +97,9 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   starting.defer(() => downloads.close());
 
   const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
+  const access = { grants, hubTokens: new HubTokens({ now: Date.now }, client) };
   const originOf = (target: Target) => registries.originOf(target);
-  const hubTokens = new HubTokens({ now: Date.now }, client);
-  const served = { local: store, content: downloads, grants, hubTokens, originOf, tags };
+  const served = { ...purged.shown(store, downloads), ...access, originOf, tags };
   const mirror = await startMirror({ ...config.mirror, rules }, { ...served, metrics, logger });
   starting.defer(() => mirror.close());
   const ops = await startOps(config, { metrics, logger }, () => ({
@@ -107,10 +110,9 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   }));
   starting.defer(() => ops.close());
 
-  if (node !== undefined) {
-    fleet?.start(node.presence);
-    downloads.start();
-  }
+  const purge = (digests: readonly Digest[]) => purged.replace(digests);
+  if (node !== undefined) fleet?.start({ ...node.presence, purge });
+  if (node !== undefined) downloads.start();
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');
   const running = starting.move();
   return {

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { compactMemory } from '../proto/ops/compact-memory.ts';
 import { SHUTDOWN_GRACE_MS } from '../proto/ops/constants.ts';
 import { runCli } from '../proto/ops/cli.ts';
-import type { JoinTokenWish, ProgramEntry, ProgramInput } from '../proto/ops/cli.ts';
+import type {
+  CheckWish,
+  JoinTokenWish,
+  PurgeWish,
+  ProgramEntry,
+  ProgramInput,
+} from '../proto/ops/cli.ts';
 import { loadConfig } from '../proto/ops/config.ts';
 import { runProgram } from '../proto/ops/program.ts';
 
@@ -70,6 +76,24 @@ const code = await runCli(process.argv.slice(2), {
     ask: async (wish, request) => (await import('./admin.ts')).askHub(wish, request, env),
     readPassword: async (file) => (await import('./admin.ts')).readPassword(file),
     newPassword: () => randomBytes(PASSWORD_BYTES).toString('base64url'),
+  },
+  checkHub: async ({ hash, repair, json, ...input }: CheckWish) => {
+    const { HubOptions } = await import('../hub/options.ts');
+    const { checkHub } = await import('../hub/check/check-hub.ts');
+    const { formatReport } = await import('../hub/check/check.ts');
+    const config = loadConfig(HubOptions, { ...input, env, kind: 'hub' });
+    const stop = new AbortController();
+    process.once('SIGINT', () => stop.abort());
+    const report = await checkHub(config, { hash, repair }, { signal: stop.signal });
+    const clean = report.repaired === Object.values(report.counts).reduce((a, b) => a + b, 0);
+    return {
+      text: json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report),
+      clean,
+    };
+  },
+  purge: async (wish: PurgeWish) => {
+    const { purge } = await import('./purge.ts');
+    return purge(wish, env);
   },
   createJoinToken: async (wish: JoinTokenWish) => {
     const { createJoinToken } = await import('./join-token.ts');

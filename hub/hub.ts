@@ -30,8 +30,11 @@ import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import type { PurgedList } from './gc/purges.ts';
+import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
+import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
@@ -70,21 +73,21 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
-  const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
-  starting.defer(() => lock[Symbol.dispose]());
+  starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
   const catalog = await openCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
-  const room = await openRoom(config, { keysDir, catalog, metrics, logger });
+  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
+  const purged = () => gc.purges.list;
+  const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
-  const { sparseIndexes: indexes, sparseImages: images } = config.registry;
   const holder = await holderOf(dataDir);
   const registry = new Registry(
-    { names, sparse: { indexes, images }, holder },
+    { names, sparse: sparseOf(config), holder },
     {
       blobs,
       catalog,
@@ -98,10 +101,12 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ ...room, version: build.version, callerOf, logger });
+  const api = await startApi({ ...room, gc, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
-  const listener = listenerOf(registry, api);
-  const servers = await startServers({ listen, certificate }, { listener, logger });
+  const servers = await startServers(
+    { listen, certificate },
+    { listener: listenerOf(registry, api), logger },
+  );
   starting.defer(() => servers.close());
   const state = { draining: false };
   const ops = await startOpsServer({
@@ -152,11 +157,12 @@ async function openRoom(
   modules: {
     keysDir: string;
     catalog: OpenCatalog;
+    purged: () => PurgedList;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, catalog, metrics, logger } = modules;
+  const { keysDir, catalog, purged, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
@@ -172,6 +178,7 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
+      purged,
       metrics,
       logger,
     },
@@ -199,6 +206,10 @@ async function openCatalog(
   const { tls, caFile, ...target } = postgres;
   const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
   return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
+}
+
+function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
+  return { indexes: registry.sparseIndexes, images: registry.sparseImages };
 }
 
 async function openUplink(
@@ -250,18 +261,24 @@ async function startApi(modules: {
   fleet: Fleet;
   access: Access;
   administration: Administration;
+  gc: Gc;
   version: string;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
 }) {
-  const { fleet, access, administration, callerOf, logger } = modules;
-  const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
+  const { fleet, access, administration, gc, callerOf, logger } = modules;
+  const app = fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PATH_NAME_MAX_CHARS },
+  });
   fleet.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {
     access,
     callerOf,
-    routes: apiRoutes({ administration, fleet, logger }),
+    routes: apiRoutes({ administration, fleet, gc, logger }),
     version: modules.version,
     logger,
   });

@@ -10,6 +10,7 @@ import { BlobsOptions, checkBlobs } from './blobs/options.ts';
 import { CatalogOptions, postgresOf, type PostgresSettings } from './catalog/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
+import { GcOptions } from './gc/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 
@@ -97,6 +98,7 @@ export const HubOptions = Type.Object({
   blobs: BlobsOptions,
   access: AccessOptions,
   fleet: FleetOptions,
+  gc: GcOptions,
 });
 
 /** Decoded: durations in ms. */

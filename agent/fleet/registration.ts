@@ -5,6 +5,7 @@ import {
   MembersResponse,
   RenewResponse,
 } from '../../proto/hubapi/schemas.ts';
+import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, sleep } from '../../proto/std/abort.ts';
 import { backoffMs } from '../../proto/std/backoff.ts';
@@ -38,7 +39,12 @@ type RegistrationOptions = {
 };
 
 /** Where other agents reach the running swarm; no lane port, or 0: no lane. */
-export type SwarmPorts = { libp2pPort: number; lanePort?: number };
+export type SwarmPorts = {
+  libp2pPort: number;
+  lanePort?: number;
+  /** Removes what the hub has taken down; resolves when it is gone. */
+  purge?: (digests: readonly Digest[]) => Promise<void>;
+};
 
 type RegistrationModules = {
   api: HubApi;
@@ -62,6 +68,8 @@ export class Registration {
   #wholeAtMs = 0;
   /** Something of that list was not taken, so changes to it are not enough. */
   #hasGaps = false;
+  /** Version of the list of what was taken down that this run has acted on. */
+  #purgedVersion = '';
   #lastError: string | undefined;
   #failures = 0;
   #renewed = false;
@@ -158,7 +166,7 @@ export class Registration {
       else if (!members.own) await this.#enrol(ports, signal);
       else if (this.#renewalIsDue()) await this.#renew(ports, signal);
       if (this.#options.now() - this.#keysAtMs >= KEYS_POLL_MS) await this.#pollKeys(signal);
-      await this.#pollMembers(signal);
+      await this.#pollMembers(ports, signal);
       if (this.#failures > 0) logger.info('the hub answers again');
       this.#failures = 0;
       this.#lastError = undefined;
@@ -285,20 +293,26 @@ export class Registration {
     if (changed) await this.#save();
   }
 
-  async #pollMembers(signal: AbortSignal): Promise<void> {
+  async #pollMembers(ports: SwarmPorts, signal: AbortSignal): Promise<void> {
     const { api, members, logger } = this.#modules;
     const nowMs = this.#options.now();
     const isPart = !this.#hasGaps && nowMs - this.#wholeAtMs < MEMBERS_WHOLE_MS;
+    const delta = isPart ? '&delta=1' : '';
+    const purged = ports.purge === undefined ? '' : `&purged=${this.#purgedVersion}`;
     const answer = await api.call(
       {
         name: 'members',
         method: 'GET',
-        path: `${FLEET_PATHS.members}?version=${members.version}${isPart ? '&delta=1' : ''}`,
+        path: `${FLEET_PATHS.members}?version=${members.version}${delta}${purged}`,
         schema: MembersResponse,
         maxBytes: MEMBERS_RESPONSE_MAX_BYTES,
       },
       { signal },
     );
+    if (answer.purged !== undefined) {
+      await ports.purge?.(answer.purged.digests.map(parseDigest));
+      this.#purgedVersion = answer.purged.version;
+    }
     const { version, memberships, revokedSerials } = answer;
     if (!memberships || !revokedSerials) {
       this.#wholeAtMs = nowMs;

@@ -178,6 +178,12 @@ export class FsContentStore implements ContentStore {
     }
   }
 
+  /** Removes content, whoever reads it; nothing when it is not here. */
+  async remove(digest: Digest): Promise<void> {
+    this.#checkOpen();
+    await this.#inTurn(digest, () => this.#holdings.drop(digest));
+  }
+
   list(): Iterable<StoredBlob> {
     return this.#closed ? [] : this.#holdings.list();
   }

@@ -50,9 +50,9 @@ export function asApiError(err: unknown): ApiError {
   if (hasCode(err, 'UNKNOWN')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
   if (hasCode(err, 'IN_USE')) return said('IN_USE');
-  if (hasCode(err, 'FULL')) return said('FULL');
+  if (hasCode(err, 'FULL', 'PURGED_LIMIT')) return said('FULL');
   if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
-  if (hasCode(err, 'INVALID', 'INVALID_BODY', 'FST_ERR_CTP_INVALID_MEDIA_TYPE')) {
+  if (hasCode(err, 'INVALID', 'INVALID_BODY', 'DIGEST_INVALID', 'FST_ERR_CTP_INVALID_MEDIA_TYPE')) {
     return said('INVALID_BODY');
   }
   if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) return said('BODY_TOO_LARGE');

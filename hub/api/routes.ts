@@ -15,11 +15,12 @@ import type { Administration } from '../access/administration.ts';
 import type { AccountRow } from '../access/store.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { ApiError } from './errors.ts';
+import { purgeRoutes, type GcRouteModules } from './gc-routes.ts';
 import { pageOf, timeText } from './page.ts';
 import { projectRoutes } from './project-routes.ts';
 import { route, type ApiRoute } from './route.ts';
 
-export type RouteModules = {
+export type RouteModules = GcRouteModules & {
   administration: Administration;
   fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
   logger: Logger;
@@ -32,6 +33,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...ownRoutes(modules),
     ...projectRoutes(modules),
     ...fleetRoutes(modules),
+    ...purgeRoutes(modules),
   ];
 }
 

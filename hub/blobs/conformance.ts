@@ -371,6 +371,18 @@ function checkRemoval(check: Check): void {
     assert.deepEqual(await readBlob(rig.store, digest), bytes);
   });
 
+  check('bytes are removed by the name they had, and no others', async ({ store }) => {
+    const bytes = randomBytes(10);
+    const digest = await storeBlob(store, bytes);
+    const name = await store.nameOf?.(digest);
+    if (name === undefined) return;
+    await store.remove(digest);
+    await storeBlob(store, bytes);
+    assert.equal(await store.remove(digest, name), false);
+    assert.deepEqual(await readBlob(store, digest), bytes);
+    assert.equal(await store.remove(digest, await store.nameOf?.(digest)), true);
+  });
+
   check('of many who remove a blob at once, one did', async ({ store }) => {
     const digest = await storeBlob(store, randomBytes(10));
     const done = await Promise.all(Array.from({ length: 5 }, () => store.remove(digest)));

@@ -97,8 +97,16 @@ export interface BlobSweeper {
 
 /** Removing blobs that nothing refers to any more. */
 export interface BlobRemover {
-  /** True when there was such a blob. Open readers are not disturbed. */
-  remove(digest: Digest): Promise<boolean>;
+  /**
+   * Names the bytes that a blob has now; bytes that are stored later have another name. A store
+   * without it is for one process alone.
+   */
+  nameOf?(digest: Digest): Promise<string | undefined>;
+  /**
+   * True when there was such a blob, with bytes of that name if one is given: other bytes stay.
+   * Open readers are not disturbed.
+   */
+  remove(digest: Digest, name?: string): Promise<boolean>;
 }
 
 /** What a storage driver offers. Consumers ask for the capability they use. */

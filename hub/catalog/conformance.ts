@@ -77,14 +77,14 @@ function blobChecks(check: Check): void {
     async ({ catalog }) => {
       await push(catalog, 'a', 'layer');
       await push(catalog, 'a', 'layer');
-      assert.deepEqual(await catalog.blobIn('a', digest('layer')), { size: 5 });
+      assert.equal((await catalog.blobIn('a', digest('layer')))?.size, 5);
       assert.equal(await catalog.blobIn('b', digest('layer')), undefined);
       assert.equal(await catalog.linkBlob('b', digest('layer')), true);
       assert.equal(await catalog.linkBlob('b', digest('unknown')), false);
       assert.equal(await catalog.removeBlobFrom('a', digest('layer')), true);
       assert.equal(await catalog.removeBlobFrom('a', digest('layer')), false);
       assert.equal(await catalog.blobIn('a', digest('layer')), undefined);
-      assert.deepEqual(await catalog.blobIn('b', digest('layer')), { size: 5 });
+      assert.equal((await catalog.blobIn('b', digest('layer')))?.size, 5);
       assert.deepEqual(await catalog.repositories({ n: 9 }), ['a', 'b']);
     },
   );

@@ -5,6 +5,11 @@
 export const BUSY_TIMEOUT_MS = 5000;
 /** Rows of one insert and digests of one lookup; databases bound the number of parameters. */
 export const STATEMENT_ROWS_MAX = 500;
+/**
+ * How long the bytes of a blob that somebody uploads again are kept from removal: longer than
+ * storage takes to complete the largest upload.
+ */
+export const PIN_MS = 15 * 60_000;
 /** Most blobs and manifests that one manifest may reach; a bigger one reaches nothing. */
 export const REACH_MAX = 10_000;
 /** Connections to PostgreSQL of one hub, unless `catalog.connections` says otherwise. */

@@ -1,9 +1,11 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
-import { STATEMENT_ROWS_MAX } from './constants.ts';
+import { PIN_MS } from './constants.ts';
+import * as links from './links.ts';
 import type { ManifestCache } from './manifest-cache.ts';
 import type {
   BlobEntry,
+  BlobLink,
   Catalog,
   NewBlob,
   NewManifest,
@@ -27,12 +29,6 @@ function storable(last: string): string {
   return last.split('\0', 1)[0] ?? '';
 }
 
-function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < items.length; at += STATEMENT_ROWS_MAX) {
-    yield items.slice(at, at + STATEMENT_ROWS_MAX);
-  }
-}
-
 /** The catalog in the tables of migration 0001. */
 export class KyselyCatalog implements Catalog {
   readonly #db: Kysely<RegistryTables>;
@@ -49,6 +45,7 @@ export class KyselyCatalog implements Catalog {
       .selectFrom('blob')
       .select(['size', 'root', 'hashes'])
       .where('digest', '=', digest)
+      .where('quarantined_at_ms', 'is', null)
       .executeTakeFirst();
     if (row === undefined) return undefined;
     return {
@@ -58,15 +55,17 @@ export class KyselyCatalog implements Catalog {
     };
   }
 
-  async blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined> {
+  async blobIn(repository: string, digest: Digest): Promise<BlobLink | undefined> {
     const row = await this.#db
       .selectFrom('repository_blob as own')
       .innerJoin('blob', 'blob.digest', 'own.digest')
-      .select('blob.size')
+      .select(['blob.size', 'own.unused_since_ms'])
       .where('own.repository', '=', repository)
       .where('own.digest', '=', digest)
       .executeTakeFirst();
-    return row && { size: Number(row.size) };
+    if (row === undefined) return undefined;
+    const since = row.unused_since_ms;
+    return { size: Number(row.size), ...(since === null ? {} : { unusedSinceMs: Number(since) }) };
   }
 
   async repositoriesWith(digest: Digest, n: number): Promise<string[]> {
@@ -80,55 +79,37 @@ export class KyselyCatalog implements Catalog {
     return rows.map(({ repository }) => repository);
   }
 
-  addBlob(
-    { digest, size, root, hashes }: NewBlob,
-    repository: string,
-    upload?: { id: string },
-  ): Promise<void> {
-    return transact(this.#db, async (db) => {
+  pinBlob(digest: Digest): Promise<'unknown' | 'pinned'> {
+    return links.pinBlob(this.#db, digest, Date.now() + PIN_MS);
+  }
+
+  addBlob(blob: NewBlob, repository: string, upload?: { id: string }): Promise<void> {
+    const work = async (db: Transaction<RegistryTables>): Promise<void> => {
       if (upload !== undefined) {
         const uploads = db.withTables<UploadTables>();
         await uploads.deleteFrom('upload_session').where('id', '=', upload.id).execute();
       }
-      const chunks = root && hashes ? { root, hashes } : undefined;
-      await db
-        .insertInto('blob')
-        .values({ digest, size, root: chunks?.root ?? null, hashes: chunks?.hashes ?? null })
-        .onConflict((conflict) => {
-          const known = conflict.column('digest');
-          return chunks ? known.doUpdateSet(chunks) : known.doNothing();
-        })
-        .execute();
-      await link(db, repository, digest);
-    });
+      await links.addBlob(db, blob, repository, Date.now());
+    };
+    return transact(this.#db, work, { share: links.PURGES });
   }
 
   linkBlob(repository: string, digest: Digest): Promise<boolean> {
-    return transact(this.#db, async (db) => {
-      const known = await db
-        .selectFrom('blob')
-        .select('digest')
-        .where('digest', '=', digest)
-        .executeTakeFirst();
-      if (known === undefined) return false;
-      await link(db, repository, digest);
-      return true;
-    });
+    return transact(this.#db, (db) => links.linkBlob(db, repository, digest, Date.now()));
   }
 
-  async removeBlobFrom(repository: string, digest: Digest): Promise<boolean> {
-    const result = await this.#db
-      .deleteFrom('repository_blob')
-      .where('repository', '=', repository)
-      .where('digest', '=', digest)
-      .executeTakeFirst();
-    return result.numDeletedRows > 0n;
+  useBlob(repository: string, digest: Digest): Promise<boolean> {
+    return links.useBlob(this.#db, repository, digest, Date.now());
+  }
+
+  removeBlobFrom(repository: string, digest: Digest): Promise<boolean> {
+    return transact(this.#db, (db) => links.removeLink(db, repository, digest, Date.now()));
   }
 
   async putManifest(manifest: NewManifest): Promise<void> {
     const { repository, digest, tags } = manifest;
     try {
-      await transact(this.#db, (db) => putManifest(db, manifest));
+      await transact(this.#db, (db) => putManifest(db, manifest), { share: links.PURGES });
     } finally {
       this.#cache?.changed(repository, [{ digest }, ...tags.map((tag) => ({ tag }))]);
     }
@@ -185,14 +166,17 @@ export class KyselyCatalog implements Catalog {
   }
 
   async deleteManifest(repository: string, digest: Digest): Promise<boolean> {
-    const result = await this.#db
-      .deleteFrom('manifest')
-      .where('repository', '=', repository)
-      .where('digest', '=', digest)
-      .executeTakeFirst()
-      // Its tags went with it.
-      .finally(() => this.#cache?.clear());
-    return result.numDeletedRows > 0n;
+    const removed = transact(this.#db, async (db) => {
+      await links.releaseBlobs(db, repository, digest, Date.now());
+      const { numDeletedRows } = await db
+        .deleteFrom('manifest')
+        .where('repository', '=', repository)
+        .where('digest', '=', digest)
+        .executeTakeFirst();
+      return numDeletedRows > 0n;
+    });
+    // Its tags went with it.
+    return removed.finally(() => this.#cache?.clear());
   }
 
   async tags(repository: string, { n, last }: Page): Promise<string[] | undefined> {
@@ -240,30 +224,11 @@ export class KyselyCatalog implements Catalog {
   }
 }
 
-async function createRepository(db: Transaction<RegistryTables>, name: string): Promise<void> {
-  await db
-    .insertInto('repository')
-    .values({ name })
-    .onConflict((conflict) => conflict.column('name').doNothing())
-    .execute();
-}
-
-async function link(
-  db: Transaction<RegistryTables>,
-  repository: string,
-  digest: Digest,
-): Promise<void> {
-  await createRepository(db, repository);
-  await db
-    .insertInto('repository_blob')
-    .values({ repository, digest })
-    .onConflict((conflict) => conflict.columns(['repository', 'digest']).doNothing())
-    .execute();
-}
-
 async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifest): Promise<void> {
   const { repository, digest, mediaType, bytes, subject, artifactType } = manifest;
-  await createRepository(db, repository);
+  await links.refusePurged(db, digest);
+  await links.createRepository(db, repository);
+  await links.useBlobs(db, manifest);
   await db
     .insertInto('manifest')
     .values({
@@ -279,16 +244,23 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
     )
     .execute();
   if (subject !== undefined) await putReferrer(db, { ...manifest, subject });
-  for (const batch of batches(manifest.references)) {
+  for (const batch of links.batches(manifest.references)) {
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await db
       .insertInto('manifest_reference')
-      .values(batch.map((to) => ({ repository, manifest_digest: digest, ...to })))
+      .values(
+        batch.map((to) => ({
+          repository,
+          manifest_digest: digest,
+          digest: to.digest,
+          kind: to.kind,
+        })),
+      )
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }
   // In one order for all: pushes that move the same tags then wait for each other in a row.
-  for (const batch of batches(manifest.tags.toSorted())) {
+  for (const batch of links.batches(manifest.tags.toSorted())) {
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await db
       .insertInto('tag')

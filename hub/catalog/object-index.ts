@@ -64,11 +64,10 @@ export class KyselyObjectIndex implements ObjectIndex {
     });
   }
 
-  remove(digest: Digest, nowMs: number): Promise<boolean> {
+  remove({ digest, key }: Parameters<ObjectIndex['remove']>[0], nowMs: number): Promise<boolean> {
     return transact(this.#db, async (db) => {
-      const row = await db
-        .deleteFrom('blob_object')
-        .where('digest', '=', digest)
+      const any = db.deleteFrom('blob_object').where('digest', '=', digest);
+      const row = await (key === undefined ? any : any.where('object_key', '=', key))
         .returning('object_key')
         .executeTakeFirst();
       if (row === undefined) return false;

@@ -9,6 +9,14 @@ export type BlobEntry = {
   hashes?: Buffer;
 };
 
+/** What a repository has of a blob. */
+export type BlobLink = {
+  /** Bytes. */
+  size: number;
+  /** Since when no manifest is known to name it, ms since 1970; absent while one does. */
+  unusedSinceMs?: number;
+};
+
 export type NewBlob = BlobEntry & { digest: Digest };
 
 export type NewManifest = {
@@ -20,7 +28,8 @@ export type NewManifest = {
   /** What the referrers API lists it as. */
   artifactType?: string;
   annotations?: Record<string, string>;
-  references: readonly { digest: Digest; kind: 'blob' | 'manifest' }[];
+  /** A blob that is required is in the repository, or the manifest is not taken. */
+  references: readonly { digest: Digest; kind: 'blob' | 'manifest'; required?: boolean }[];
   tags: readonly string[];
 };
 
@@ -53,19 +62,30 @@ export interface Catalog {
   /** A blob of any repository; says nothing about rights. */
   blob(digest: Digest): Promise<BlobEntry | undefined>;
   /** A blob that was pushed or mounted to the repository. */
-  blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
+  blobIn(repository: string, digest: Digest): Promise<BlobLink | undefined>;
   /** Repositories that have the blob, `n` at most; says nothing about rights. */
   repositoriesWith(digest: Digest, n: number): Promise<string[]>;
   /**
+   * Keeps the bytes of a blob, if there are any, from being removed while they are uploaded again.
+   * @throws CatalogError PURGED; BLOB_LEAVING while they are being removed
+   */
+  pinBlob(digest: Digest): Promise<'unknown' | 'pinned'>;
+  /**
    * Records a blob and that the repository has it. Twice is the same as once. The upload it came
    * by, if that has a record, ends with it.
+   * @throws CatalogError PURGED, BLOB_LEAVING
    */
   addBlob(blob: NewBlob, repository: string, upload?: { id: string }): Promise<void>;
   /** Gives the repository a blob that is stored already; false when it is not. */
   linkBlob(repository: string, digest: Digest): Promise<boolean>;
+  /** Somebody relies on the repository having the blob; false when it has it no more. */
+  useBlob(repository: string, digest: Digest): Promise<boolean>;
   /** Takes a blob from the repository, not from others; false when it had none. */
   removeBlobFrom(repository: string, digest: Digest): Promise<boolean>;
-  /** Stores a manifest, what it names and its tags, or nothing of it. A tag moves. */
+  /**
+   * Stores a manifest, what it names and its tags, or nothing of it. A tag moves.
+   * @throws CatalogError BLOB_UNLINKED, PURGED
+   */
   putManifest(manifest: NewManifest): Promise<void>;
   manifest(
     repository: string,

@@ -10,6 +10,7 @@ import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
+import { gcConformance } from './gc-conformance.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
@@ -42,6 +43,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
 
 catalogConformance('in PostgreSQL', rig, { skip });
 referrersConformance('in PostgreSQL', rig, { skip });
+gcConformance('in PostgreSQL', rig, { skip });
 accessStoreConformance(
   'in PostgreSQL',
   async (t) => {

@@ -4,12 +4,16 @@ import type { Digest } from '../../proto/oci/digest.ts';
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
 type Bytes = ColumnType<Uint8Array, Uint8Array, Uint8Array>;
+/** A time that may be unknown, ms since 1970. */
+type OptionalTime = ColumnType<number | string | null, number | null | undefined, number | null>;
+/** A column that rows are made without. */
+type Later<T> = ColumnType<T, number | undefined, number>;
 type OptionalBytes = ColumnType<Uint8Array | null, Uint8Array | null, Uint8Array | null>;
 
 /** What a manifest names: content of the blob store, or another manifest. */
 export type ReferenceKind = 'blob' | 'manifest';
 
-/** Tables of migrations 0001 and 0003. */
+/** Tables of migrations 0001, 0003 and 0007. */
 export type RegistryTables = {
   blob: {
     digest: Digest;
@@ -18,9 +22,20 @@ export type RegistryTables = {
     root: OptionalBytes;
     /** Hashes of the chunks, 32 bytes each. */
     hashes: OptionalBytes;
+    /** Since when no repository has it; null while one has. */
+    quarantined_at_ms: OptionalTime;
+    /** Whose claim its bytes are removed under; 0 for none. It comes back when they are gone. */
+    deleting: Later<number>;
+    /** Its bytes are not removed before this time. */
+    pinned_until_ms: Later<number | string>;
   };
   repository: { name: string };
-  repository_blob: { repository: string; digest: Digest };
+  repository_blob: {
+    repository: string;
+    digest: Digest;
+    /** Since when no manifest is known to name it; null while one does. */
+    unused_since_ms: OptionalTime;
+  };
   manifest: {
     repository: string;
     digest: Digest;
@@ -49,4 +64,16 @@ export type RegistryTables = {
     /** Bytes of the whole entry as JSON. */
     entry_bytes: Big;
   };
+  /** Which repositories had a blob that was collected. */
+  removed_link: { digest: Digest; repository: string; removed_at_ms: Big };
+  /** Who collects now, and when that began. */
+  collector: {
+    name: string;
+    holder: string;
+    held_until_ms: Big;
+    epoch: number;
+    begun_at_ms: Big;
+  };
+  /** Content that was taken down. */
+  purged_digest: { digest: Digest; purged_at_ms: Big };
 };

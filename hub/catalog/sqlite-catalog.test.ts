@@ -10,6 +10,7 @@ import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
+import { gcConformance } from './gc-conformance.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
@@ -36,6 +37,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
 
 catalogConformance('in SQLite', rig);
 referrersConformance('in SQLite', rig);
+gcConformance('in SQLite', rig, { alone: true });
 fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

@@ -64,7 +64,12 @@ export class TestHub {
 
   static async start(
     t: TestContext,
-    options: { config?: Partial<FleetConfig>; store?: FleetStore; trustedProxies?: string[] } = {},
+    options: {
+      config?: Partial<FleetConfig>;
+      store?: FleetStore;
+      trustedProxies?: string[];
+      purged?: () => { version: string; digests: readonly string[] };
+    } = {},
   ): Promise<TestHub> {
     const folder = await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
     const logs: Record<string, unknown>[] = [];
@@ -105,6 +110,7 @@ export class TestHub {
             authorization === `Bearer ${repository}` ? repository : undefined,
           mayRead: async (token, repository) => token === repository,
         },
+        purged: options.purged ?? (() => ({ version: '', digests: [] })),
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },

@@ -19,6 +19,7 @@ import { Members } from './members.ts';
 import { createFleetMetrics } from './metrics.ts';
 import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
+import { PurgeNews, type PurgedDigests } from './purge-news.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
@@ -49,6 +50,8 @@ export type CreateFleetModules = {
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
+  /** What was taken down; nothing, unless said otherwise. */
+  purged?: () => PurgedDigests;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -87,6 +90,8 @@ export interface Fleet {
   nodes(): FleetNode[];
   /** Ends the membership of a node; false when the name is not in use. */
   revokeNode(node: string): Promise<boolean>;
+  /** Nodes that have not yet removed all that was taken down, by name. */
+  unreachedByPurge(): string[];
   close(): Promise<void>;
 }
 
@@ -99,6 +104,8 @@ function zonesOf(config: FleetConfig): (node: string) => string {
   const zones = new Map(Object.entries(config.zones));
   return (node) => zones.get(node) ?? '';
 }
+
+const NOTHING: PurgedDigests = { version: '', digests: [] };
 
 type Parts = {
   options: Required<CreateFleetOptions>;
@@ -156,11 +163,11 @@ async function assemble(parts: Parts) {
     { catalog, signingKey: () => ring.signingKey('statement'), metrics },
   );
   const callers = new Callers({ now }, { table: members.table });
-  const { table } = members;
   const announcements = new Announcements(
     { now },
-    { tracker, table, statements, isPublic, privateRights, metrics },
+    { tracker, table: members.table, statements, isPublic, privateRights, metrics },
   );
+  const purges = new PurgeNews({ table: members.table, list: modules.purged ?? (() => NOTHING) });
   let bundle = { serial: ring.serial, bytes: ring.bundle() };
   const keyBundle = (): Buffer => {
     if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
@@ -173,9 +180,9 @@ async function assemble(parts: Parts) {
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
-    { members, callers, grants, tags, announcements, keyBundle, metrics, logger },
+    { members, callers, grants, tags, announcements, purges, keyBundle, metrics, logger },
   );
-  return { tracker, tokens, members, statements, callers, routes };
+  return { tracker, tokens, members, statements, callers, routes, purges };
 }
 
 /**
@@ -194,7 +201,7 @@ export async function createFleet(
   const fleetId = await modules.store.settingOnce('fleet-id', fresh);
   const settings = { ...options, now, random };
   const room = await assemble({ options: settings, modules, ring, fleetId });
-  const { tracker, tokens, members, statements, callers, routes } = room;
+  const { tracker, tokens, members, statements, callers, routes, purges } = room;
   const sweeper = setInterval(() => tracker.sweep(now()), TRACKER_SWEEP_MS);
   const purger = setInterval(() => {
     callers.purge();
@@ -225,6 +232,7 @@ export async function createFleet(
     },
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
+    unreachedByPurge: () => purges.unreached(now()),
     close: async () => {
       clearInterval(sweeper);
       clearInterval(purger);

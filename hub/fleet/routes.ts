@@ -33,6 +33,7 @@ import { FleetError } from './errors.ts';
 import type { Grants } from './grants.ts';
 import type { Members } from './members.ts';
 import type { FleetMetrics } from './metrics.ts';
+import type { PurgeNews } from './purge-news.ts';
 import type { TagStatements } from './tag-statements.ts';
 
 export type RouteOptions = {
@@ -48,6 +49,8 @@ export type RouteModules = {
   grants: Grants;
   tags: TagStatements;
   announcements: Announcements;
+  /** What agents are to remove. */
+  purges: PurgeNews;
   /** The key bundle in force. */
   keyBundle: () => Buffer;
   metrics: Pick<FleetMetrics, 'requests'>;
@@ -156,10 +159,18 @@ export class FleetRoutes {
   }
 
   #memberList(request: FastifyRequest): Answer {
-    this.#modules.callers.member(signedPartOf(request));
-    const { table } = this.#modules.members;
+    const { record } = this.#modules.callers.member(signedPartOf(request));
     const query = new URL(request.raw.url ?? '', 'http://hub').searchParams;
     const known = query.get('version');
+    const news = this.#modules.purges.newsFor(record.peerId, query.get('purged') ?? undefined);
+    const answer = this.#memberNews(known, query);
+    if (news === undefined) return answer;
+    const told: object = Buffer.isBuffer(answer) ? JSON.parse(answer.toString()) : answer;
+    return { ...told, purged: news };
+  }
+
+  #memberNews(known: string | null, query: URLSearchParams): Answer {
+    const { table } = this.#modules.members;
     if (known === String(table.version)) return { version: table.version };
     const nowMs = this.#options.now();
     const delta = query.has('delta') ? table.delta(nowMs, Number(known)) : undefined;

@@ -16,3 +16,5 @@ export const HIDDEN_PROJECTS_MAX = 10_000;
 export const HIDDEN_LOOK_MAX = 100;
 /** Largest form sent to the token service. */
 export const TOKEN_FORM_MAX_BYTES = 16_384;
+/** Longest name in the path of a call that is not for the registry, characters. */
+export const PATH_NAME_MAX_CHARS = 512;

@@ -5,13 +5,16 @@ import type { Repository } from '../../proto/oci/name.ts';
 import { formatContentRange, parseRange, type RangeRequest } from '../../proto/oci/ranges.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
+import type { BlobLink } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { sendBody } from './body.ts';
+import { USE_STEP_MS } from './constants.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 
 export type BlobCatalog = {
-  blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
+  blobIn(repository: string, digest: Digest): Promise<BlobLink | undefined>;
+  useBlob(repository: string, digest: Digest): Promise<boolean>;
   removeBlobFrom(repository: string, digest: Digest): Promise<boolean>;
 };
 
@@ -34,7 +37,8 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
   const { request, response } = exchange;
   const { metrics } = modules;
   const { digest } = target;
-  await using blob = await openBlob(target, modules);
+  const { method } = request;
+  await using blob = await openBlob({ ...target, asks: method === 'HEAD' }, modules);
   const etag = `"${digest}"`;
   const headers = {
     'docker-content-digest': digest,
@@ -66,7 +70,7 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
       ? { 'content-range': formatContentRange(part.start, part.end, blob.size) }
       : {}),
   });
-  if (request.method === 'HEAD') return void response.end();
+  if (method === 'HEAD') return void response.end();
   metrics.lastPull.set(Date.now() / 1000);
   const caller = modules.callerOf(request);
   using body = modules.uplink.enter({ repository: target.repository, digest, caller });
@@ -85,11 +89,16 @@ export async function deleteBlob(
 
 /** A blob that storage lost or cut short is not there, so that a client pushes it again. */
 async function openBlob(
-  { repository, digest }: Target,
+  { repository, digest, asks }: Target & { asks: boolean },
   { blobs, catalog, logger }: Pick<Modules, 'blobs' | 'catalog' | 'logger'>,
 ): Promise<OpenBlob> {
   const known = await catalog.blobIn(repository, digest);
   if (!known) throw unknownBlob(repository, digest);
+  const { unusedSinceMs } = known;
+  if (asks && unusedSinceMs !== undefined && unusedSinceMs <= Date.now() - USE_STEP_MS) {
+    // Told that the blob is here, a client does not send it: it must be here a while longer.
+    if (!(await catalog.useBlob(repository, digest))) throw unknownBlob(repository, digest);
+  }
   const blob = await blobs.open(digest);
   if (blob?.size === known.size) return blob;
   await blob?.[Symbol.asyncDispose]();

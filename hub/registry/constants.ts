@@ -44,3 +44,9 @@ export const REFUSED_BODY_MS = 10_000;
 export const RETRY_AFTER_S = 5;
 /** Bodies up to this are put into one piece with the headers of the answer. */
 export const ONE_PIECE_BYTES = 16 * 1024;
+/** A blob no manifest names is noted as in use again when it is asked for this long after. */
+export const USE_STEP_MS = 60_000;
+/** How long an upload waits for bytes of the same digest that are being removed. */
+export const LEAVING_WAIT_MS = 5_000;
+/** Time between two looks whether they are gone. */
+export const LEAVING_STEP_MS = 25;

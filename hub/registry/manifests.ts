@@ -68,7 +68,7 @@ export async function putManifest(
     digest,
     mediaType: manifest.mediaType,
     bytes,
-    references: references.map(({ digest: to, kind }) => ({ digest: to, kind })),
+    references,
     tags,
     ...(manifest.subject ? { subject: manifest.subject.digest } : {}),
     ...(artifactType === undefined ? {} : { artifactType }),
@@ -136,10 +136,12 @@ async function checkPresent(
       kind === 'blob'
         ? await catalog.blobIn(repository, digest)
         : await catalog.manifest(repository, { digest });
-    if (!found) {
-      throw ociError('MANIFEST_BLOB_UNKNOWN', `the manifest names ${digest}, push it first`, {
-        detail: { digest },
-      });
-    }
+    if (!found) throw unknownPart(digest);
   }
+}
+
+function unknownPart(digest: string): Error {
+  return ociError('MANIFEST_BLOB_UNKNOWN', `the manifest names ${digest}, push it first`, {
+    detail: { digest },
+  });
 }

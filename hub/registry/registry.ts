@@ -6,6 +6,7 @@ import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { canonicalHost, type Repository } from '../../proto/oci/name.ts';
 import type { BlobStore } from '../blobs/port.ts';
+import { CatalogError } from '../catalog/errors.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
@@ -303,11 +304,26 @@ function routeOf(request: IncomingMessage): RegistryRoute | undefined {
   }
 }
 
+function catalogFault(err: CatalogError): OciError {
+  const { data } = err;
+  const cause = { cause: err };
+  if (data.code === 'BLOB_UNLINKED') {
+    const { digest } = data;
+    const message = `the manifest names ${digest}, push it first`;
+    return new OciError(message, { code: 'MANIFEST_BLOB_UNKNOWN', detail: { digest } }, cause);
+  }
+  if (data.code === 'PURGED') return new OciError(err.message, { code: 'DENIED' }, cause);
+  if (data.code === 'BLOB_LEAVING')
+    return new OciError(err.message, { code: 'UNAVAILABLE' }, cause);
+  return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, cause);
+}
+
 function faultOf(err: unknown): OciError {
   if (err instanceof OciError) return err;
   if (hasCode(err, 'DIGEST_INVALID')) {
     return new OciError(messageOf(err), { code: 'DIGEST_INVALID' }, { cause: err });
   }
+  if (err instanceof CatalogError) return catalogFault(err);
   if (hasCode(err, 'NO_SPACE')) {
     const message = 'the hub has no room left; free some and push again';
     return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause: err });

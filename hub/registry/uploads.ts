@@ -3,19 +3,25 @@ import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
+import { sleep } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { BlobReader } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { MOUNT_SOURCES_MAX, UPLOAD_SWEEP_MS } from './constants.ts';
+import {
+  LEAVING_STEP_MS,
+  LEAVING_WAIT_MS,
+  MOUNT_SOURCES_MAX,
+  UPLOAD_SWEEP_MS,
+} from './constants.ts';
 import { bytesOf, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import type { HeldUpload, OpenUploads } from './open-uploads.ts';
-import type { UploadSession } from './upload-session.ts';
+import type { FinishedUpload, UploadSession } from './upload-session.ts';
 import type { UploadTarget } from './upload-store.ts';
 
 type Modules = {
   blobs: Pick<BlobReader, 'stat'>;
-  catalog: Pick<Catalog, 'addBlob' | 'linkBlob' | 'blobIn' | 'repositoriesWith'>;
+  catalog: Pick<Catalog, 'pinBlob' | 'addBlob' | 'linkBlob' | 'blobIn' | 'repositoriesWith'>;
   open: OpenUploads;
   /** May who asks pull from this repository? */
   mayPull: (exchange: Exchange, repository: Repository) => Promise<boolean>;
@@ -63,8 +69,8 @@ export class Uploads {
     // Nobody is told where this upload is: it cannot go on.
     await open.nameless(async (session) => {
       await session.append(bytesOf(exchange.request), (count) => this.#count(count));
-      const blob = await session.commit(expected, async () => Buffer.alloc(0));
-      await this.#modules.catalog.addBlob(blob, repository);
+      const commit = () => session.commit(expected, async () => Buffer.alloc(0));
+      await this.#keep(exchange, { target: { repository }, digest: expected }, commit);
     });
     this.#created(exchange, repository, expected);
   }
@@ -88,14 +94,14 @@ export class Uploads {
   /** PUT: the last bytes, if any, and the digest of all. */
   async put(exchange: Exchange, route: Target): Promise<void> {
     const target = await this.#targetOf(exchange, route);
-    const { catalog, open } = this.#modules;
+    const { open } = this.#modules;
     const digest = checkedDigest(exchange.query.get('digest') ?? '');
     await open.exclusively(target, async (upload) => {
       await this.#append(exchange, target, upload);
       upload.outcome = 'drop';
       try {
-        const blob = await upload.session.commit(digest, () => open.leaves(target.id));
-        await catalog.addBlob(blob, target.repository, target);
+        const commit = () => upload.session.commit(digest, () => open.leaves(target.id));
+        await this.#keep(exchange, { target, digest }, commit);
       } catch (err) {
         if (upload.session.lost || hasCode(err, 'STORE_AWAY')) upload.outcome = 'undo';
         throw err;
@@ -162,6 +168,36 @@ export class Uploads {
     const known = await this.#mountable(exchange, repository, mount);
     if (known === undefined || (await blobs.stat(mount))?.size !== known.size) return false;
     return catalog.linkBlob(repository, mount);
+  }
+
+  /**
+   * Stores a blob and records it. Bytes of the same digest may be on their way out meanwhile: they
+   * are waited for before, and looked at after, so that what is recorded is there.
+   */
+  async #keep(
+    { signal }: Exchange,
+    { target, digest }: { target: { repository: string; id?: string }; digest: Digest },
+    commit: () => Promise<FinishedUpload>,
+  ): Promise<void> {
+    const { blobs, catalog } = this.#modules;
+    const { repository, id } = target;
+    const startedMs = performance.now();
+    for (;;) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- looks again until they are gone
+        await catalog.pinBlob(digest);
+        break;
+      } catch (err) {
+        const waitedMs = performance.now() - startedMs;
+        if (!hasCode(err, 'BLOB_LEAVING') || waitedMs > LEAVING_WAIT_MS) throw err;
+        // oxlint-disable-next-line no-await-in-loop -- the pause comes before the next look
+        await sleep(LEAVING_STEP_MS, { signal });
+      }
+    }
+    const blob = await commit();
+    await catalog.addBlob(blob, repository, id === undefined ? undefined : { id });
+    if ((await blobs.stat(digest))?.size === blob.size) return;
+    throw ociError('UNAVAILABLE', `${digest} was removed while it was sent; send it again`);
   }
 
   /**

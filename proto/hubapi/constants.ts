@@ -16,6 +16,8 @@ export const FLEET_PATHS = {
 export const MEMBERS_MAX = 20_000;
 /** Most revoked serials that a snapshot lists; older ones have expired. */
 export const REVOKED_MAX = 20_000;
+/** Most digests that are taken down at the same time; agents hold the whole list. */
+export const PURGED_MAX = 1000;
 /** Most downloads in one announcement. */
 export const ANNOUNCE_DOWNLOADS_MAX = 256;
 /** Most leases on hub chunks that an agent may ask for, and get, for one digest. */

@@ -11,6 +11,7 @@ import {
   ANNOUNCE_PEERS_MAX,
   HUB_CHUNKS_MAX,
   MEMBERS_MAX,
+  PURGED_MAX,
   REVOKED_MAX,
 } from './constants.ts';
 
@@ -39,6 +40,7 @@ const MEMBERSHIP = base64(MEMBERSHIP_MAX_BYTES);
 const KEY_BUNDLE = base64(BUNDLE_MAX_BYTES);
 const COUNTER = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const TOKEN = Type.String({ maxLength: TOKEN_MAX_CHARS });
+const PURGED_VERSION = Type.String({ pattern: '^[0-9a-f]{0,16}$' });
 const VERSION = Type.String({ maxLength: VERSION_MAX_CHARS });
 
 // Requests allow unknown properties, and so do answers: version N and N - 1 work together.
@@ -83,6 +85,8 @@ export const MembersQuery = Type.Object({
   version: Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$' })),
   /** Present: what changed since that version is enough. */
   delta: Type.Optional(Type.String({ maxLength: 1 })),
+  /** Version of the list of what was taken down that the agent has acted on; may be empty. */
+  purged: Type.Optional(PURGED_VERSION),
 });
 export type MembersQuery = Static<typeof MembersQuery>;
 
@@ -93,6 +97,13 @@ export const MembersResponse = Type.Object({
   since: Type.Optional(COUNTER),
   memberships: Type.Optional(Type.Array(MEMBERSHIP, { maxItems: MEMBERS_MAX })),
   revokedSerials: Type.Optional(Type.Array(COUNTER, { maxItems: REVOKED_MAX })),
+  /** All that is taken down, unless the agent has said that it knows. */
+  purged: Type.Optional(
+    Type.Object({
+      version: PURGED_VERSION,
+      digests: Type.Array(DIGEST, { maxItems: PURGED_MAX }),
+    }),
+  ),
 });
 export type MembersResponse = Static<typeof MembersResponse>;
 

@@ -7,6 +7,8 @@ caches and shares image layers with its peers.
 
   hub [--config FILE]            run the hub
   hub join-token create          make a token with which agents enrol
+  hub check [--hash] [--repair]  check the data of a hub that does not run
+  purge DIGEST                   take content down, at the hub and on all nodes
   agent [--config FILE]          run the agent of this node
   project, account, member, robot, node, keys
                                  administer a running hub; each has a page behind --help
@@ -14,8 +16,8 @@ caches and shares image layers with its peers.
   config show --kind hub|agent   print every key with default, variable and meaning
   version [--json]               print what this is
 
-exit codes: 0 done, 1 failed, 2 command line not understood, 69 hub not reachable or Node.js too
-old, 78 configuration not valid
+exit codes: 0 done, 1 failed, 2 command line not understood, 69 hub not reachable, or in use by
+its own process, or Node.js too old, 78 configuration not valid
 `;
 
 const CONFIG_NOTE = `
@@ -26,6 +28,7 @@ are used. SIGTERM and SIGINT drain and exit 0; a second signal exits at once.
 
 export const HUB_HELP = `usage: flotilla hub [--config FILE]
        flotilla hub join-token create [--config FILE]
+       flotilla hub check [--config FILE]
 
 Runs the hub: the OCI registry, the coordinator of the fleet, and the metrics and health endpoints.
 ${CONFIG_NOTE}`;
@@ -44,6 +47,30 @@ are taken from the hub's configuration; --url names another address of the same 
   --uses N        how many agents may enrol with it (default 1)
   --expires TIME  how long it is valid, such as 30m, 24h, 7d
                   (default: fleet.joinTokenLife)
+`;
+
+export const CHECK_HELP = `usage: flotilla hub check [--config FILE] [--hash] [--repair] [--json]
+
+Compares catalog and blobs in the data folder of a hub that does not run, and lists what is missing,
+short, corrupt, unknown to the catalog, or named by a manifest and not there.
+
+  --hash    read and hash every blob
+  --repair  remove files the catalog does not know; move corrupt blobs aside, so that they are
+            pushed again
+  --json    print the report as JSON
+
+exit codes: 0 nothing wrong, or all of it repaired; 1 something wrong; 69 the hub runs
+`;
+
+export const PURGE_HELP = `usage: flotilla purge DIGEST [--lift] [--config FILE] [--url URL]
+
+Has the running hub take a blob or manifest down: it is gone from every repository, refused in
+pushes, and removed by the agents. Waits a minute for them and names the nodes that were not
+reached; those remove it when they next reach the hub. Done again, it waits again.
+
+  --lift  let the content be pushed again
+
+exit codes: 0 every node was reached, 1 some were not
 `;
 
 export const CONFIG_HELP = `usage: flotilla config check FILE [--kind hub|agent]

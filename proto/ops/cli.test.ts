@@ -42,6 +42,8 @@ async function cli(...argv: string[]): Promise<Outcome> {
       readPassword: async () => assert.fail('no password is read'),
       newPassword: () => 'made',
     },
+    checkHub: async ({ hash }) => ({ text: `hash ${hash}\n`, clean: !hash }),
+    purge: async ({ lift }) => (lift ? [] : ['node-7']),
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';
@@ -62,7 +64,16 @@ async function withFile(text: string, use: (file: string) => Promise<void>): Pro
 }
 
 test('--help is there at every level and exits 0', async () => {
-  for (const words of ['', 'hub', 'agent', 'config', 'version', 'hub join-token']) {
+  for (const words of [
+    '',
+    'hub',
+    'agent',
+    'config',
+    'version',
+    'hub join-token',
+    'hub check',
+    'purge',
+  ]) {
     const argv = [...words.split(' ').filter((word) => word !== ''), '--help'];
     const { code, out, started } = await cli(...argv);
     assert.equal(code, 0, words);
@@ -148,4 +159,20 @@ test('a join token is asked for with uses and expiry and printed alone', async (
   const { out, tokens } = await cli('hub', 'join-token', 'create', '--uses', '50');
   assert.equal(out, 'flotilla-join.v1.example\n');
   assert.deepEqual(tokens, [{ uses: 50, expires: undefined, url: undefined }]);
+});
+
+test('hub check prints its report and says in the exit code if something is wrong', async () => {
+  const clean = await cli('hub', 'check');
+  assert.deepEqual([clean.code, clean.out], [0, 'hash false\n']);
+  const wrong = await cli('hub', 'check', '--hash');
+  assert.deepEqual([wrong.code, wrong.out], [1, 'hash true\n']);
+  assert.equal((await cli('hub', 'check', 'extra')).code, 2);
+});
+
+test('purge names the nodes that were not reached', async () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const down = await cli('purge', digest);
+  assert.deepEqual([down.code, down.out], [1, `not reached: node-7\n${digest}: taken down\n`]);
+  assert.equal((await cli('purge', digest, '--lift')).code, 0);
+  assert.equal((await cli('purge', 'latest')).code, 2);
 });

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { ParseArgsConfig } from 'node:util';
 import type { TObject } from 'typebox';
+import { isDigest } from '../oci/digest.ts';
 import { parseDuration } from '../std/duration.ts';
 import { hasCode, messageOf } from '../std/errors.ts';
 import { adminHelp, adminWords, isAdminCommand, runAdminCommand } from './admin-cli.ts';
@@ -8,8 +9,15 @@ import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
 import { AdminUsage } from './admin-commands.ts';
 import type { AdminRequest } from './admin-commands.ts';
 import { readBuildInfo } from './build-info.ts';
-import { AGENT_HELP, CONFIG_HELP, HUB_HELP, JOIN_TOKEN_HELP, MAIN_HELP } from './cli-help.ts';
-import { VERSION_HELP } from './cli-help.ts';
+import {
+  AGENT_HELP,
+  CHECK_HELP,
+  CONFIG_HELP,
+  HUB_HELP,
+  JOIN_TOKEN_HELP,
+  MAIN_HELP,
+} from './cli-help.ts';
+import { PURGE_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
@@ -41,11 +49,21 @@ export type JoinTokenWish = ProgramInput & {
 /** Which hub is asked. */
 export type AdminWish = ProgramInput & { url: string | undefined };
 
+/** What `hub check` was asked for. */
+export type CheckWish = ProgramInput & { hash: boolean; repair: boolean; json: boolean };
+
+/** What `purge` was asked for. */
+export type PurgeWish = ProgramInput & { digest: string; lift: boolean; url: string | undefined };
+
 export type CliModules = {
   out(text: string): void;
   err(text: string): void;
   env: Record<string, string | undefined>;
   programs: Record<ProgramKind, ProgramEntry>;
+  /** Checks the data of a hub that does not run. */
+  checkHub(wish: CheckWish): Promise<{ text: string; clean: boolean }>;
+  /** Takes content down at a running hub; nodes that have not acted on it, by name. */
+  purge(wish: PurgeWish): Promise<string[]>;
   /** Asks a running hub for a join token. */
   createJoinToken(wish: JoinTokenWish): Promise<string>;
   /** Commands that change what is in a running hub. */
@@ -82,7 +100,7 @@ export async function runCli(argv: readonly string[], modules: CliModules): Prom
     }
     modules.err(`flotilla: ${messageOf(err)}\n`);
     if (hasCode(err, 'CONFIG_INVALID')) return EXIT.config;
-    return hasCode(err, 'HUB_UNREACHABLE') ? EXIT.unavailable : EXIT.failure;
+    return hasCode(err, 'HUB_UNREACHABLE', 'FOLDER_IN_USE') ? EXIT.unavailable : EXIT.failure;
   }
 }
 
@@ -101,14 +119,17 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return version(rest, modules);
     case 'hub':
       if (rest[0] === 'join-token') return joinToken(rest.slice(1), modules);
+      if (rest[0] === 'check') return checkHub(rest.slice(1), modules);
       return runProgram('hub', rest, HUB_HELP, modules);
     case 'agent':
       return runProgram('agent', rest, AGENT_HELP, modules);
+    case 'purge':
+      return purge(rest, modules);
     case 'config':
       return config(rest, modules);
     default: {
       if (isAdminCommand(command)) return admin(command, rest, modules);
-      const known = ['hub', 'agent', 'version', 'config', 'help', ...adminWords()];
+      const known = ['hub', 'agent', 'version', 'config', 'purge', 'help', ...adminWords()];
       const meant = nearest(command, known);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
       throw new UsageError(`unknown command "${command}"${hint}`, MAIN_HELP);
@@ -163,6 +184,42 @@ async function admin(word: string, args: readonly string[], modules: CliModules)
     if (err instanceof AdminUsage) throw new UsageError(err.message, adminHelp(word));
     throw err;
   }
+}
+
+async function checkHub(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    hash: { type: 'boolean', default: false },
+    repair: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  } as const;
+  const { values } = parse(args, options, 0, CHECK_HELP);
+  if (values.help === true) return show(CHECK_HELP, modules);
+  const { hash, repair, json } = values;
+  const wish = { ...(await configInput(values.config)), hash, repair, json };
+  const { text, clean } = await modules.checkHub(wish);
+  modules.out(text);
+  return clean ? EXIT.ok : EXIT.failure;
+}
+
+async function purge(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    lift: { type: 'boolean', default: false },
+    url: { type: 'string' },
+  } as const;
+  const { values, positionals } = parse(args, options, 1, PURGE_HELP);
+  if (values.help === true) return show(PURGE_HELP, modules);
+  const [digest = ''] = positionals;
+  if (!isDigest(digest)) {
+    throw new UsageError('purge needs a digest, sha256:... or sha512:...', PURGE_HELP);
+  }
+  const { lift, url } = values;
+  const input = await configInput(values.config);
+  const unreached = await modules.purge({ ...input, digest, lift, url });
+  for (const node of unreached) modules.out(`not reached: ${node}\n`);
+  modules.out(`${digest}: ${lift ? 'may be pushed again' : 'taken down'}\n`);
+  return unreached.length === 0 ? EXIT.ok : EXIT.failure;
 }
 
 function isDuration(text: string): boolean {

@@ -25,3 +25,7 @@ export const SHUTDOWN_GRACE_MS = 5_000;
 
 /** Time for a running hub to answer the command line. */
 export const JOIN_TOKEN_REQUEST_TIMEOUT_MS = 10_000;
+/** How long `purge` waits for the nodes to remove what was taken down, unless told otherwise. */
+export const PURGE_WAIT_MS = 60_000;
+/** Time between two questions which nodes have. */
+export const PURGE_POLL_MS = 1000;

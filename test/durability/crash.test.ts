@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Agent, request } from 'undici';
+import { checkHub } from '../../hub/check/check-hub.ts';
 import { digestHex, digestOf, parseDigest } from '../../proto/oci/digest.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { AUTHORIZATION, startHubProcess } from './hub-process.ts';
 import { Ledger, pushImage } from './pushes.ts';
 
 const FULL = process.env['FLOTILLA_TEST_SCALE'] === 'full';
-const ROUNDS = FULL ? 60 : 3;
+const ROUNDS = FULL ? 300 : 3;
 const PUSHERS = 5;
 const STEPS_MAX = 250;
 const SEED = Number(process.env['FLOTILLA_CRASH_SEED'] ?? 20_240_229);
@@ -107,6 +108,19 @@ async function checkDisk(dataDir: string): Promise<void> {
   }
 }
 
+/**
+ * The check of the product: nothing is wrong but bytes of a push that was cut before it was
+ * recorded, and those it removes.
+ */
+async function checkWhole(dataDir: string): Promise<void> {
+  const { signal } = new AbortController();
+  const config = { hub: { dataDir }, blobs: { driver: 'filesystem' }, catalog: {} };
+  const { counts, problems } = await checkHub(config, { hash: true, repair: true }, { signal });
+  assert.deepEqual({ ...counts, orphan: 0 }, { orphan: 0 }, JSON.stringify(problems));
+  const again = await checkHub(config, { hash: false, repair: false }, { signal });
+  assert.deepEqual(again.counts, {});
+}
+
 test(`killed at any moment, a hub keeps what it acknowledged (${ROUNDS} rounds)`, async (t) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-crash-'));
   const dataDir = path.join(folder, 'data');
@@ -125,6 +139,8 @@ test(`killed at any moment, a hub keeps what it acknowledged (${ROUNDS} rounds)`
     await checkPromises(hub.url, ledger);
     // oxlint-disable-next-line no-await-in-loop -- one life after the other
     await pushUntilKilled(hub, ledger, SEED + round);
+    // oxlint-disable-next-line no-await-in-loop -- one life after the other
+    await checkWhole(dataDir);
   }
   const hub = await begin();
   await checkDisk(dataDir);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { askHub, readPassword } from '../../bin/admin.ts';
+import { purge } from '../../bin/purge.ts';
 import { runCli } from '../../proto/ops/cli.ts';
 import { EXIT } from '../../proto/ops/exit-codes.ts';
 import { ADMIN, BASIC, TestHub } from './test-hub.ts';
@@ -24,6 +25,8 @@ async function flotilla(...words: string[]): Promise<Outcome> {
     err: (text) => void (outcome.err += text),
     env,
     programs: { hub: entry, agent: entry },
+    checkHub: never,
+    purge: (wish) => purge(wish, env),
     createJoinToken: never,
     admin: {
       ask: (wish, request) => askHub(wish, request, env),
@@ -79,6 +82,14 @@ test('nodes are listed, keys replaced', async () => {
   assert.equal(await done('node', 'list'), '');
   assert.equal(await done('keys', 'rotate'), 'rotated: true\n');
   assert.equal((await hub.ask('/v2/', { authorization: BASIC })).status, 200);
+});
+
+test('content is taken down, and may be pushed again', async () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  assert.equal(await done('purge', digest), `${digest}: taken down\n`);
+  assert.equal(await done('purge', digest, '--lift'), `${digest}: may be pushed again\n`);
+  const again = await flotilla('purge', `sha512:${'b'.repeat(128)}`, '--lift');
+  assert.match(again.err, /is not taken down/);
 });
 
 test('what the hub refuses is said, with the code of a failure', async () => {

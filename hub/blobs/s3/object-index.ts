@@ -25,8 +25,11 @@ export interface ObjectIndex {
     blob: { digest: Digest; key: string; size: number; lost?: string },
     nowMs: number,
   ): Promise<{ key: string; size: number }>;
-  /** The blob is gone and its object loose; false when there was none. */
-  remove(digest: Digest, nowMs: number): Promise<boolean>;
+  /**
+   * The blob is gone and its object loose; false when there was none, or none of that key where
+   * one is given.
+   */
+  remove(blob: { digest: Digest; key?: string | undefined }, nowMs: number): Promise<boolean>;
   /** Loose objects not noted since `beforeMs`, in the order of their keys. */
   loose(page: { beforeMs: number; after: string; max: number }): Promise<LooseObject[]>;
   /** Objects that are gone from the bucket. */

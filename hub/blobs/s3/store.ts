@@ -90,9 +90,13 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
+  async nameOf(digest: Digest): Promise<string | undefined> {
+    return (await this.#index.find(digest))?.key;
+  }
+
   /** The object stays for those who read it, until a sweep. */
-  remove(digest: Digest): Promise<boolean> {
-    return this.#index.remove(digest, Date.now());
+  remove(digest: Digest, name?: string): Promise<boolean> {
+    return this.#index.remove({ digest, key: name }, Date.now());
   }
 
   async sweep({ beforeMs, known }: Parameters<BlobStore['sweep']>[0]): Promise<number> {

@@ -1,0 +1,249 @@
+// What the catalog must do for the collector, whatever database it is in.
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { Collector } from '../gc/collector.ts';
+import { GC_LEASE_MS } from '../gc/constants.ts';
+import { createGcMetrics } from '../gc/metrics.ts';
+import type { CatalogRig } from './conformance.ts';
+import { KyselyGcStore } from './gc-store.ts';
+import { KyselyObjectIndex, type ObjectTables } from './object-index.ts';
+import type { OpenCatalog } from './open-catalog.ts';
+
+const LAYER = digestOf(Buffer.from('layer'));
+const SIZE = 5;
+const IMAGE = digestOf(Buffer.from('image'));
+const { signal } = new AbortController();
+
+type Parts = { catalog: OpenCatalog; store: KyselyGcStore; other: KyselyGcStore };
+type Check = (promise: string, work: (parts: Parts) => Promise<void>) => void;
+
+export function gcConformance(
+  where: string,
+  rig: (t: TestContext) => Promise<CatalogRig>,
+  /** `alone`: a second program in this process would wait for the first with both standing. */
+  options: { skip?: string | false; alone?: boolean } = {},
+): void {
+  const check: Check = (promise, work) => {
+    test(`${where}: ${promise}`, { skip: options.skip ?? false }, async (t) => {
+      const { open } = await rig(t);
+      const catalog = await open();
+      const store = new KyselyGcStore(catalog);
+      const second = options.alone === true ? catalog : await open();
+      const other = new KyselyGcStore(second);
+      await work({ catalog, store, other });
+    });
+  };
+  claimChecks(check);
+  raceChecks(check);
+  takeoverChecks(check);
+}
+
+/** No time to wait for, and all that is unused now. */
+function now() {
+  return { beforeMs: Date.now(), nowMs: Date.now() };
+}
+
+function push(catalog: OpenCatalog, repository = 'team/app', digest = LAYER): Promise<void> {
+  return catalog.addBlob({ digest, size: SIZE }, repository);
+}
+
+function putImage(catalog: OpenCatalog, image = IMAGE, layer = LAYER): Promise<void> {
+  return catalog.putManifest({
+    repository: 'team/app',
+    digest: image,
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    bytes: Buffer.from('image'),
+    references: [{ digest: layer, kind: 'blob', required: true }],
+    tags: [],
+  });
+}
+
+async function settle(store: KyselyGcStore): Promise<string[]> {
+  const times = now();
+  const links = await store.unusedLinks({ ...times, max: 99 });
+  return (await store.settleLinks(links, times)).map(({ fate }) => fate);
+}
+
+async function claim(store: KyselyGcStore, number: number): Promise<Digest[]> {
+  const times = now();
+  const idle = await store.idleBlobs({ ...times, max: 99 });
+  return store.claimBlobs(idle, { ...times, claim: number });
+}
+
+function claimChecks(check: Check): void {
+  check('a blob that a manifest names is kept, one that none names goes', async (parts) => {
+    const { catalog, store } = parts;
+    await push(catalog);
+    await putImage(catalog);
+    assert.deepEqual(await settle(store), []);
+    await catalog.deleteManifest('team/app', IMAGE);
+    assert.deepEqual(await settle(store), ['removed']);
+    assert.equal(await catalog.blobIn('team/app', LAYER), undefined);
+    await assert.rejects(putImage(catalog), { data: { code: 'BLOB_UNLINKED', digest: LAYER } });
+    assert.deepEqual(await store.restore(LAYER, Date.now()), ['team/app']);
+    await putImage(catalog);
+  });
+
+  check('while bytes leave, the blob is neither recorded, mounted nor pinned', async (parts) => {
+    const { catalog, store } = parts;
+    await push(catalog);
+    await settle(store);
+    assert.equal(await catalog.linkBlob('team/new', LAYER), false, 'in quarantine');
+    assert.deepEqual(await claim(store, 1), [LAYER]);
+    const leaving = { data: { code: 'BLOB_LEAVING', digest: LAYER } };
+    await assert.rejects(push(catalog), leaving);
+    await assert.rejects(catalog.pinBlob(LAYER), leaving);
+    assert.equal(await catalog.linkBlob('team/new', LAYER), false);
+    assert.equal(await store.restore(LAYER, Date.now()), undefined);
+    await store.forgetBlobs([LAYER], 1);
+    await push(catalog);
+    assert.equal((await catalog.blob(LAYER))?.size, SIZE);
+  });
+
+  check('bytes that are uploaded again are not claimed', async ({ catalog, store }) => {
+    await push(catalog);
+    await settle(store);
+    assert.equal(await catalog.pinBlob(LAYER), 'pinned');
+    assert.deepEqual(await claim(store, 1), []);
+  });
+
+  check('what was pushed since it was listed is not claimed', async ({ catalog, store }) => {
+    await push(catalog);
+    await settle(store);
+    const listed = await store.idleBlobs({ ...now(), max: 9 });
+    await push(catalog);
+    assert.deepEqual(await store.claimBlobs(listed, { ...now(), claim: 1 }), []);
+    await catalog.removeBlobFrom('team/app', LAYER);
+    const stale = listed.map((one) => ({ ...one, sinceMs: one.sinceMs - 1 }));
+    assert.deepEqual(await store.claimBlobs(stale, { ...now(), claim: 1 }), []);
+  });
+
+  check('one hub collects at a time, each under a number of its own', async (parts) => {
+    const { store, other } = parts;
+    const lease = { nowMs: 100, untilMs: 200, dueMs: 100 };
+    const first = await store.take({ ...lease, holder: 'a' });
+    assert.equal(await other.take({ ...lease, holder: 'b' }), undefined);
+    const second = await other.take({ holder: 'b', nowMs: 200, untilMs: 300, dueMs: 200 });
+    assert.ok(first !== undefined && second !== undefined && second > first && first > 0);
+    assert.equal(await store.keep({ holder: 'a', untilMs: 400 }), false);
+  });
+}
+
+function raceChecks(check: Check): void {
+  check('a manifest that is taken keeps its blob, whoever collects meanwhile', async (parts) => {
+    const { catalog, store, other } = parts;
+    for (let round = 0; round < 12; round += 1) {
+      const layer = digestOf(Buffer.from(`layer ${round}`));
+      const image = digestOf(Buffer.from(`image ${round}`));
+      await push(catalog, 'team/app', layer);
+      const [taken] = await Promise.allSettled([
+        putImage(catalog, image, layer),
+        settle(store),
+        settle(other),
+      ]);
+      const found = await catalog.blobIn('team/app', layer);
+      assert.equal(found !== undefined, taken.status === 'fulfilled', `round ${round}`);
+    }
+  });
+
+  check('of a mount and a collection one comes first', async ({ catalog, store }) => {
+    for (let round = 0; round < 12; round += 1) {
+      const layer = digestOf(Buffer.from(`layer ${round}`));
+      await push(catalog, 'team/app', layer);
+      const times = now();
+      const links = await store.unusedLinks({ ...times, max: 9 });
+      const mounting = catalog.linkBlob('team/new', layer);
+      const [mounted] = await Promise.all([mounting, store.settleLinks(links, times)]);
+      await claim(store, round + 1);
+      if (mounted) assert.equal((await catalog.blob(layer))?.size, SIZE, 'it is live');
+      else assert.equal(await catalog.blobIn('team/new', layer), undefined);
+      await catalog.removeBlobFrom('team/new', layer);
+    }
+  });
+
+  check('what is taken down is nowhere, however many push it', async ({ catalog, other }) => {
+    for (let round = 0; round < 12; round += 1) {
+      const layer = digestOf(Buffer.from(`layer ${round}`));
+      const pushes = ['a', 'b', 'c'].map((name) => push(catalog, name, layer));
+      await Promise.allSettled([...pushes, other.purge(layer, Date.now())]);
+      assert.deepEqual(await catalog.repositoriesWith(layer, 9), []);
+      await assert.rejects(push(catalog, 'a', layer), { code: /PURGED|BLOB_LEAVING/ });
+      await assert.rejects(other.restore(layer, Date.now()), { code: 'PURGED' });
+    }
+  });
+}
+
+function takeoverChecks(check: Check): void {
+  check(
+    'a collection that stood still while another took over takes nothing new',
+    async (parts) => {
+      const { catalog, store, other } = parts;
+      const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
+      const [reached, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      await storeBytes(index, catalog, 'key-1');
+      const slow = collectorOf(store, index, {
+        before: async () => {
+          reached.resolve();
+          await goOn.promise;
+        },
+      });
+      const late = slow.collect({}, { signal });
+      await reached.promise;
+      const ahead = 2 * GC_LEASE_MS;
+      const next = collectorOf(other, index, { ahead });
+      assert.equal((await next.collect({}, { signal }))?.deleted, 1);
+      await storeBytes(index, catalog, 'key-2');
+      await putImage(catalog);
+      goOn.resolve();
+      await late.catch(() => undefined);
+      assert.equal((await index.find(LAYER))?.key, 'key-2', 'the bytes pushed since are there');
+      assert.equal((await catalog.blobIn('team/app', LAYER))?.size, SIZE);
+    },
+  );
+
+  check('what a late collection forgets is not what another claims', async ({ catalog, store }) => {
+    await push(catalog);
+    await settle(store);
+    assert.deepEqual(await claim(store, 1), [LAYER]);
+    assert.deepEqual(await claim(store, 2), [LAYER]);
+    await store.forgetBlobs([LAYER], 1);
+    await store.unclaimBlobs([LAYER], 1);
+    await assert.rejects(push(catalog), { code: 'BLOB_LEAVING' });
+  });
+}
+
+async function storeBytes(
+  index: KyselyObjectIndex,
+  catalog: OpenCatalog,
+  key: string,
+): Promise<void> {
+  await index.note({ key, pending: '' }, Date.now());
+  await index.commit({ digest: LAYER, key, size: SIZE }, Date.now());
+  await push(catalog);
+}
+
+/** Over bytes that have names, as in a bucket. */
+function collectorOf(
+  store: KyselyGcStore,
+  index: KyselyObjectIndex,
+  { before, ahead = 0 }: { before?: () => Promise<void>; ahead?: number },
+): Collector {
+  return new Collector(
+    { graceMs: 0, quarantineMs: 0, now: () => Date.now() + ahead },
+    {
+      store,
+      blobs: {
+        nameOf: async (digest) => (await index.find(digest))?.key,
+        remove: async (digest, name) => {
+          await before?.();
+          return index.remove({ digest, key: name }, Date.now());
+        },
+      },
+      metrics: createGcMetrics(new MetricsRegistry({ prefix: 'flotilla_hub_' })),
+      logger: createLogger({ level: 'silent', name: 'test' }),
+    },
+  );
+}

@@ -1,0 +1,81 @@
+import type { TestContext } from 'node:test';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { KyselyGcStore } from '../catalog/gc-store.ts';
+import { TestRegistry } from '../registry/registry-fixture.ts';
+import { Collector, type CollectorOptions } from './collector.ts';
+import { createGcMetrics } from './metrics.ts';
+
+/** A registry over real HTTP, files and database, and collectors of what it does not use. */
+export class TestGc {
+  readonly registry: TestRegistry;
+  readonly store: KyselyGcStore;
+  readonly metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
+  readonly #gcMetrics = createGcMetrics(this.metrics);
+  /** Added to the clock of the collectors. */
+  aheadMs = 0;
+
+  private constructor(registry: TestRegistry) {
+    this.registry = registry;
+    this.store = new KyselyGcStore(registry.catalog);
+  }
+
+  static async start(t: TestContext): Promise<TestGc> {
+    return new TestGc(await TestRegistry.start(t));
+  }
+
+  collector(
+    options: Partial<CollectorOptions> = {},
+    modules: { store?: KyselyGcStore; blobs?: Pick<TestRegistry['blobs'], 'remove'> } = {},
+  ): Collector {
+    return new Collector(
+      { graceMs: 0, quarantineMs: 0, now: () => Date.now() + this.aheadMs, ...options },
+      {
+        store: this.store,
+        blobs: this.registry.blobs,
+        metrics: this.#gcMetrics,
+        logger: createLogger({ level: 'silent', name: 'test' }),
+        ...modules,
+      },
+    );
+  }
+
+  /** Pushes an image of these layers by digest. */
+  async pushImage(layers: readonly Buffer[], repository = 'team/app'): Promise<Digest> {
+    for (const layer of layers) await this.registry.push(layer, repository);
+    const manifest = imageOf(layers);
+    const { status } = await this.putManifest(manifest, repository);
+    if (status !== 201) throw new Error(`the registry answers ${status}`);
+    return digestOf(manifest);
+  }
+
+  putManifest(manifest: Buffer, repository = 'team/app') {
+    return this.registry.ask(`/v2/${repository}/manifests/${digestOf(manifest)}`, {
+      method: 'PUT',
+      headers: { 'content-type': OCI_MANIFEST },
+      body: manifest,
+    });
+  }
+
+  /** The answer to HEAD of a blob. */
+  async head(bytes: Buffer, repository = 'team/app'): Promise<number> {
+    const target = `/v2/${repository}/blobs/${digestOf(bytes)}`;
+    return (await this.registry.ask(target, { method: 'HEAD' })).status;
+  }
+
+  async isStored(bytes: Buffer): Promise<boolean> {
+    return (await this.registry.blobs.stat(digestOf(bytes))) !== undefined;
+  }
+}
+
+/** A manifest whose first blob is its configuration. */
+export function imageOf(blobs: readonly Buffer[]): Buffer {
+  const [config, ...layers] = blobs.map((bytes) => ({
+    mediaType: 'application/octet-stream',
+    digest: digestOf(bytes),
+    size: bytes.length,
+  }));
+  return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers }));
+}

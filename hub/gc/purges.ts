@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { PURGED_MAX } from '../../proto/hubapi/constants.ts';
+import type { Digest } from '../../proto/oci/digest.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { BlobRemover } from '../blobs/port.ts';
+import { GcError } from './errors.ts';
+import type { PurgeStore } from './store.ts';
+
+type Modules = { store: PurgeStore; blobs: BlobRemover; logger: Logger; now?: () => number };
+
+/** What is taken down now; `version` changes with it and is the same at every hub. */
+export type PurgedList = { version: string; digests: readonly Digest[] };
+
+const VERSION_DIGITS = 16;
+
+/** Takes content down, and tells agents what is. */
+export class Purges {
+  readonly #modules: Modules;
+  #list: PurgedList = listOf([]);
+
+  constructor(modules: Modules) {
+    this.#modules = modules;
+  }
+
+  /** As of the last `refresh`. */
+  get list(): PurgedList {
+    return this.#list;
+  }
+
+  /** Reads what this and other hubs took down. */
+  async refresh(): Promise<PurgedList> {
+    this.#list = listOf(await this.#modules.store.purged(PURGED_MAX));
+    return this.#list;
+  }
+
+  /**
+   * Takes a blob or a manifest down: gone from every repository at once, and refused in pushes
+   * until it is lifted. Done again, it removes what a push that was under way left.
+   * @throws GcError PURGED_LIMIT; BlobStoreError, after which it is to be done again
+   */
+  async purge(digest: Digest): Promise<PurgedList> {
+    const { store, blobs, logger, now = Date.now } = this.#modules;
+    const { digests } = await this.refresh();
+    if (digests.length >= PURGED_MAX && !digests.includes(digest)) {
+      throw new GcError(`${PURGED_MAX} digests are taken down; lift some`, {
+        code: 'PURGED_LIMIT',
+        max: PURGED_MAX,
+      });
+    }
+    const known = await store.purge(digest, now());
+    const name = await blobs.nameOf?.(digest);
+    // Lifted and pushed again meanwhile, it is wanted; otherwise these bytes are the bad ones.
+    if (await store.isPurged(digest)) {
+      await blobs.remove(digest, name);
+      await store.forgetPurged(digest);
+    }
+    logger.warn({ digest, known }, 'content was taken down');
+    return this.refresh();
+  }
+
+  /** Lets the content be pushed again; false when it was not taken down. */
+  async lift(digest: Digest): Promise<boolean> {
+    const lifted = await this.#modules.store.lift(digest);
+    if (lifted) this.#modules.logger.info({ digest }, 'content may be pushed again');
+    await this.refresh();
+    return lifted;
+  }
+}
+
+function listOf(digests: readonly Digest[]): PurgedList {
+  const hash = createHash('sha256').update(digests.join());
+  return { version: hash.digest('hex').slice(0, VERSION_DIGITS), digests };
+}

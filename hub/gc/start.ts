@@ -1,0 +1,51 @@
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { messageOf } from '../../proto/std/errors.ts';
+import type { BlobRemover } from '../blobs/port.ts';
+import { KyselyGcStore } from '../catalog/gc-store.ts';
+import type { OpenCatalog } from '../catalog/open-catalog.ts';
+import { Collector } from './collector.ts';
+import { GC_LOOK_MS } from './constants.ts';
+import { createGcMetrics } from './metrics.ts';
+import type { GcConfig } from './options.ts';
+import { Purges } from './purges.ts';
+import { scheduleCollections } from './schedule.ts';
+
+type Modules = {
+  catalog: Pick<OpenCatalog, 'db' | 'manifestsChanged'>;
+  blobs: BlobRemover;
+  metrics: MetricsRegistry;
+  logger: Logger;
+};
+
+export type Gc = { collector: Collector; purges: Purges };
+
+/** Begins to collect by the schedule, and to follow what other hubs take down. */
+export async function startGc(
+  config: { gc: GcConfig; catalog: { url?: string } },
+  starting: AsyncDisposableStack,
+  { catalog, blobs, metrics, logger }: Modules,
+): Promise<Gc> {
+  const { gc } = config;
+  const store = new KyselyGcStore(catalog);
+  const collector = new Collector(
+    { graceMs: gc.grace, quarantineMs: gc.quarantine },
+    { store, blobs, metrics: createGcMetrics(metrics), logger },
+  );
+  const purges = new Purges({ store, blobs, logger });
+  await purges.refresh();
+  const timer = setInterval(() => {
+    purges.refresh().catch((err: unknown) => {
+      logger.warn({ reason: messageOf(err) }, 'what was taken down could not be read');
+    });
+  }, GC_LOOK_MS);
+  timer.unref();
+  starting.defer(() => clearInterval(timer));
+  if (config.catalog.url !== undefined && blobs.nameOf === undefined) {
+    logger.warn(
+      {},
+      'blobs are not collected: hubs on one PostgreSQL can only share blobs that are in S3',
+    );
+  } else starting.use(scheduleCollections({ intervalMs: gc.interval }, { collector, logger }));
+  return { collector, purges };
+}

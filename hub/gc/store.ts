@@ -1,0 +1,80 @@
+import type { Digest } from '../../proto/oci/digest.ts';
+
+/** A blob that a repository has and no manifest there was known to name since `sinceMs`. */
+export type UnusedLink = { repository: string; digest: Digest; sinceMs: number };
+
+/** What became of an unused link that was looked at. */
+export type LinkFate = {
+  /** `used`: a manifest names it after all; `fresh`: somebody relied on it meanwhile. */
+  fate: 'used' | 'fresh' | 'removed';
+  /** Bytes of the blob, if it went into quarantine with its last link. */
+  quarantined?: number;
+};
+
+/** A blob that no repository has. */
+export type IdleBlob = { digest: Digest; size: number; sinceMs: number };
+
+/** Entries with times up to `beforeMs`, oldest first, that follow `after`. */
+export type Due<T> = { beforeMs: number; max: number; after?: T | undefined };
+
+/** What the collector reads and writes in the catalog. */
+export interface GcStore {
+  /** Unused links that are due, and whether a manifest names them. */
+  unusedLinks(due: Due<UnusedLink>): Promise<(UnusedLink & { size: number; used: boolean })[]>;
+  /** Decides on links in one transaction; each only if it is still due. */
+  settleLinks(
+    links: readonly UnusedLink[],
+    times: { beforeMs: number; nowMs: number },
+  ): Promise<LinkFate[]>;
+  /** Blobs in quarantine that are due. */
+  idleBlobs(due: Due<IdleBlob>): Promise<IdleBlob[]>;
+  /**
+   * Those of the blobs whose bytes may be removed now: in quarantine ever since they were listed,
+   * and pinned by nobody. They cannot come back before `forgetBlobs`. A later claim ends this one.
+   */
+  claimBlobs(
+    blobs: readonly IdleBlob[],
+    claim: { claim: number; beforeMs: number; nowMs: number },
+  ): Promise<Digest[]>;
+  /** The bytes of blobs under this claim are gone. */
+  forgetBlobs(digests: readonly Digest[], claim: number): Promise<void>;
+  /** The bytes are still there: the blobs are in quarantine as before. */
+  unclaimBlobs(digests: readonly Digest[], claim: number): Promise<void>;
+  /** Forgets who had blobs that were collected before this time. */
+  forgetLinks(beforeMs: number): Promise<void>;
+  /**
+   * Takes a blob out of quarantine and gives it back to the repositories that had it; their names,
+   * or undefined for a blob that is not in quarantine, or no more.
+   */
+  restore(digest: Digest, nowMs: number): Promise<string[] | undefined>;
+  /**
+   * Lets one hub collect at a time: `holder` may until `untilMs`, and claims under the number this
+   * resolves with, which no other collection has. Undefined while another hub collects, or the
+   * last collection began later than `dueMs`.
+   */
+  take(lease: {
+    holder: string;
+    nowMs: number;
+    untilMs: number;
+    dueMs: number;
+  }): Promise<number | undefined>;
+  /** Holds on; false when another took it. */
+  keep(lease: { holder: string; untilMs: number }): Promise<boolean>;
+  release(holder: string): Promise<void>;
+}
+
+/** What was taken down, in the catalog. */
+export interface PurgeStore {
+  /**
+   * Takes content down: no repository has it any more, nobody can push it. True when there was
+   * such a blob, whose bytes may be removed now, after which `forgetPurged` is called.
+   */
+  purge(digest: Digest, nowMs: number): Promise<boolean>;
+  /** The content may be pushed again; false when it was not taken down. */
+  lift(digest: Digest): Promise<boolean>;
+  isPurged(digest: Digest): Promise<boolean>;
+  /** By digest. */
+  purged(max: number): Promise<Digest[]>;
+  /** The bytes of a blob that was taken down are gone. */
+  forgetPurged(digest: Digest): Promise<void>;
+}

@@ -313,8 +313,13 @@ function catalogFault(err: CatalogError): OciError {
     return new OciError(message, { code: 'MANIFEST_BLOB_UNKNOWN', detail: { digest } }, cause);
   }
   if (data.code === 'PURGED') return new OciError(err.message, { code: 'DENIED' }, cause);
-  if (data.code === 'BLOB_LEAVING')
+  if (data.code === 'BLOB_LEAVING') {
     return new OciError(err.message, { code: 'UNAVAILABLE' }, cause);
+  }
+  if (data.code === 'CATALOG_UNAVAILABLE') {
+    const message = 'the catalog of the hub does not answer now; try again';
+    return new OciError(message, { code: 'UNAVAILABLE' }, cause);
+  }
   return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, cause);
 }
 
@@ -330,10 +335,6 @@ function faultOf(err: unknown): OciError {
   }
   if (hasCode(err, 'STORE_AWAY')) {
     const message = 'the storage of the hub does not answer; try again';
-    return new OciError(message, { code: 'UNAVAILABLE' }, { cause: err });
-  }
-  if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
-    const message = 'the catalog of the hub does not answer now; try again';
     return new OciError(message, { code: 'UNAVAILABLE' }, { cause: err });
   }
   if (hasCode(err, 'PENDING_LIMIT')) {

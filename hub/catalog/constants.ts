@@ -44,3 +44,5 @@ export const MANIFEST_CACHE_ENTRY_BYTES = 512;
 export const STATEMENT_CACHE_MAX = 256;
 /** Transactions that share one commit to the disk. */
 export const COMMIT_GROUP_MAX = 64;
+/** Collections that the catalog remembers. */
+export const GC_RUNS_KEPT = 50;

@@ -7,6 +7,7 @@ import { up as uploads } from './migrations/0004-uploads.ts';
 import { up as objects } from './migrations/0005-objects.ts';
 import { up as access } from './migrations/0006-access.ts';
 import { up as gc } from './migrations/0007-gc.ts';
+import { up as collections } from './migrations/0011-collections.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };
@@ -14,7 +15,16 @@ type VersionTables = { schema_version: { version: number } };
 type Migration = (db: Kysely<RegistryTables>) => Promise<void>;
 
 /** In order; the first makes version 1. What was released here is never changed. */
-const MIGRATIONS: readonly Migration[] = [registry, fleet, referrers, uploads, objects, access, gc];
+const MIGRATIONS: readonly Migration[] = [
+  registry,
+  fleet,
+  referrers,
+  uploads,
+  objects,
+  access,
+  gc,
+  collections,
+];
 
 /**
  * Brings the tables to the newest version, all steps or none. There is no way back. `begin` makes

@@ -17,6 +17,7 @@ import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { transact, type TransactOptions } from './transact.ts';
+import { untaggedConformance } from './untagged-conformance.ts';
 
 const BLOB = digestOf(Buffer.from('a blob'));
 
@@ -44,6 +45,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
 catalogConformance('in PostgreSQL', rig, { skip });
 referrersConformance('in PostgreSQL', rig, { skip });
 gcConformance('in PostgreSQL', rig, { skip });
+untaggedConformance('in PostgreSQL', rig, { skip });
 accessStoreConformance(
   'in PostgreSQL',
   async (t) => {

@@ -15,6 +15,7 @@ import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
+import { untaggedConformance } from './untagged-conformance.ts';
 
 async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-catalog-'));
@@ -38,6 +39,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
 catalogConformance('in SQLite', rig);
 referrersConformance('in SQLite', rig);
 gcConformance('in SQLite', rig, { alone: true });
+untaggedConformance('in SQLite', rig, { alone: true });
 fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

@@ -7,15 +7,27 @@ import type { BlobRemover } from '../blobs/port.ts';
 import { GC_BATCH, GC_LEASE_MS } from './constants.ts';
 import { GcError } from './errors.ts';
 import type { GcMetrics } from './metrics.ts';
-import type { Due, GcStore, IdleBlob, LinkFate, UnusedLink } from './store.ts';
+import type {
+  Due,
+  GcCounts,
+  GcRun,
+  GcStore,
+  IdleBlob,
+  LinkFate,
+  UnusedLink,
+  UntaggedManifest,
+} from './store.ts';
 
 type Unused = UnusedLink & { used: boolean; size: number };
+type Untagged = UntaggedManifest & { used: boolean; size: number };
 
 export type CollectorOptions = {
   /** A blob that nobody uses is left alone for this long. */
   graceMs: number;
   /** Bytes of a blob that was collected are kept for this long. */
   quarantineMs: number;
+  /** A manifest that nothing reaches is deleted after this long; undefined: never. */
+  untaggedMs?: number | undefined;
   now?: () => number;
 };
 
@@ -26,23 +38,19 @@ type Modules = {
   logger: Logger;
 };
 
-/** What a collection did, or would do. Sizes in bytes. */
-export type GcReport = {
-  dryRun: boolean;
-  /** Unused blobs of repositories that were looked at. */
-  looked: number;
-  /** Taken from a repository. */
-  unlinked: number;
-  quarantined: number;
-  quarantinedBytes: number;
-  deleted: number;
-  deletedBytes: number;
-  /** Blobs whose bytes could not be removed; the next collection tries again. */
-  failed: number;
+/** What a collection did, or would do. */
+export type GcReport = GcCounts & { dryRun: boolean };
+
+export type CollectWish = {
+  /** Not when another one began within this time. */
+  unlessWithinMs?: number;
+  /** Told the id of the collection once it has begun. */
+  begun?: (id: string) => void;
 };
 
 /**
- * Collects blobs that no manifest names while pushes and pulls go on. Every step is a condition
+ * Collects manifests that nothing reaches, if it is to, and blobs that no manifest names, while
+ * pushes and pulls go on. Every step is a condition
  * in the catalog, so that a push finds a blob gone and sends it, or the collector finds it in use.
  * Killed at any moment, the next collection goes on.
  */
@@ -63,31 +71,39 @@ export class Collector {
    * otherwise. The cost follows what is unused, not what is stored.
    */
   async collect(
-    wish: { unlessWithinMs?: number },
+    wish: CollectWish,
     { signal }: { signal: AbortSignal },
   ): Promise<GcReport | undefined> {
-    const { store, metrics } = this.#modules;
+    const { store, metrics, logger } = this.#modules;
     const nowMs = this.#now();
     const holder = this.#holder;
     const dueMs = nowMs - (wish.unlessWithinMs ?? 0);
     const claim = await store.take({ holder, nowMs, untilMs: nowMs + GC_LEASE_MS, dueMs });
     if (claim === undefined) return undefined;
+    const run = { id: randomUUID(), begunMs: nowMs };
     const started = performance.now();
     const report = emptyReport(false);
+    let result: GcRun['result'] = 'failed';
     try {
+      await store.noteRun({ ...run, result: 'running', report: countsOf(report) });
+      wish.begun?.(run.id);
+      await this.#collectManifests(report, signal);
       await this.#collectLinks(report, signal);
       await this.#removeBlobs(report, claim, signal);
       await store.forgetLinks(nowMs - this.#options.quarantineMs - this.#options.graceMs);
-      metrics.runs.inc({ result: 'ok' });
+      result = 'ok';
       metrics.lastEnd.set(this.#now() / 1000);
     } catch (err) {
-      metrics.runs.inc({ result: signal.aborted ? 'stopped' : 'failed' });
+      if (signal.aborted) result = 'stopped';
       throw err;
     } finally {
+      metrics.runs.inc({ result });
       metrics.lastSeconds.set((performance.now() - started) / 1000);
+      const endedMs = this.#now();
+      await store.noteRun({ ...run, endedMs, result, report: countsOf(report) }).catch(() => {});
       await store.release(holder).catch(() => undefined);
     }
-    this.#modules.logger.info(report, 'blobs collected');
+    logger.info(report, 'blobs collected');
     return report;
   }
 
@@ -96,6 +112,15 @@ export class Collector {
     const { store } = this.#modules;
     const report = emptyReport(true);
     const nowMs = this.#now();
+    const untaggedDueMs = this.#untaggedDueMs(nowMs);
+    const untagged =
+      untaggedDueMs === undefined
+        ? []
+        : pages<Untagged>((due) => store.untaggedManifests(due), untaggedDueMs);
+    for await (const manifests of untagged) {
+      signal.throwIfAborted();
+      report.manifests += manifests.filter(({ used }) => !used).length;
+    }
     for await (const links of pages<Unused>(
       (due) => store.unusedLinks(due),
       this.#linkDueMs(nowMs),
@@ -128,6 +153,27 @@ export class Collector {
     this.#modules.metrics.restored.inc();
     this.#modules.logger.info({ digest, repositories }, 'blob taken out of quarantine');
     return repositories;
+  }
+
+  /** What only a deleted manifest reached is due with it: once more, until none was deleted. */
+  async #collectManifests(report: GcReport, signal: AbortSignal): Promise<void> {
+    const { store, metrics } = this.#modules;
+    const nowMs = this.#now();
+    const beforeMs = this.#untaggedDueMs(nowMs);
+    if (beforeMs === undefined) return;
+    for (let before = -1; before < report.manifests;) {
+      before = report.manifests;
+      for await (const manifests of pages<Untagged>(
+        (due) => store.untaggedManifests(due),
+        beforeMs,
+      )) {
+        await this.#goOn(signal);
+        for (const fate of await store.settleManifests(manifests, { beforeMs, nowMs })) {
+          metrics.manifests.inc({ fate });
+          if (fate === 'removed') report.manifests += 1;
+        }
+      }
+    }
   }
 
   async #collectLinks(report: GcReport, signal: AbortSignal): Promise<void> {
@@ -224,6 +270,11 @@ export class Collector {
     metrics.quarantinedBytes.inc(quarantined);
   }
 
+  #untaggedDueMs(nowMs: number): number | undefined {
+    const { untaggedMs } = this.#options;
+    return untaggedMs === undefined ? undefined : nowMs - untaggedMs;
+  }
+
   #linkDueMs(nowMs: number): number {
     return nowMs - this.#options.graceMs;
   }
@@ -234,8 +285,13 @@ export class Collector {
 }
 
 function emptyReport(dryRun: boolean): GcReport {
-  const counts = { looked: 0, unlinked: 0, quarantined: 0, quarantinedBytes: 0 };
+  const counts = { manifests: 0, looked: 0, unlinked: 0, quarantined: 0, quarantinedBytes: 0 };
   return { dryRun, ...counts, deleted: 0, deletedBytes: 0, failed: 0 };
+}
+
+function countsOf({ dryRun, ...counts }: GcReport): GcCounts {
+  void dryRun;
+  return counts;
 }
 
 /** Batch after batch; what stays where it is is not read twice. */

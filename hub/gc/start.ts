@@ -7,7 +7,7 @@ import type { OpenCatalog } from '../catalog/open-catalog.ts';
 import { Collector } from './collector.ts';
 import { GC_LOOK_MS } from './constants.ts';
 import { createGcMetrics } from './metrics.ts';
-import type { GcConfig } from './options.ts';
+import { untaggedMsOf, type GcConfig } from './options.ts';
 import { Purges } from './purges.ts';
 import { scheduleCollections } from './schedule.ts';
 
@@ -29,7 +29,7 @@ export async function startGc(
   const { gc } = config;
   const store = new KyselyGcStore(catalog);
   const collector = new Collector(
-    { graceMs: gc.grace, quarantineMs: gc.quarantine },
+    { graceMs: gc.grace, quarantineMs: gc.quarantine, untaggedMs: untaggedMsOf(gc) },
     { store, blobs, metrics: createGcMetrics(metrics), logger },
   );
   const purges = new Purges({ store, blobs, logger });

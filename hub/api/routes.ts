@@ -15,16 +15,18 @@ import type { Administration } from '../access/administration.ts';
 import type { AccountRow } from '../access/store.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { ApiError } from './errors.ts';
-import { purgeRoutes, type GcRouteModules } from './gc-routes.ts';
+import { gcRoutes, type GcRouteModules } from './gc-routes.ts';
+import { purgeRoutes, type PurgeRouteModules } from './purge-routes.ts';
 import { pageOf, timeText } from './page.ts';
 import { projectRoutes } from './project-routes.ts';
 import { route, type ApiRoute } from './route.ts';
 
-export type RouteModules = GcRouteModules & {
-  administration: Administration;
-  fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
-  logger: Logger;
-};
+export type RouteModules = GcRouteModules &
+  PurgeRouteModules & {
+    administration: Administration;
+    fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
+    logger: Logger;
+  };
 
 /** Every operation of the administration. */
 export function apiRoutes(modules: RouteModules): ApiRoute[] {
@@ -33,6 +35,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...ownRoutes(modules),
     ...projectRoutes(modules),
     ...fleetRoutes(modules),
+    ...gcRoutes(modules),
     ...purgeRoutes(modules),
   ];
 }

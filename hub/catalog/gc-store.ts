@@ -90,7 +90,11 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
     });
   }
 
-  async idleBlobs({ beforeMs, max, after }: Due<IdleBlob>): Promise<IdleBlob[]> {
+  async idleBlobs({
+    beforeMs,
+    max,
+    after,
+  }: Due<Pick<IdleBlob, 'digest' | 'sinceMs'>>): Promise<IdleBlob[]> {
     const due = this.#db
       .selectFrom('blob')
       .select(['digest', 'size', 'quarantined_at_ms'])

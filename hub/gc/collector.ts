@@ -38,9 +38,6 @@ type Modules = {
   logger: Logger;
 };
 
-/** What a collection did, or would do. */
-export type GcReport = GcCounts & { dryRun: boolean };
-
 export type CollectWish = {
   /** Not when another one began within this time. */
   unlessWithinMs?: number;
@@ -73,7 +70,7 @@ export class Collector {
   async collect(
     wish: CollectWish,
     { signal }: { signal: AbortSignal },
-  ): Promise<GcReport | undefined> {
+  ): Promise<GcCounts | undefined> {
     const { store, metrics, logger } = this.#modules;
     const nowMs = this.#now();
     const holder = this.#holder;
@@ -82,10 +79,10 @@ export class Collector {
     if (claim === undefined) return undefined;
     const run = { id: randomUUID(), begunMs: nowMs };
     const started = performance.now();
-    const report = emptyReport(false);
+    const report = noCounts();
     let result: GcRun['result'] = 'failed';
     try {
-      await store.noteRun({ ...run, result: 'running', report: countsOf(report) });
+      await store.noteRun({ ...run, result: 'running', report: report });
       wish.begun?.(run.id);
       await this.#collectManifests(report, signal);
       await this.#collectLinks(report, signal);
@@ -100,44 +97,10 @@ export class Collector {
       metrics.runs.inc({ result });
       metrics.lastSeconds.set((performance.now() - started) / 1000);
       const endedMs = this.#now();
-      await store.noteRun({ ...run, endedMs, result, report: countsOf(report) }).catch(() => {});
+      await store.noteRun({ ...run, endedMs, result, report: report }).catch(() => {});
       await store.release(holder).catch(() => undefined);
     }
     logger.info(report, 'blobs collected');
-    return report;
-  }
-
-  /** What a collection would do now; changes nothing. */
-  async rehearse({ signal }: { signal: AbortSignal }): Promise<GcReport> {
-    const { store } = this.#modules;
-    const report = emptyReport(true);
-    const nowMs = this.#now();
-    const untaggedDueMs = this.#untaggedDueMs(nowMs);
-    const untagged =
-      untaggedDueMs === undefined
-        ? []
-        : pages<Untagged>((due) => store.untaggedManifests(due), untaggedDueMs);
-    for await (const manifests of untagged) {
-      signal.throwIfAborted();
-      report.manifests += manifests.filter(({ used }) => !used).length;
-    }
-    for await (const links of pages<Unused>(
-      (due) => store.unusedLinks(due),
-      this.#linkDueMs(nowMs),
-    )) {
-      signal.throwIfAborted();
-      report.looked += links.length;
-      const unused = links.filter(({ used }) => !used);
-      report.unlinked += unused.length;
-    }
-    for await (const blobs of pages<IdleBlob>(
-      (due) => store.idleBlobs(due),
-      this.#blobDueMs(nowMs),
-    )) {
-      signal.throwIfAborted();
-      report.deleted += blobs.length;
-      for (const { size } of blobs) report.deletedBytes += size;
-    }
     return report;
   }
 
@@ -156,7 +119,7 @@ export class Collector {
   }
 
   /** What only a deleted manifest reached is due with it: once more, until none was deleted. */
-  async #collectManifests(report: GcReport, signal: AbortSignal): Promise<void> {
+  async #collectManifests(report: GcCounts, signal: AbortSignal): Promise<void> {
     const { store, metrics } = this.#modules;
     const nowMs = this.#now();
     const beforeMs = this.#untaggedDueMs(nowMs);
@@ -176,7 +139,7 @@ export class Collector {
     }
   }
 
-  async #collectLinks(report: GcReport, signal: AbortSignal): Promise<void> {
+  async #collectLinks(report: GcCounts, signal: AbortSignal): Promise<void> {
     const { store } = this.#modules;
     const nowMs = this.#now();
     const beforeMs = this.#linkDueMs(nowMs);
@@ -194,7 +157,7 @@ export class Collector {
    * they are claimed, and what was pushed since has another name; what it forgets is under its own
    * claim.
    */
-  async #removeBlobs(report: GcReport, claim: number, signal: AbortSignal): Promise<void> {
+  async #removeBlobs(report: GcCounts, claim: number, signal: AbortSignal): Promise<void> {
     const { store } = this.#modules;
     const nowMs = this.#now();
     const beforeMs = this.#blobDueMs(nowMs);
@@ -259,7 +222,7 @@ export class Collector {
     throw new GcError('another hub has taken over the collection', { code: 'LEASE_LOST' });
   }
 
-  #count({ fate, quarantined }: LinkFate, report: GcReport): void {
+  #count({ fate, quarantined }: LinkFate, report: GcCounts): void {
     const { metrics } = this.#modules;
     metrics.links.inc({ fate });
     if (fate === 'removed') report.unlinked += 1;
@@ -284,14 +247,9 @@ export class Collector {
   }
 }
 
-function emptyReport(dryRun: boolean): GcReport {
+function noCounts(): GcCounts {
   const counts = { manifests: 0, looked: 0, unlinked: 0, quarantined: 0, quarantinedBytes: 0 };
-  return { dryRun, ...counts, deleted: 0, deletedBytes: 0, failed: 0 };
-}
-
-function countsOf({ dryRun, ...counts }: GcReport): GcCounts {
-  void dryRun;
-  return counts;
+  return { ...counts, deleted: 0, deletedBytes: 0, failed: 0 };
 }
 
 /** Batch after batch; what stays where it is is not read twice. */

@@ -77,7 +77,7 @@ export interface GcStore {
     times: { beforeMs: number; nowMs: number },
   ): Promise<LinkFate[]>;
   /** Blobs in quarantine that are due. */
-  idleBlobs(due: Due<IdleBlob>): Promise<IdleBlob[]>;
+  idleBlobs(due: Due<Pick<IdleBlob, 'digest' | 'sinceMs'>>): Promise<IdleBlob[]>;
   /**
    * Those of the blobs whose bytes may be removed now: in quarantine ever since they were listed,
    * pinned by nobody, and only while nobody holds removals off. They cannot come back before

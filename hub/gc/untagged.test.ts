@@ -40,7 +40,11 @@ test('untagged manifests go after their time, with their blobs and their referre
   gc.aheadMs = 2 * HOUR_MS;
   assert.equal((await gc.collector().collect({}, { signal }))?.manifests, 0, 'kept by default');
   assert.equal(await status(gc, image), 200);
-  assert.equal((await collector.rehearse({ signal })).manifests, 1, 'what it reached comes after');
+  assert.equal(
+    (await gc.garbage({ untaggedMs: HOUR_MS })).length,
+    1,
+    'what it reached comes after',
+  );
   assert.equal((await collector.collect({}, { signal }))?.manifests, 3);
   const gone = [image, digest, digestOf(bytes)].map((one) => status(gc, one));
   assert.deepEqual(await Promise.all(gone), [404, 404, 404]);

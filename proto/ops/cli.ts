@@ -17,11 +17,12 @@ import {
   JOIN_TOKEN_HELP,
   MAIN_HELP,
 } from './cli-help.ts';
-import { PURGE_HELP, VERSION_HELP } from './cli-help.ts';
+import { GC_HELP, PURGE_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
 import { EXIT } from './exit-codes.ts';
+import { runGcCommand } from './gc-cli.ts';
 import { nearest } from './nearest.ts';
 
 export type ProgramKind = 'hub' | 'agent';
@@ -125,11 +126,13 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return runProgram('agent', rest, AGENT_HELP, modules);
     case 'purge':
       return purge(rest, modules);
+    case 'gc':
+      return collect(rest, modules);
     case 'config':
       return config(rest, modules);
     default: {
       if (isAdminCommand(command)) return admin(command, rest, modules);
-      const known = ['hub', 'agent', 'version', 'config', 'purge', 'help', ...adminWords()];
+      const known = ['hub', 'agent', 'version', 'config', 'purge', 'gc', 'help', ...adminWords()];
       const meant = nearest(command, known);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
       throw new UsageError(`unknown command "${command}"${hint}`, MAIN_HELP);
@@ -182,6 +185,29 @@ async function admin(word: string, args: readonly string[], modules: CliModules)
     return EXIT.ok;
   } catch (err) {
     if (err instanceof AdminUsage) throw new UsageError(err.message, adminHelp(word));
+    throw err;
+  }
+}
+
+async function collect(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    url: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    wait: { type: 'boolean', default: false },
+    'dry-run': { type: 'boolean', default: false },
+  } as const;
+  const { values, positionals } = parse(args, options, 2, GC_HELP);
+  if (values.help === true) return show(GC_HELP, modules);
+  const place = { ...(await configInput(values.config)), url: values.url };
+  const ask = (request: AdminRequest) => modules.admin.ask(place, request);
+  const { json, wait, 'dry-run': dryRun } = values;
+  const out = (text: string): void => modules.out(text);
+  try {
+    const done = await runGcCommand(positionals, { json, wait, dryRun }, { out, ask });
+    return done ? EXIT.ok : EXIT.failure;
+  } catch (err) {
+    if (err instanceof AdminUsage) throw new UsageError(err.message, GC_HELP);
     throw err;
   }
 }

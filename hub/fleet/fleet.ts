@@ -61,6 +61,7 @@ export type FleetNode = Pick<
 export type FleetTokenKeys = {
   current(): SigningKey;
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
+  sealed(tag: string, bytes: Uint8Array): Buffer;
 };
 
 /** The hub's side of the swarm. */
@@ -218,6 +219,7 @@ export async function createFleet(
     tokenKeys: {
       current: () => ring.signingKey('token'),
       find: (keyId) => ring.verificationKey('token', keyId),
+      sealed: (tag, bytes) => ring.sealed(tag, bytes),
     },
     rotateTokenKey: async () => {
       ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });

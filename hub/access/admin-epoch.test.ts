@@ -12,7 +12,9 @@ async function epochAt(t: TestContext, ring: KeyRing, password = PASSWORD): Prom
   const options = { ...ADMIN_OPTIONS, adminPassword: password };
   const hub = await TestAccess.open(t, { options, ring });
   const { token } = await hub.token(basic('admin', password), 'repository:a/b:pull');
-  const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+  const claims: unknown = JSON.parse(
+    Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+  );
   assert.ok(typeof claims === 'object' && claims !== null && 'epoch' in claims);
   return String(claims.epoch);
 }

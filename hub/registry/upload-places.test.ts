@@ -78,7 +78,7 @@ const STEPS = fc.array(
   { maxLength: 40 },
 );
 
-test('nobody has more than his share, and who has less gets a place while one is free', async (t) => {
+test('nobody has more than a share, and who has less gets a place while one is free', async (t) => {
   const property = fc.asyncProperty(STEPS, async (steps) => {
     const { hubs, clock } = await twoHubs(t);
     const open: UploadTarget[] = [];

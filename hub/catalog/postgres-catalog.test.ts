@@ -16,6 +16,8 @@ import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
+import { uploadStoreConformance } from './upload-store-conformance.ts';
+import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 import { transact, type TransactOptions } from './transact.ts';
 import { untaggedConformance } from './untagged-conformance.ts';
 
@@ -64,6 +66,15 @@ fleetStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+  },
+  { skip },
+);
+
+uploadStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
   },
   { skip },
 );

@@ -16,6 +16,8 @@ import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { untaggedConformance } from './untagged-conformance.ts';
+import { uploadStoreConformance } from './upload-store-conformance.ts';
+import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 
 async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-catalog-'));
@@ -44,6 +46,10 @@ fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+});
+uploadStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

@@ -88,9 +88,13 @@ export const GRANT_CACHE_MS = 10_000;
 export const TAG_STATEMENT_CACHE_MAX = 10_000;
 /** How long one is reused while the tag does not move. */
 export const TAG_STATEMENT_CACHE_MS = 10_000;
-/** Statements kept, and blob facts kept for the tracker. */
+/** Statements kept. */
 export const STATEMENT_CACHE_MAX = 10_000;
-/** How long the tracker believes that a blob is not in the catalog. */
+/** Blobs of repositories whose size is kept for announcements. */
+export const BLOB_SIZES_MAX = 20_000;
+/** How long a blob of a repository is believed to be in it, when a member announces it. */
+export const BLOB_SIZE_CACHE_MS = 10_000;
+/** How long it is believed that it is not. */
 export const UNKNOWN_BLOB_CACHE_MS = 2000;
 /** Time between two clean-ups of old certificates. */
 export const PURGE_MS = 3_600_000;

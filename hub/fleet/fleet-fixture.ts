@@ -97,6 +97,8 @@ export class TestHub {
         catalog: {
           blobChunks: async (digest) =>
             digest === BLOB ? { size: BLOB_SIZE, root: Buffer.alloc(32, 1) } : undefined,
+          blobIn: async (repository, digest) =>
+            repository.endsWith('/app') && digest === BLOB ? { size: BLOB_SIZE } : undefined,
           reachable: async (repository, digest) =>
             repository.endsWith('/app') && (digest === BLOB || digest === MANIFEST)
               ? { manifestDigest: MANIFEST, digests: [BLOB] }

@@ -9,6 +9,7 @@ import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
+import { BlobSizes } from './blob-sizes.ts';
 import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
@@ -44,6 +45,7 @@ export type CreateFleetModules = {
   store: FleetStore;
   catalog: {
     blobChunks(digest: Digest): Promise<{ size: number; root: Buffer } | undefined>;
+    blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
     reachable(repository: string, digest: Digest): Promise<Reach | undefined>;
     tagged(repository: string, tag: string): Promise<Digest | undefined>;
   };
@@ -64,6 +66,7 @@ export type FleetNode = Pick<
 export type FleetTokenKeys = {
   current(): SigningKey;
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
+  sealed(tag: string, bytes: Uint8Array): Buffer;
 };
 
 /** The hub's side of the swarm. */
@@ -114,6 +117,15 @@ type Parts = {
   fleetId: string;
 };
 
+/** Gives the signed list of keys, signed anew when the ring has changed. */
+function bundleOf(ring: KeyRing): () => Buffer {
+  let bundle = { serial: ring.serial, bytes: ring.bundle() };
+  return () => {
+    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
+    return bundle.bytes;
+  };
+}
+
 async function assemble(parts: Parts) {
   const { options, modules, ring, fleetId } = parts;
   const { config, now } = options;
@@ -158,21 +170,20 @@ async function assemble(parts: Parts) {
     { fleetId, now },
     { catalog, isPublic, signingKey: () => ring.signingKey('tag'), metrics },
   );
-  const statements = new Statements(
-    { now },
-    { catalog, signingKey: () => ring.signingKey('statement'), metrics },
-  );
-  const callers = new Callers({ now }, { table: members.table });
+  const statements = new Statements({
+    catalog,
+    signingKey: () => ring.signingKey('statement'),
+    metrics,
+  });
+  const { table } = members;
+  const callers = new Callers({ now }, { table });
+  const sizes = new BlobSizes({ now }, { catalog });
   const announcements = new Announcements(
     { now },
-    { tracker, table: members.table, statements, isPublic, privateRights, metrics },
+    { tracker, table, sizes, isPublic, privateRights, metrics },
   );
-  const purges = new PurgeNews({ table: members.table, list: modules.purged ?? (() => NOTHING) });
-  let bundle = { serial: ring.serial, bytes: ring.bundle() };
-  const keyBundle = (): Buffer => {
-    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
-    return bundle.bytes;
-  };
+  const purges = new PurgeNews({ table, list: modules.purged ?? (() => NOTHING) });
+  const keyBundle = bundleOf(ring);
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -225,6 +236,7 @@ export async function createFleet(
     tokenKeys: {
       current: () => ring.signingKey('token'),
       find: (keyId) => ring.verificationKey('token', keyId),
+      sealed: (tag, bytes) => ring.sealed(tag, bytes),
     },
     rotateTokenKey: async () => {
       ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });

@@ -10,6 +10,8 @@ import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
@@ -40,6 +42,11 @@ fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+});
+
+namedLeaseConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<LeaseTables>();
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

@@ -23,6 +23,7 @@ import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
@@ -38,6 +39,7 @@ import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
+import { Chores } from './catalog/chores.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
@@ -80,18 +82,24 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => blobs.close());
   const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
   const purged = () => gc.purges.list;
-  const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
+  const holder = await holderOf(dataDir);
+  const shared = postgres !== undefined;
+  const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
+  const chores = new Chores({ leases, logger });
+  starting.defer(() => chores.close());
+  const room = await openRoom(config, {
+    ...{ keysDir, shared, catalog, purged, chores, metrics, logger },
+  });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
-  const holder = await holderOf(dataDir);
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
       blobs,
       catalog,
-      uploads: await openUploads(catalog, { holder, shared: postgres !== undefined }),
+      uploads: await openUploads(catalog, { holder, shared }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),
@@ -156,20 +164,22 @@ async function openRoom(
   config: HubConfig,
   modules: {
     keysDir: string;
+    shared: boolean;
     catalog: OpenCatalog;
     purged: () => PurgedList;
+    chores: Chores;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, catalog, purged, metrics, logger } = modules;
+  const { keysDir, shared, catalog, purged, chores, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
   const rights = new Rights({ now: Date.now }, { store });
   const own: { access?: Access } = {};
   const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames, trustedProxies },
+    { config: config.fleet, keysDir, hubNames, trustedProxies, shared },
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
       catalog,
@@ -179,6 +189,7 @@ async function openRoom(
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
       purged,
+      chores,
       metrics,
       logger,
     },

@@ -7,6 +7,7 @@ import { up as uploads } from './migrations/0004-uploads.ts';
 import { up as objects } from './migrations/0005-objects.ts';
 import { up as access } from './migrations/0006-access.ts';
 import { up as gc } from './migrations/0007-gc.ts';
+import { up as shared } from './migrations/0008-shared.ts';
 import { up as collections } from './migrations/0011-collections.ts';
 import type { RegistryTables } from './schema.ts';
 
@@ -23,6 +24,7 @@ const MIGRATIONS: readonly Migration[] = [
   objects,
   access,
   gc,
+  shared,
   collections,
 ];
 

@@ -11,6 +11,8 @@ import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
@@ -75,6 +77,15 @@ uploadStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
+  },
+  { skip },
+);
+
+namedLeaseConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<LeaseTables>();
   },
   { skip },
 );

@@ -11,6 +11,8 @@ import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
@@ -50,6 +52,11 @@ fleetStoreConformance('in SQLite', async (t) => {
 uploadStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
+});
+
+namedLeaseConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<LeaseTables>();
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

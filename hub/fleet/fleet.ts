@@ -7,11 +7,12 @@ import { messageOf } from '../../proto/std/errors.ts';
 import type { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
+import type { Chores } from '../catalog/chores.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
 import { BlobSizes } from './blob-sizes.ts';
 import { Callers, type CallerRequest } from './callers.ts';
-import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
+import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import { loadKeyRing, saveKeyRing } from './key-files.ts';
@@ -36,6 +37,8 @@ export type CreateFleetOptions = {
   hubNames: readonly string[];
   /** Networks of proxies whose X-Forwarded-For is believed. */
   trustedProxies: readonly string[];
+  /** Whether other hubs may have the same store. */
+  shared: boolean;
   /** Milliseconds since 1970. */
   now?: () => number;
   random?: () => number;
@@ -54,6 +57,7 @@ export type CreateFleetModules = {
   privateRights: PrivateRights;
   /** What was taken down; nothing, unless said otherwise. */
   purged?: () => PurgedDigests;
+  chores: Pick<Chores, 'add'>;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -84,7 +88,7 @@ export interface Fleet {
    * The node that signed a request, for routes outside of the fleet API.
    * Throws FleetError UNSIGNED, BAD_SIGNATURE, CLOCK_SKEW, NOT_A_MEMBER, REVOKED.
    */
-  callerOf(request: CallerRequest): { peerId: string; node: string; zone: string };
+  callerOf(request: CallerRequest): Promise<{ peerId: string; node: string; zone: string }>;
   /** The keys for tokens of the token service. */
   readonly tokenKeys: FleetTokenKeys;
   /** Signs tokens with a new key from now on; what the old one signed stays valid. */
@@ -142,6 +146,7 @@ async function assemble(parts: Parts) {
   const members = await Members.open(
     {
       fleetId,
+      shared: options.shared,
       lifeMs: config.membershipLife,
       allowedNetworks: networksOf(config.addressCidrs),
       zoneOf: zonesOf(config),
@@ -176,7 +181,7 @@ async function assemble(parts: Parts) {
     metrics,
   });
   const { table } = members;
-  const callers = new Callers({ now }, { table });
+  const callers = new Callers({ now }, { table, look: members.look });
   const sizes = new BlobSizes({ now }, { catalog });
   const announcements = new Announcements(
     { now },
@@ -216,10 +221,10 @@ export async function createFleet(
   const sweeper = setInterval(() => tracker.sweep(now()), TRACKER_SWEEP_MS);
   const purger = setInterval(() => {
     callers.purge();
-    members.purge().catch((err: unknown) => {
-      modules.logger.warn({ reason: messageOf(err) }, 'old memberships could not be deleted');
-    });
+    members.forget();
   }, PURGE_MS);
+  modules.chores.add({ name: 'memberships', everyMs: PURGE_MS, run: () => members.purge() });
+  const looks = follow(members.look === undefined ? [] : [members.look], modules.logger);
   sweeper.unref();
   purger.unref();
   return {
@@ -229,8 +234,8 @@ export async function createFleet(
     statementFor: (digest) => statements.statementFor(digest),
     createJoinToken: ({ expiresInMs = options.config.joinTokenLife, uses = 1 } = {}) =>
       tokens.create({ expiresInMs, uses, nowMs: now() }),
-    callerOf: (request) => {
-      const { peerId, node, zone } = callers.member(request).record;
+    callerOf: async (request) => {
+      const { peerId, node, zone } = (await callers.member(request)).record;
       return { peerId, node, zone };
     },
     tokenKeys: {
@@ -248,6 +253,23 @@ export async function createFleet(
     close: async () => {
       clearInterval(sweeper);
       clearInterval(purger);
+      clearInterval(looks);
     },
   };
+}
+
+
+/** Looks, time and again, at what other hubs changed. */
+function follow(looks: readonly (() => Promise<void>)[], logger: Logger): NodeJS.Timeout {
+  let failing = false;
+  const timer = setInterval(() => {
+    Promise.all(looks.map((look) => look())).then(
+      () => (failing = false),
+      (err: unknown) => {
+        if (!failing) logger.warn({ reason: messageOf(err) }, 'changes of other hubs not seen');
+        failing = true;
+      },
+    );
+  }, SHARED_POLL_MS);
+  return timer.unref();
 }

@@ -31,7 +31,6 @@ import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
-import type { PurgedList } from './gc/purges.ts';
 import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
@@ -76,20 +75,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
-  const catalog = await openCatalog(postgres, dataDir);
-  starting.defer(() => catalog.close());
-  const blobs = await openBlobs(config, catalog);
-  starting.defer(() => blobs.close());
-  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
-  const purged = () => gc.purges.list;
-  const holder = await holderOf(dataDir);
-  const shared = postgres !== undefined;
-  const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
-  const chores = new Chores({ leases, logger });
-  starting.defer(() => chores.close());
-  const room = await openRoom(config, {
-    ...{ keysDir, shared, catalog, purged, chores, metrics, logger },
-  });
+  const storage = await openStorage(config, starting, { postgres, metrics, logger });
+  const { catalog, blobs, gc, holder, shared } = storage;
+  const room = await openRoom(config, { ...storage, keysDir, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
@@ -141,6 +129,26 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   };
 }
 
+/** What the hub keeps, and the works on it that one hub at a time does. */
+async function openStorage(
+  config: HubConfig,
+  starting: AsyncDisposableStack,
+  modules: { postgres: PostgresSettings | undefined; metrics: MetricsRegistry; logger: Logger },
+) {
+  const { postgres, metrics, logger } = modules;
+  const { dataDir } = config.hub;
+  const catalog = await openCatalog(postgres, dataDir);
+  starting.defer(() => catalog.close());
+  const blobs = await openBlobs(config, catalog);
+  starting.defer(() => blobs.close());
+  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
+  const holder = await holderOf(dataDir);
+  const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
+  const chores = new Chores({ leases, logger });
+  starting.defer(() => chores.close());
+  return { catalog, blobs, gc, holder, chores, shared: postgres !== undefined };
+}
+
 function openBlobs(
   { blobs, hub }: Pick<HubConfig, 'blobs' | 'hub'>,
   { db }: Pick<OpenCatalog, 'db'>,
@@ -166,13 +174,13 @@ async function openRoom(
     keysDir: string;
     shared: boolean;
     catalog: OpenCatalog;
-    purged: () => PurgedList;
+    gc: Gc;
     chores: Chores;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, shared, catalog, purged, chores, metrics, logger } = modules;
+  const { keysDir, shared, catalog, gc, chores, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
@@ -188,7 +196,7 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
-      purged,
+      purged: () => gc.purges.list,
       chores,
       metrics,
       logger,

@@ -15,7 +15,7 @@ import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { peerIdFromPublicKey } from '../../proto/trust/peer-id.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
-import { createFleet, type Fleet } from './fleet.ts';
+import { createFleet, type CreateFleetModules, type Fleet } from './fleet.ts';
 import { MemoryFleetStore } from './memory-store.ts';
 import type { FleetConfig } from './options.ts';
 import type { FleetStore } from './store.ts';
@@ -34,6 +34,21 @@ export class TestAgent {
 
 /** `code` is that of a refusal, else ''. */
 export type Reply = { status: number; body: unknown; code: string };
+
+/** Every repository whose name ends with /app has one image of one blob. */
+function catalogOf(tags: ReadonlyMap<string, Digest>): CreateFleetModules['catalog'] {
+  return {
+    blobChunks: async (digest) =>
+      digest === BLOB ? { size: BLOB_SIZE, root: Buffer.alloc(32, 1) } : undefined,
+    blobIn: async (repository, digest) =>
+      repository.endsWith('/app') && digest === BLOB ? { size: BLOB_SIZE } : undefined,
+    reachable: async (repository, digest) =>
+      repository.endsWith('/app') && (digest === BLOB || digest === MANIFEST)
+        ? { manifestDigest: MANIFEST, digests: [BLOB] }
+        : undefined,
+    tagged: async (repository, tag) => tags.get(`${repository}:${tag}`),
+  };
+}
 
 /** A hub's fleet room in one process, with a clock that stands still until it is moved. */
 export class TestHub {
@@ -104,17 +119,7 @@ export class TestHub {
       },
       {
         store: options.store ?? new MemoryFleetStore(),
-        catalog: {
-          blobChunks: async (digest) =>
-            digest === BLOB ? { size: BLOB_SIZE, root: Buffer.alloc(32, 1) } : undefined,
-          blobIn: async (repository, digest) =>
-            repository.endsWith('/app') && digest === BLOB ? { size: BLOB_SIZE } : undefined,
-          reachable: async (repository, digest) =>
-            repository.endsWith('/app') && (digest === BLOB || digest === MANIFEST)
-              ? { manifestDigest: MANIFEST, digests: [BLOB] }
-              : undefined,
-          tagged: async (repository, tag) => tags.get(`${repository}:${tag}`),
-        },
+        catalog: catalogOf(tags),
         isPublic: (repository) => !repository.startsWith('private/'),
         // "Bearer <repository>" shows the right to it, and is lent as it is.
         privateRights: {

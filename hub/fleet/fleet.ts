@@ -258,7 +258,6 @@ export async function createFleet(
   };
 }
 
-
 /** Looks, time and again, at what other hubs changed. */
 function follow(looks: readonly (() => Promise<void>)[], logger: Logger): NodeJS.Timeout {
   let failing = false;

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
@@ -24,10 +23,9 @@ import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
-import type { PostgresSettings } from './catalog/options.ts';
+import { openConfiguredCatalog } from './catalog/open-configured.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
-import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { enterCatalog } from './catalog/presence.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import type { PurgedList } from './gc/purges.ts';
@@ -74,18 +72,19 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
-  const catalog = await openCatalog(postgres, dataDir);
+  const catalog = await openConfiguredCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
+  if (postgres !== undefined) starting.use(await enterCatalog(catalog.db, 'hub'));
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
-  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
+  const holder = await holderOf(dataDir);
+  const gc = await startGc({ ...config, holder }, starting, { catalog, blobs, metrics, logger });
   const purged = () => gc.purges.list;
   const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
-  const holder = await holderOf(dataDir);
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
@@ -193,19 +192,6 @@ async function openRoom(
     { store, rights, passwords, logger },
   );
   return { fleet, access, administration };
-}
-
-/** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
-async function openCatalog(
-  postgres: PostgresSettings | undefined,
-  dataDir: string,
-): Promise<OpenCatalog> {
-  if (postgres === undefined) {
-    return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
-  }
-  const { tls, caFile, ...target } = postgres;
-  const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
-  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
 }
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {

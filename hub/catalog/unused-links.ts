@@ -69,7 +69,7 @@ async function lockLink(db: Write, repository: string, digest: Digest): Promise<
     .execute();
 }
 
-/** Decides on one link. The blob is locked first: a mount of it waits, or this waits for the mount. */
+/** Decides on one link. The blob is locked first: a mount of it waits, or this for the mount. */
 export async function settleLink(
   db: Write,
   one: UnusedLink,

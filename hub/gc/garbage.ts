@@ -29,7 +29,7 @@ type ListOptions = Pick<CollectorOptions, 'graceMs' | 'quarantineMs' | 'untagged
 /** One page of a list, and where the next one begins, if there is one. */
 export type ListPage<T> = { entries: T[]; next?: string };
 
-/** Tells what is garbage, and what is in quarantine. Reads what it tells of, and changes nothing. */
+/** Tells what is garbage and what is in quarantine. Reads what it tells of, changes nothing. */
 export class GarbageList {
   readonly #options: ListOptions;
   readonly #store: ListStore;

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
@@ -25,10 +24,10 @@ import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
+import { openConfiguredCatalog } from './catalog/open-configured.ts';
 import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
-import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { enterCatalog } from './catalog/presence.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { startGc, type Gc } from './gc/start.ts';
@@ -137,12 +136,13 @@ async function openStorage(
 ) {
   const { postgres, metrics, logger } = modules;
   const { dataDir } = config.hub;
-  const catalog = await openCatalog(postgres, dataDir);
+  const catalog = await openConfiguredCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
+  if (postgres !== undefined) starting.use(await enterCatalog(catalog.db, 'hub'));
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
-  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
   const holder = await holderOf(dataDir);
+  const gc = await startGc({ ...config, holder }, starting, { catalog, blobs, metrics, logger });
   const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
   const chores = new Chores({ leases, logger });
   starting.defer(() => chores.close());
@@ -212,19 +212,6 @@ async function openRoom(
     { store, rights, passwords, logger },
   );
   return { fleet, access, administration };
-}
-
-/** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
-async function openCatalog(
-  postgres: PostgresSettings | undefined,
-  dataDir: string,
-): Promise<OpenCatalog> {
-  if (postgres === undefined) {
-    return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
-  }
-  const { tls, caFile, ...target } = postgres;
-  const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
-  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
 }
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {

@@ -57,7 +57,7 @@ export function asApiError(err: unknown): ApiError {
   if (hasCode(err, 'BUSY')) return said('BUSY');
   if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
-  if (hasCode(err, 'IN_USE', 'COLLECTING', 'PURGED')) return said('IN_USE');
+  if (hasCode(err, 'IN_USE', 'COLLECTING', 'COLLECTED_ELSEWHERE', 'PURGED')) return said('IN_USE');
   if (hasCode(err, 'FULL', 'PURGED_LIMIT')) return said('FULL');
   if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
   if (hasCode(err, ...INVALID)) return said('INVALID_BODY');

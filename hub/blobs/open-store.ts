@@ -5,8 +5,11 @@ import { messageOf } from '../../proto/std/errors.ts';
 import { FilesystemBlobStore } from './filesystem.ts';
 import type { BlobsConfig } from './options.ts';
 import type { BlobStore } from './port.ts';
-import type { ObjectIndex } from './s3/object-index.ts';
+import type { S3Place } from './s3/client.ts';
+import type { ObjectDirectory, ObjectIndex } from './s3/object-index.ts';
 import { S3BlobStore } from './s3/store.ts';
+import { StoredObjects } from './s3/stored-objects.ts';
+import { StoredFiles, type FileLister } from './stored-files.ts';
 
 /**
  * The blob store of this configuration, which has been checked.
@@ -20,10 +23,26 @@ export async function openBlobStore(
   if (driver === 'filesystem') {
     return FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
   }
-  const { endpoint, region, bucket = '', prefix, pathStyle, redirect } = s3;
-  const credentials = await credentialsOf(s3);
-  const place = { endpoint, region, bucket, credentials, pathStyle };
-  return S3BlobStore.open({ ...place, prefix, redirect }, { index });
+  const { prefix, redirect } = s3;
+  return S3BlobStore.open({ ...(await placeOf(s3)), prefix, redirect }, { index });
+}
+
+/**
+ * What this configuration keeps, for who goes through all of it.
+ * @throws ConfigError when a file of keys cannot be read
+ */
+export async function openStoredFiles(
+  { driver, s3 }: BlobsConfig,
+  modules: { dataDir: string; index: ObjectIndex & ObjectDirectory },
+): Promise<FileLister & Disposable> {
+  const { dataDir, index } = modules;
+  if (driver === 'filesystem') return new StoredFiles({ root: path.join(dataDir, 'registry') });
+  return StoredObjects.open({ ...(await placeOf(s3)), prefix: s3.prefix }, { index });
+}
+
+async function placeOf(s3: BlobsConfig['s3']): Promise<S3Place> {
+  const { endpoint, region, bucket = '', pathStyle } = s3;
+  return { endpoint, region, bucket, credentials: await credentialsOf(s3), pathStyle };
 }
 
 async function credentialsOf(

@@ -46,3 +46,7 @@ export const STATEMENT_CACHE_MAX = 256;
 export const COMMIT_GROUP_MAX = 64;
 /** Collections that the catalog remembers. */
 export const GC_RUNS_KEPT = 50;
+/** How long a program that uses a shared catalog is believed to be there without saying so. */
+export const PRESENCE_MS = 30_000;
+/** How often it says so. */
+export const PRESENCE_RENEW_MS = 10_000;

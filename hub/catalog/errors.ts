@@ -5,6 +5,8 @@ type CatalogProblem =
   /** The database cannot be reached or does not answer now; the same call may work later. */
   | { code: 'CATALOG_UNAVAILABLE' }
   | { code: 'DATABASE_UNFIT' }
+  /** By a program that it cannot be used beside. */
+  | { code: 'CATALOG_IN_USE' }
   /** The repository has not, or no longer, a blob that a manifest needs. */
   | { code: 'BLOB_UNLINKED'; digest: string }
   /** Its bytes are being removed this moment. */

@@ -18,8 +18,10 @@ import { keysOf } from '../access/access-fixture.ts';
 import { openAccess } from '../access/access.ts';
 import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
+import type { BlobStore } from '../blobs/port.ts';
 import { KyselyAccessStore } from '../catalog/access-store.ts';
 import type { AccessTables } from '../catalog/access-tables.ts';
+import type { OpenCatalog } from '../catalog/open-catalog.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts';
 import { createBaseUrl } from '../http/base-url.ts';
@@ -43,13 +45,14 @@ type Ask = {
   /** As the admin, unless said otherwise. */
   authorization?: string;
 };
-type SqliteCatalog = Awaited<ReturnType<typeof openSqliteCatalog>>;
+/** Where a registry keeps what it is given; closed by who opened it. */
+export type Drivers = { catalog: OpenCatalog; blobs: BlobStore };
 type Parts = {
   folder: string;
   url: string;
   registry: Registry;
-  catalog: SqliteCatalog;
-  blobs: FilesystemBlobStore;
+  catalog: OpenCatalog;
+  blobs: BlobStore;
   metrics: MetricsRegistry;
   logged: Record<string, unknown>[];
 };
@@ -59,8 +62,8 @@ export class TestRegistry {
   readonly folder: string;
   readonly url: string;
   readonly registry: Registry;
-  readonly catalog: SqliteCatalog;
-  readonly blobs: FilesystemBlobStore;
+  readonly catalog: OpenCatalog;
+  readonly blobs: BlobStore;
   /** What the registry wrote into its log. */
   readonly logged: readonly Record<string, unknown>[];
   readonly #metrics: MetricsRegistry;
@@ -89,6 +92,8 @@ export class TestRegistry {
       subjectOf?: (request: IncomingMessage) => Promise<string>;
       /** Replicas use its catalog too. */
       shared?: boolean;
+      /** Instead of SQLite and files of its own. */
+      drivers?: Drivers;
       /** Another replica of this one: the same blobs and the same catalog. */
       beside?: TestRegistry;
     } = {},
@@ -99,9 +104,7 @@ export class TestRegistry {
     const write = (line: string): void => void logged.push(JSON.parse(line));
     const logger = createLogger({ level: 'debug', name: 'test' }, { write });
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
-    const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
-    const catalog =
-      beside?.catalog ?? (await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') }));
+    const { blobs, catalog } = options.drivers ?? (await openDrivers(folder, beside));
     const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
     const rights = new Rights({ now: Date.now }, { store });
     const tokenKeys = keysOf(KeyRing.create(Date.now()));
@@ -116,7 +119,7 @@ export class TestRegistry {
       blobs,
       catalog,
       uploads: new KyselyUploadStore(
-        { shared: options.shared === true || beside !== undefined },
+        { shared: options.shared === true || (beside ?? options.drivers) !== undefined },
         { db: catalog.db.withTables<UploadTables>() },
       ),
       guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
@@ -139,9 +142,9 @@ export class TestRegistry {
       await own.#agent.destroy();
       await servers.close();
       await registry.close();
-      await blobs.close();
+      if (options.drivers === undefined) await blobs.close();
       if (beside !== undefined) return;
-      await catalog.close();
+      if (options.drivers === undefined) await catalog.close();
       await rm(folder, { recursive: true, force: true });
     });
     return own;
@@ -202,6 +205,13 @@ export class TestRegistry {
     const found = lines.filter((line) => line.startsWith(`flotilla_hub_${start}`));
     return found.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
   }
+}
+
+/** Files in the folder, and SQLite there unless another replica has it. */
+async function openDrivers(folder: string, beside: TestRegistry | undefined): Promise<Drivers> {
+  const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
+  const file = path.join(folder, 'catalog.sqlite');
+  return { blobs, catalog: beside?.catalog ?? (await openSqliteCatalog({ path: file })) };
 }
 
 function guardOf(

@@ -27,6 +27,9 @@ export type S3Place = {
 
 export type StoredPart = { number: number; etag: string; size: number };
 
+export type StoredObject = { key: string; size: number; changedMs: number };
+export type StartedUpload = { key: string; upload: string; changedMs: number };
+
 type Sdk = typeof import('@aws-sdk/client-s3');
 
 /**
@@ -180,6 +183,57 @@ export class ObjectClient {
       ResponseContentType: 'application/octet-stream',
     });
     return getSignedUrl(this.#client, command, { expiresIn: S3_REDIRECT_S });
+  }
+
+  /** Objects whose keys begin with `prefix`, page by page. */
+  async *list(prefix: string, { after }: { after?: string } = {}): AsyncGenerator<StoredObject[]> {
+    for (let token: string | undefined; ;) {
+      const command = new this.#sdk.ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: prefix,
+        ContinuationToken: token,
+        ...(token === undefined && after !== undefined ? { StartAfter: after } : {}),
+      });
+      const page = await this.#call(prefix, this.#callMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      yield (page.Contents ?? []).map(({ Key: key = '', Size: size = 0, LastModified: at }) => {
+        return { key, size, changedMs: at?.getTime() ?? 0 };
+      });
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+      if (token === undefined) return;
+    }
+  }
+
+  /** Uploads in parts that were begun and not ended, page by page. */
+  async *uploads(prefix: string): AsyncGenerator<StartedUpload[]> {
+    for (
+      let from: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } = {};
+      ;
+    ) {
+      const command = new this.#sdk.ListMultipartUploadsCommand({
+        Bucket: this.#bucket,
+        Prefix: prefix,
+        ...from,
+      });
+      const page = await this.#call(prefix, this.#callMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      yield (page.Uploads ?? []).map(({ Key: key = '', UploadId: upload = '', Initiated: at }) => {
+        return { key, upload, changedMs: at?.getTime() ?? 0 };
+      });
+      if (page.IsTruncated !== true) return;
+      from = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+    }
+  }
+
+  /** Copies an object of up to COPY_MAX_BYTES inside the bucket. */
+  async copy(from: string, to: string): Promise<void> {
+    const source = [this.#bucket, ...from.split('/')].map(encodeURIComponent).join('/');
+    const command = new this.#sdk.CopyObjectCommand({ ...this.#at(to), CopySource: source });
+    await this.#call(to, this.#partMs, (abortSignal) =>
+      this.#client.send(command, { abortSignal }),
+    );
   }
 
   /** Whether the bucket can be reached with these credentials. */

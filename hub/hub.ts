@@ -8,6 +8,7 @@ import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { linkCard } from '../proto/ops/link-speed.ts';
+import { OutageLog } from '../proto/ops/outage-log.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
@@ -19,6 +20,7 @@ import { apiRoutes } from './api/routes.ts';
 import { registerApi } from './api/server.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
+import { awaitPostgresCatalog } from './catalog/await-postgres.ts';
 import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
@@ -26,7 +28,6 @@ import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts'
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
@@ -74,9 +75,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { externalUrl, certificate, postgres } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
-  const catalog = await openCatalog(postgres, dataDir);
+  const catalog = await openCatalog(postgres, { dataDir, logger });
   starting.defer(() => catalog.close());
-  const blobs = await openBlobs(config, catalog);
+  const blobs = await openBlobs(config, { db: catalog.db, logger });
   starting.defer(() => blobs.close());
   const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
   const purged = () => gc.purges.list;
@@ -135,10 +136,11 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
 
 function openBlobs(
   { blobs, hub }: Pick<HubConfig, 'blobs' | 'hub'>,
-  { db }: Pick<OpenCatalog, 'db'>,
+  { db, logger }: Pick<OpenCatalog, 'db'> & { logger: Logger },
 ): Promise<BlobStore> {
   const index = new KyselyObjectIndex({ db: db.withTables<ObjectTables>() });
-  return openBlobStore(blobs, { dataDir: hub.dataDir, index });
+  const outage = new OutageLog({ what: 'the S3 storage' }, { logger });
+  return openBlobStore(blobs, { dataDir: hub.dataDir, index, outage });
 }
 
 /** What this hub held when it died is free again. */
@@ -198,14 +200,16 @@ async function openRoom(
 /** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
 async function openCatalog(
   postgres: PostgresSettings | undefined,
-  dataDir: string,
+  { dataDir, logger }: { dataDir: string; logger: Logger },
 ): Promise<OpenCatalog> {
   if (postgres === undefined) {
     return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   }
   const { tls, caFile, ...target } = postgres;
   const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
-  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
+  const outage = new OutageLog({ what: 'PostgreSQL' }, { logger });
+  const options = { ...target, outage, ...(tls ? { tls: ca } : {}) };
+  return awaitPostgresCatalog(options, { logger });
 }
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ConfigError } from '../../proto/ops/errors.ts';
+import type { OutageLog } from '../../proto/ops/outage-log.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { FilesystemBlobStore } from './filesystem.ts';
 import type { BlobsConfig } from './options.ts';
@@ -14,15 +15,15 @@ import { S3BlobStore } from './s3/store.ts';
  */
 export async function openBlobStore(
   { driver, s3 }: BlobsConfig,
-  modules: { dataDir: string; index: ObjectIndex },
+  modules: { dataDir: string; index: ObjectIndex; outage?: OutageLog },
 ): Promise<BlobStore> {
-  const { dataDir, index } = modules;
+  const { dataDir, index, outage } = modules;
   if (driver === 'filesystem') {
     return FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
   }
   const { endpoint, region, bucket = '', prefix, pathStyle, redirect } = s3;
   const credentials = await credentialsOf(s3);
-  const place = { endpoint, region, bucket, credentials, pathStyle };
+  const place = { endpoint, region, bucket, credentials, pathStyle, outage };
   return S3BlobStore.open({ ...place, prefix, redirect }, { index });
 }
 

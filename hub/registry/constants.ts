@@ -2,6 +2,8 @@
 export const UPLOADS_MAX = 1024;
 /** Repositories that a mount without `from` looks at for the blob. */
 export const MOUNT_SOURCES_MAX = 16;
+/** How often a hub that begins uploads counts those of all hubs. */
+export const UPLOAD_COUNT_MS = 1_000;
 /** An upload without a request for this long is dropped. */
 export const UPLOAD_IDLE_MS = 24 * 60 * 60_000;
 /** How often idle uploads are looked for. */

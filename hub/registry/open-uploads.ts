@@ -3,6 +3,7 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { BlobSweeper, BlobWriter } from '../blobs/port.ts';
 import {
+  UPLOAD_COUNT_MS,
   UPLOAD_EXPIRED_BATCH,
   UPLOAD_HOLD_MS,
   UPLOAD_HOLD_RENEW_MS,
@@ -49,8 +50,11 @@ export class OpenUploads {
   readonly #now: () => number;
   readonly #live = new Map<string, Live>();
   readonly #busy = new Set<string>();
-  /** Uploads in the store, as far as this hub knows, and those begun that nobody can name. */
-  #count = 0;
+  /** Uploads in the store when this hub counted them last, and what it did since. */
+  #stored = 0;
+  #countedMs = Number.NEGATIVE_INFINITY;
+  /** Those begun here that are not in the store, or will never be. */
+  #begun = 0;
 
   constructor(options: OpenUploadsOptions, modules: Modules) {
     this.#options = options;
@@ -59,7 +63,7 @@ export class OpenUploads {
   }
 
   get count(): number {
-    return this.#count;
+    return this.#stored + this.#begun;
   }
 
   /**
@@ -74,12 +78,14 @@ export class OpenUploads {
       const nowMs = this.#now();
       const times = { nowMs, expiresAtMs: nowMs + UPLOAD_IDLE_MS };
       await this.#modules.store.create({ ...target, state, size }, times);
+      this.#stored += 1;
       this.#live.set(session.id, { session, epoch: 0, usedMs: nowMs });
       return target;
     } catch (err) {
-      this.#count -= 1;
       await session.discard();
       throw err;
+    } finally {
+      this.#begun -= 1;
     }
   }
 
@@ -89,7 +95,7 @@ export class OpenUploads {
     try {
       return await task(session);
     } finally {
-      this.#count -= 1;
+      this.#begun -= 1;
       await session.discard();
     }
   }
@@ -112,7 +118,8 @@ export class OpenUploads {
   /**
    * Runs a task while other requests, here and at other hubs, are kept off the upload, and then
    * does what the task decided.
-   * @throws OciError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (409); whatever the task throws
+   * @throws OciError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (409) while another request here
+   * writes to it, UNAVAILABLE while one at another hub does; whatever the task throws
    */
   async exclusively<T>(target: UploadTarget, task: (upload: HeldUpload) => Promise<T>): Promise<T> {
     const { id } = target;
@@ -154,7 +161,7 @@ export class OpenUploads {
       // Nobody names the bytes of those that expired now: they are removed with the others.
       const known = (ids: readonly string[]) => store.known(ids);
       await blobs.sweep({ beforeMs: nowMs - UPLOAD_ORPHAN_MS, known });
-      this.#count = await store.count();
+      await this.#recount();
     } catch (err) {
       this.#tell(err);
     }
@@ -162,16 +169,23 @@ export class OpenUploads {
 
   async #begin(): Promise<UploadSession> {
     const { uploadsMax } = this.#options;
-    if (this.#count >= uploadsMax) {
-      throw ociError('TOOMANYREQUESTS', `${uploadsMax} uploads are open; try again later`);
-    }
-    this.#count += 1;
+    this.#begun += 1;
     try {
+      // What other hubs began and ended is in the store alone.
+      if (this.#now() - this.#countedMs >= UPLOAD_COUNT_MS) await this.#recount();
+      if (this.count > uploadsMax) {
+        throw ociError('TOOMANYREQUESTS', `${uploadsMax} uploads are open; try again later`);
+      }
       return new UploadSession(await this.#modules.blobs.begin());
     } catch (err) {
-      this.#count -= 1;
+      this.#begun -= 1;
       throw err;
     }
+  }
+
+  async #recount(): Promise<void> {
+    this.#countedMs = this.#now();
+    this.#stored = await this.#modules.store.count();
   }
 
   async #hold(target: UploadTarget): Promise<{ hold: UploadHold; session: UploadSession }> {
@@ -179,7 +193,7 @@ export class OpenUploads {
     const nowMs = this.#now();
     const { holder } = this.#options;
     const found = await store.hold(target, { holder, nowMs, untilMs: nowMs + UPLOAD_HOLD_MS });
-    if (found === 'held') throw heldByOther();
+    if (found === 'held') throw heldElsewhere();
     if (found === 'unknown') {
       await this.#forgetIfGone(target.id);
       throw unknownUpload();
@@ -197,7 +211,7 @@ export class OpenUploads {
     });
     if (pending === undefined) {
       await store.remove(hold);
-      this.#count -= 1;
+      this.#stored -= 1;
       throw unknownUpload();
     }
     const session = new UploadSession(pending);
@@ -210,7 +224,7 @@ export class OpenUploads {
     const { store } = this.#modules;
     if (outcome === 'drop') {
       this.#live.delete(hold.id);
-      this.#count -= 1;
+      this.#stored -= 1;
       await session.discard();
       return store.remove(hold);
     }
@@ -271,6 +285,15 @@ export class OpenUploads {
   #tell(err: unknown): void {
     this.#modules.logger.warn({ reason: messageOf(err) }, 'uploads could not be put in order');
   }
+}
+
+/** It may have died: who asks again gets the upload when its hold is over. */
+function heldElsewhere(): Error {
+  const seconds = UPLOAD_HOLD_MS / 1000;
+  return ociError(
+    'UNAVAILABLE',
+    `another hub is writing to this upload, or was until it died; free within ${seconds} s`,
+  );
 }
 
 function unknownUpload(): Error {

@@ -25,6 +25,9 @@ export const SURE_MS = 12_000;
 
 export const REPOSITORIES = ['team/app-0', 'team/app-1', 'team/app-2'] as const;
 
+/** The hub answered something that it should not. */
+export class Refusal extends Error {}
+
 /** The hub said that it does not serve now. */
 export class Unavailable extends Error {}
 
@@ -103,7 +106,7 @@ export class Client {
       }
       const late = Date.now() - startedMs > SURE_MS;
       if (status === 404 && late && tries < TRIES_MAX) continue;
-      throw new Error(`the hub answers ${status} to a manifest: ${text}`);
+      throw new Refusal(`the hub answers ${status} to a manifest: ${text}`);
     }
   }
 
@@ -136,9 +139,9 @@ export class Client {
       const { status, text } = await this.#send(sent, bytes, way);
       if (status === 201) return this.#stored(sent);
       // A collection took the bytes away while they came again.
-      if (status !== 503) throw new Error(`the hub answers ${status} to a blob: ${text}`);
+      if (status !== 503) throw new Refusal(`the hub answers ${status} to a blob: ${text}`);
     }
-    throw new Error('a blob never got through');
+    throw new Refusal('a blob never got through');
   }
 
   async #send({ repository, digest }: SentBlob, bytes: Buffer, way: number): Promise<Answer> {
@@ -180,7 +183,7 @@ export class Client {
     for (const { may } of tags) may.add(undefined);
     const target = `${image.repository}/manifests/${image.digest}`;
     const { status, text } = await this.#ask(target, { method: 'DELETE' });
-    if (status !== 202) throw new Error(`the hub answers ${status} to a delete: ${text}`);
+    if (status !== 202) throw new Refusal(`the hub answers ${status} to a delete: ${text}`);
     image.state = 'deleted';
     for (const { may } of tags) may.delete(image.digest);
     ledger.acknowledged.deletes += 1;
@@ -196,7 +199,7 @@ export class Client {
     tag.may.add(undefined);
     const target = `${tag.repository}/manifests/${tag.name}`;
     const { status, text } = await this.#ask(target, { method: 'DELETE' });
-    if (status !== 202) throw new Error(`the hub answers ${status} to an untag: ${text}`);
+    if (status !== 202) throw new Refusal(`the hub answers ${status} to an untag: ${text}`);
     tag.may = new Set([undefined]);
     ledger.acknowledged.deletes += 1;
   }
@@ -221,7 +224,7 @@ export class Client {
     step();
     const { location, 'retry-after': later } = response.headers;
     if (status === 503) {
-      if (!(Number(later) > 0)) throw new Error('503 without Retry-After');
+      if (!(Number(later) > 0)) throw new Refusal('503 without Retry-After');
       if (!/was removed while|being removed/.test(text)) throw new Unavailable(text);
     }
     return { status, text, location: typeof location === 'string' ? location : '' };

@@ -7,6 +7,7 @@ import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { linkCard } from '../proto/ops/link-speed.ts';
+import { OutageLog } from '../proto/ops/outage-log.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
@@ -136,10 +137,10 @@ async function openStorage(
 ) {
   const { postgres, metrics, logger } = modules;
   const { dataDir } = config.hub;
-  const catalog = await openConfiguredCatalog(postgres, dataDir);
+  const catalog = await openConfiguredCatalog(postgres, { dataDir, logger });
   starting.defer(() => catalog.close());
   if (postgres !== undefined) starting.use(await enterCatalog(catalog.db, 'hub'));
-  const blobs = await openBlobs(config, catalog);
+  const blobs = await openBlobs(config, { db: catalog.db, logger });
   starting.defer(() => blobs.close());
   const holder = await holderOf(dataDir);
   const gc = await startGc({ ...config, holder }, starting, { catalog, blobs, metrics, logger });
@@ -151,10 +152,11 @@ async function openStorage(
 
 function openBlobs(
   { blobs, hub }: Pick<HubConfig, 'blobs' | 'hub'>,
-  { db }: Pick<OpenCatalog, 'db'>,
+  { db, logger }: Pick<OpenCatalog, 'db'> & { logger: Logger },
 ): Promise<BlobStore> {
   const index = new KyselyObjectIndex({ db: db.withTables<ObjectTables>() });
-  return openBlobStore(blobs, { dataDir: hub.dataDir, index });
+  const outage = new OutageLog({ what: 'the S3 storage' }, { logger });
+  return openBlobStore(blobs, { dataDir: hub.dataDir, index, outage });
 }
 
 /** What this hub held when it died is free again. */

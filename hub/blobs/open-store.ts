@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ConfigError } from '../../proto/ops/errors.ts';
+import type { OutageLog } from '../../proto/ops/outage-log.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { FilesystemBlobStore } from './filesystem.ts';
 import type { BlobsConfig } from './options.ts';
@@ -17,14 +18,15 @@ import { StoredFiles, type FileLister } from './stored-files.ts';
  */
 export async function openBlobStore(
   { driver, s3 }: BlobsConfig,
-  modules: { dataDir: string; index: ObjectIndex },
+  modules: { dataDir: string; index: ObjectIndex; outage?: OutageLog },
 ): Promise<BlobStore> {
-  const { dataDir, index } = modules;
+  const { dataDir, index, outage } = modules;
   if (driver === 'filesystem') {
     return FilesystemBlobStore.open({ root: path.join(dataDir, 'registry') });
   }
   const { prefix, redirect } = s3;
-  return S3BlobStore.open({ ...(await placeOf(s3)), prefix, redirect }, { index });
+  const place = { ...(await placeOf(s3)), outage };
+  return S3BlobStore.open({ ...place, prefix, redirect }, { index });
 }
 
 /**

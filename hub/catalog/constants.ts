@@ -30,6 +30,10 @@ export const ANSWER_TIMEOUT_MS = 12_000;
 export const TRANSACTION_IDLE_MS = 15_000;
 /** How long bringing a PostgreSQL database to the newest schema may take, other hubs included. */
 export const MIGRATION_TIMEOUT_MS = 600_000;
+/** How long a hub that starts waits for PostgreSQL to answer before it gives up and ends. */
+export const POSTGRES_START_MS = 60_000;
+/** Longest pause before it asks again. */
+export const POSTGRES_START_PAUSE_MS = 2_000;
 /** How often a transaction is run that PostgreSQL ends because of a concurrent one. */
 export const CONFLICT_ATTEMPTS_MAX = 8;
 /** Longest pause before the first of those attempts; it doubles from one to the next. */

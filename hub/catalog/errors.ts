@@ -4,6 +4,7 @@ type CatalogProblem =
   | { code: 'SCHEMA_TOO_NEW'; found: number; known: number }
   /** The database cannot be reached or does not answer now; the same call may work later. */
   | { code: 'CATALOG_UNAVAILABLE' }
+  | { code: 'CATALOG_FULL' }
   | { code: 'DATABASE_UNFIT' }
   /** By a program that it cannot be used beside. */
   | { code: 'CATALOG_IN_USE' }

@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { OutageLog } from '../../proto/ops/outage-log.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import type { PostgresSettings } from './options.ts';
+import { awaitPostgresCatalog } from './await-postgres.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 
@@ -11,15 +14,19 @@ export function catalogFileIn(dataDir: string): string {
 }
 
 /**
- * In PostgreSQL when the configuration names one, in a file of the data folder otherwise.
+ * In PostgreSQL when the configuration names one, in a file of the data folder otherwise. With a
+ * logger it waits for a PostgreSQL that is not there yet, and tells of outages.
  * @throws CatalogError; errors of the database and of node:fs
  */
 export async function openConfiguredCatalog(
   postgres: PostgresSettings | undefined,
-  dataDir: string,
+  { dataDir, logger }: { dataDir: string; logger?: Logger },
 ): Promise<OpenCatalog> {
   if (postgres === undefined) return openSqliteCatalog({ path: catalogFileIn(dataDir) });
   const { tls, caFile, ...target } = postgres;
   const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
-  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
+  const options = { ...target, ...(tls ? { tls: ca } : {}) };
+  if (logger === undefined) return openPostgresCatalog(options);
+  const outage = new OutageLog({ what: 'PostgreSQL' }, { logger });
+  return awaitPostgresCatalog({ ...options, outage }, { logger });
 }

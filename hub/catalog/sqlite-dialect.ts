@@ -1,7 +1,9 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import { LRUCache } from 'lru-cache';
+import { messageOf } from '../../proto/std/errors.ts';
 import { BUSY_TIMEOUT_MS, STATEMENT_CACHE_MAX } from './constants.ts';
+import { CatalogError } from './errors.ts';
 
 function inputOf(value: unknown): SQLInputValue {
   if (value === null || value instanceof Uint8Array) return value;
@@ -19,14 +21,43 @@ function locking(sql: string): string {
   return sql === 'begin' ? 'begin immediate' : sql;
 }
 
+/** SQLite's primary result codes (sqlite.org/rescode.html). */
+const BUSY = 5;
+const LOCKED = 6;
+const FULL = 13;
+const PRIMARY_CODE = 0xff;
+
+/** Runs a statement; what passes, and a full disk, are told as CatalogError. */
+function told<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const code = cause instanceof Error && 'errcode' in cause ? Number(cause.errcode) : 0;
+    const primary = code & PRIMARY_CODE;
+    if (primary === BUSY || primary === LOCKED) {
+      const message = `another program writes to the catalog: ${messageOf(cause)}`;
+      throw new CatalogError(message, { code: 'CATALOG_UNAVAILABLE' }, { cause });
+    }
+    if (primary === FULL) {
+      const message = `the disk of the catalog is full: ${messageOf(cause)}`;
+      throw new CatalogError(message, { code: 'CATALOG_FULL' }, { cause });
+    }
+    throw cause;
+  }
+}
+
 function adapterOf(database: DatabaseSync): SqliteDatabase {
   const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
   const prepared = (sql: string): SqliteStatement => {
-    const statement = database.prepare(locking(sql));
+    const statement = told(() => database.prepare(locking(sql)));
     return {
       reader: statement.columns().length > 0,
-      all: (parameters) => statement.all(...parameters.map(inputOf)),
-      run: (parameters) => statement.run(...parameters.map(inputOf)),
+      all: (parameters) => told(() => statement.all(...parameters.map(inputOf))),
+      // SQLite may have undone the transaction itself, as when the disk is full.
+      run: (parameters) =>
+        sql === 'rollback' && !database.isTransaction
+          ? { changes: 0, lastInsertRowid: 0 }
+          : told(() => statement.run(...parameters.map(inputOf))),
       // One of its own: it may be read while another of the same text is.
       iterate: (parameters) => database.prepare(sql).iterate(...parameters.map(inputOf)),
     };
@@ -48,9 +79,9 @@ function adapterOf(database: DatabaseSync): SqliteDatabase {
  * (sqlite.org/pragma.html#pragma_synchronous), foreign keys checked.
  * @throws errors of node:sqlite
  */
-export function sqliteDialect(options: { path: string }): SqliteDialect {
+export function sqliteDialect(options: { path: string; busyMs?: number }): SqliteDialect {
   const database = new DatabaseSync(options.path, {
-    timeout: BUSY_TIMEOUT_MS,
+    timeout: options.busyMs ?? BUSY_TIMEOUT_MS,
     enableForeignKeyConstraints: true,
   });
   try {

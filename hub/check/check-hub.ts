@@ -42,7 +42,7 @@ export async function checkHub(
   const blobs = blobsIn(config.blobs);
   await using opened = new AsyncDisposableStack();
   if (postgres === undefined || blobs.driver === 'filesystem') opened.use(lockFolder(dataDir));
-  const catalog = await openConfiguredCatalog(postgres, dataDir);
+  const catalog = await openConfiguredCatalog(postgres, { dataDir });
   opened.defer(() => catalog.close());
   if (postgres !== undefined) {
     opened.use(await enterCatalog(catalog.db, 'check'));

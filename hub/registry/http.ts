@@ -1,8 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
+import { ociError, ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
 import { ONE_PIECE_BYTES, REFUSED_BODY_MS, RETRY_AFTER_S } from './constants.ts';
+
+const TOO_LARGE_STATUS = 413;
 
 /** One request to the registry API and where its answer goes. */
 export type Exchange = {
@@ -91,6 +93,12 @@ export function sendError(
     }
   }
   send(exchange, err.status, all, body);
+}
+
+/** The refusal of a blob that no storage of this hub can take. */
+export function tooLarge(max: number, cause?: unknown): OciError {
+  const message = `a blob of this hub has at most ${max} bytes`;
+  return ociError('SIZE_INVALID', message, { status: TOO_LARGE_STATUS, cause });
 }
 
 /** The body of a request. Stopping early leaves the connection usable for the answer. */

@@ -5,13 +5,14 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { canonicalHost, type Repository } from '../../proto/oci/name.ts';
+import { BlobStoreError } from '../blobs/errors.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { CatalogError } from '../catalog/errors.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
-import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
+import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } from './http.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
@@ -323,7 +324,13 @@ function catalogFault(err: CatalogError): OciError {
     const message = 'the catalog of the hub does not answer now; try again';
     return new OciError(message, { code: 'UNAVAILABLE' }, cause);
   }
+  if (data.code === 'CATALOG_FULL') return noRoom(err);
   return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, cause);
+}
+
+function noRoom(cause: unknown): OciError {
+  const message = 'the hub has no room left; free some and push again';
+  return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause });
 }
 
 function faultOf(err: unknown): OciError {
@@ -332,9 +339,9 @@ function faultOf(err: unknown): OciError {
     return new OciError(messageOf(err), { code: 'DIGEST_INVALID' }, { cause: err });
   }
   if (err instanceof CatalogError) return catalogFault(err);
-  if (hasCode(err, 'NO_SPACE')) {
-    const message = 'the hub has no room left; free some and push again';
-    return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause: err });
+  if (hasCode(err, 'NO_SPACE')) return noRoom(err);
+  if (err instanceof BlobStoreError && err.data.code === 'TOO_LARGE') {
+    return tooLarge(err.data.max, err);
   }
   if (hasCode(err, 'STORE_AWAY')) {
     const message = 'the storage of the hub does not answer; try again';

@@ -5,7 +5,7 @@ import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
 import { sleep } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
-import type { BlobReader } from '../blobs/port.ts';
+import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
 import {
   LEAVING_STEP_MS,
@@ -13,14 +13,14 @@ import {
   MOUNT_SOURCES_MAX,
   UPLOAD_SWEEP_MS,
 } from './constants.ts';
-import { bytesOf, send, type Exchange } from './http.ts';
+import { bytesOf, send, tooLarge, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import type { HeldUpload, OpenUploads } from './open-uploads.ts';
 import type { FinishedUpload, UploadSession } from './upload-session.ts';
 import type { UploadTarget } from './upload-store.ts';
 
 type Modules = {
-  blobs: Pick<BlobReader, 'stat'>;
+  blobs: Pick<BlobReader, 'stat'> & Pick<BlobWriter, 'sizeMax'>;
   catalog: Pick<Catalog, 'pinBlob' | 'addBlob' | 'linkBlob' | 'blobIn' | 'repositoriesWith'>;
   open: OpenUploads;
   /** May who asks pull from this repository? */
@@ -67,6 +67,7 @@ export class Uploads {
       const target = await open.create({ repository, subject });
       return this.#progress(exchange, target, 0, 202);
     }
+    this.#checkSize(exchange, 0);
     // Nobody is told where this upload is: it cannot go on.
     await open.nameless(subject, async (session) => {
       await session.append(bytesOf(exchange.request), (count) => this.#count(count));
@@ -128,6 +129,7 @@ export class Uploads {
     const { request, signal } = exchange;
     const { session } = upload;
     const end = this.#endOfChunk(exchange, target, session);
+    this.#checkSize(exchange, session.size);
     upload.outcome = 'keep';
     let arrived = false;
     try {
@@ -142,6 +144,13 @@ export class Uploads {
       else if (arrived || session.broken || !interrupted) upload.outcome = 'drop';
       throw err;
     }
+  }
+
+  /** Refuses a body that the storage has no room for in one blob, before it is sent. */
+  #checkSize({ request }: Exchange, size: number): void {
+    const { sizeMax } = this.#modules.blobs;
+    if (size + Number(request.headers['content-length'] ?? 0) <= sizeMax) return;
+    throw tooLarge(sizeMax);
   }
 
   /** Chunks come in order: the next one begins where the last one ended. */

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { OutageLog } from '../../../proto/ops/outage-log.ts';
 import { deadline } from '../../../proto/std/abort.ts';
 import {
   S3_ATTEMPTS,
@@ -10,6 +11,7 @@ import {
   S3_REDIRECT_S,
   S3_SILENCE_MS,
 } from './constants.ts';
+import { BlobStoreError } from '../errors.ts';
 import { isMissing, s3Fault } from './faults.ts';
 
 export type S3Place = {
@@ -23,6 +25,8 @@ export type S3Place = {
   pathStyle: boolean;
   /** Instead of S3_CALL_MS and S3_PART_MS. */
   limits?: { callMs: number; partMs: number };
+  /** Is told whether the service answers. */
+  outage?: OutageLog | undefined;
 };
 
 export type StoredPart = { number: number; etag: string; size: number };
@@ -40,13 +44,15 @@ export class ObjectClient {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
   readonly #bucket: string;
+  readonly #outage: OutageLog | undefined;
   readonly #callMs: number;
   readonly #partMs: number;
 
-  private constructor(sdk: Sdk, client: S3Client, { bucket, limits }: S3Place) {
+  private constructor(sdk: Sdk, client: S3Client, { bucket, limits, outage }: S3Place) {
     this.#sdk = sdk;
     this.#client = client;
     this.#bucket = bucket;
+    this.#outage = outage;
     this.#callMs = limits?.callMs ?? S3_CALL_MS;
     this.#partMs = limits?.partMs ?? S3_PART_MS;
   }
@@ -252,27 +258,30 @@ export class ObjectClient {
     return { Bucket: this.#bucket, Key: key };
   }
 
-  async #call<T>(key: string, ms: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    using limit = deadline(ms);
-    try {
-      return await send(limit.signal);
-    } catch (err) {
-      throw s3Fault(err, `s3://${this.#bucket}/${key}`);
-    }
-  }
-
   /** Like `#call`, and undefined for what is not there. */
   async #ask<T>(
     key: string,
     send: (signal: AbortSignal) => Promise<T>,
     ms: number = this.#callMs,
   ): Promise<T | undefined> {
+    try {
+      return await this.#call(key, ms, send);
+    } catch (err) {
+      if (err instanceof BlobStoreError && isMissing(err.cause)) return undefined;
+      throw err;
+    }
+  }
+
+  async #call<T>(key: string, ms: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
     using limit = deadline(ms);
     try {
-      return await send(limit.signal);
+      const answer = await send(limit.signal);
+      this.#outage?.worked();
+      return answer;
     } catch (err) {
-      if (isMissing(err)) return undefined;
-      throw s3Fault(err, `s3://${this.#bucket}/${key}`);
+      const fault = s3Fault(err, `s3://${this.#bucket}/${key}`);
+      if (fault.data.code === 'STORE_AWAY') this.#outage?.failed(fault.message);
+      throw fault;
     }
   }
 }

@@ -84,6 +84,19 @@ function checkParts({ skip, server }: Options): void {
     }
     assert.deepEqual(await rig.leftovers(), []);
   });
+
+  test('s3: a blob that has no room in the parts there are is refused', { skip }, async () => {
+    const partBytes = (count: number) => (count < 2 ? PART_BYTES : undefined);
+    await using rig = await server().rig({ partBytes });
+    assert.equal(rig.store.sizeMax, 2 * PART_BYTES);
+    const bytes = randomBytes(2 * PART_BYTES);
+    await storeBlob(rig.store, bytes, [PART_BYTES + 1]);
+    assert.ok((await readBlob(rig.store, digestOf(bytes)))?.equals(bytes));
+    const pending = await rig.store.begin();
+    await pending.append([bytes]);
+    await assert.rejects(pending.append([Buffer.alloc(1)]), { code: 'TOO_LARGE' });
+    await pending.discard();
+  });
 }
 
 function checkLoss({ skip, server }: Options): void {

@@ -29,11 +29,15 @@ import type { Catalog } from './catalog/port.ts';
 import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
+import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
+import { ConnectionShares } from './http/connection-shares.ts';
 import { createGuard } from './http/guard.ts';
+import { createHttpMetrics } from './http/metrics.ts';
 import { startServers } from './http/servers.ts';
+import { SlowBodies } from './http/slow-bodies.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
@@ -101,7 +105,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const api = await startApi({ ...room, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
-  const servers = await startServers({ listen, certificate }, { listener, logger });
+  const guards = connectionGuards(config, { metrics, logger });
+  starting.use(guards.bodies);
+  const servers = await startServers({ listen, certificate }, { listener, ...guards, logger });
   starting.defer(() => servers.close());
   const state = { draining: false };
   const ops = await startOpsServer({
@@ -215,6 +221,22 @@ async function openUplink(
     );
   } else modules.logger.info(fields, 'uplink');
   return new Uplink({ bytesPerSecond }, { metrics: createUplinkMetrics(modules.metrics) });
+}
+
+/** What keeps single clients from taking all connections, or holding them for nothing. */
+function connectionGuards(
+  { http }: Pick<HubConfig, 'http'>,
+  modules: { metrics: MetricsRegistry; logger: Logger },
+) {
+  const metrics = createHttpMetrics(modules.metrics);
+  const options = {
+    perAddressMax: http.connectionsPerAddress,
+    trustedProxies: networksOf(http.trustedProxies),
+  };
+  return {
+    shares: new ConnectionShares(options, { metrics, logger: modules.logger }),
+    bodies: new SlowBodies({}, { metrics }),
+  };
 }
 
 function listenerOf(registry: Registry, api: FastifyInstance) {

@@ -1,5 +1,6 @@
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { Seldom } from '../../proto/std/seldom.ts';
 import { adminPassword } from './admin-password.ts';
 import {
   AUTHORIZATION_MAX_CHARS,
@@ -163,12 +164,12 @@ class HubAccess implements Access {
   readonly passwords: Passwords;
   readonly #options: Options;
   readonly #modules: Modules;
-  #wrong = 0;
-  #toldMs = Number.NEGATIVE_INFINITY;
+  readonly #wrong: Seldom;
 
   constructor(options: Options, modules: Modules) {
     this.#options = options;
     this.#modules = modules;
+    this.#wrong = new Seldom({ everyMs: WRONG_PASSWORD_LOG_MS, now: options.now });
     this.rights = modules.rights;
     this.passwords = modules.passwords;
   }
@@ -339,11 +340,8 @@ class HubAccess implements Access {
 
   /** Somebody may be guessing. Without the user name: people type their password there. */
   #tellWrong(): void {
-    this.#wrong++;
-    const nowMs = this.#options.now();
-    if (nowMs - this.#toldMs < WRONG_PASSWORD_LOG_MS) return;
-    this.#modules.logger.warn({ attempts: this.#wrong }, 'wrong user name or password');
-    this.#wrong = 0;
-    this.#toldMs = nowMs;
+    const attempts = this.#wrong.add();
+    if (attempts === undefined) return;
+    this.#modules.logger.warn({ attempts }, 'wrong user name or password');
   }
 }

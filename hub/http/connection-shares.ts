@@ -1,5 +1,6 @@
 import { isIPv4, type BlockList, type Socket } from 'node:net';
 import type { Logger } from '../../proto/ops/logger.ts';
+import { Seldom } from '../../proto/std/seldom.ts';
 import { canonicalAddress } from '../fleet/address-policy.ts';
 import { REFUSED_CONNECTIONS_LOG_MS } from './constants.ts';
 import type { HttpMetrics } from './metrics.ts';
@@ -18,8 +19,7 @@ export class ConnectionShares {
   readonly #modules: { metrics: Pick<HttpMetrics, 'refusedConnections'>; logger: Logger };
   /** By address; no more entries than there are connections. */
   readonly #open = new Map<string, number>();
-  #refused = 0;
-  #toldMs = Number.NEGATIVE_INFINITY;
+  readonly #refused: Seldom;
 
   constructor(
     options: ConnectionSharesOptions,
@@ -27,6 +27,8 @@ export class ConnectionShares {
   ) {
     this.#options = options;
     this.#modules = modules;
+    const { now = Date.now } = options;
+    this.#refused = new Seldom({ everyMs: REFUSED_CONNECTIONS_LOG_MS, now });
   }
 
   /** Counts a new connection until it is closed, or closes it. */
@@ -56,12 +58,9 @@ export class ConnectionShares {
   /** One line in a while: whoever opens connections must not fill the log. */
   #tell(address: string): void {
     this.#modules.metrics.refusedConnections.inc();
-    this.#refused += 1;
-    const nowMs = (this.#options.now ?? Date.now)();
-    if (nowMs - this.#toldMs < REFUSED_CONNECTIONS_LOG_MS) return;
-    const fields = { address, refused: this.#refused, max: this.#options.perAddressMax };
+    const refused = this.#refused.add();
+    if (refused === undefined) return;
+    const fields = { address, refused, max: this.#options.perAddressMax };
     this.#modules.logger.warn(fields, 'too many connections of one address; more are closed');
-    this.#refused = 0;
-    this.#toldMs = nowMs;
   }
 }

@@ -16,6 +16,7 @@ import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
+import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
 import { registerApi } from './api/server.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
@@ -277,7 +278,13 @@ async function startApi(modules: {
   logger: Logger;
 }) {
   const { fleet, access, administration, callerOf, logger } = modules;
-  const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
+  const app = fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    forceCloseConnections: true,
+    frameworkErrors: (err, _request, reply) => refuseWith(err, reply, logger),
+  });
+  answerUnknownPaths(app, logger);
   fleet.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {

@@ -282,7 +282,7 @@ async function startApi(modules: {
     logger: false,
     exposeHeadRoutes: false,
     forceCloseConnections: true,
-    frameworkErrors: (err, _request, reply) => refuseWith(err, reply, logger),
+    frameworkErrors: (err, _request, reply) => void refuseWith(err, reply, logger),
   });
   answerUnknownPaths(app, logger);
   fleet.routes(app);

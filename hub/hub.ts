@@ -14,6 +14,7 @@ import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
+import { createAccessMetrics } from './access/metrics.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
 import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
@@ -184,7 +185,14 @@ async function openRoom(
     },
   );
   const { tokenKeys } = fleet;
-  const access = await openAccess(config.access, { dataDir, tokenKeys, rights, store, logger });
+  const access = await openAccess(config.access, {
+    dataDir,
+    tokenKeys,
+    rights,
+    store,
+    metrics: createAccessMetrics(metrics),
+    logger,
+  });
   own.access = access;
   const { adminUsername } = config.access;
   const { passwords } = access;

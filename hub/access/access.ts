@@ -12,6 +12,7 @@ import {
 } from './constants.ts';
 import { badCredentials } from './errors.ts';
 import { Logins } from './logins.ts';
+import type { AccessMetrics } from './metrics.ts';
 import type { AccessConfig } from './options.ts';
 import { Passwords } from './passwords.ts';
 import { projectOf } from './project.ts';
@@ -102,11 +103,12 @@ export async function openAccess(
     tokenKeys: TokenKeys;
     rights: Rights;
     store: AccessStore;
+    metrics: AccessMetrics;
     logger: Logger;
     now?: () => number;
   },
 ): Promise<Access> {
-  const { tokenKeys, rights, store, logger, now = Date.now } = modules;
+  const { tokenKeys, rights, store, metrics, logger, now = Date.now } = modules;
   const user = options.adminUsername;
   const password = await adminPassword(options, modules);
   const passwords = new Passwords();
@@ -122,6 +124,7 @@ export async function openAccess(
       tokens: new Tokens({ keys: tokenKeys }),
       refreshTokens: new RefreshTokens({ now }, { store }),
       store,
+      metrics,
       logger,
     },
   );
@@ -154,6 +157,7 @@ type Modules = {
   tokens: Tokens;
   refreshTokens: RefreshTokens;
   store: AccessStore;
+  metrics: AccessMetrics;
   logger: Logger;
 };
 
@@ -226,7 +230,7 @@ class HubAccess implements Access {
     const refreshToken = offline
       ? await refreshTokens.begin({ subject, epoch, service })
       : undefined;
-    return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
+    return this.#issued({ ...(await this.#sign(subject, epoch, wish)), refreshToken }, subject);
   }
 
   async refresh(secret: string, wish: TokenWish): Promise<IssuedToken> {
@@ -237,7 +241,14 @@ class HubAccess implements Access {
     const refreshToken = wish.offline
       ? await refreshTokens.replace(secret, family, { subject, epoch, service })
       : undefined;
-    return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
+    return this.#issued({ ...(await this.#sign(subject, epoch, wish)), refreshToken }, subject);
+  }
+
+  #issued(token: IssuedToken, { kind }: Subject): IssuedToken {
+    const { tokens } = this.#modules.metrics;
+    tokens.inc({ kind: kind === 'anonymous' ? 'anonymous' : 'access' });
+    if (token.refreshToken !== undefined) tokens.inc({ kind: 'refresh' });
+    return token;
   }
 
   async lend(
@@ -252,6 +263,7 @@ class HubAccess implements Access {
     const nowMs = this.#options.now();
     const shownAtMs = identity.shownAtMs ?? nowMs;
     if (nowMs - shownAtMs > LENT_MAX_MS) return undefined;
+    this.#modules.metrics.tokens.inc({ kind: 'lent' });
     return this.#modules.tokens.sign({
       subject: subjectText(subject),
       epoch,
@@ -329,11 +341,18 @@ class HubAccess implements Access {
     if (colon < 0) throw badCredentials('Basic credentials have no colon');
     if (text === ':') return ANONYMOUS;
     const credentials = { user: text.slice(0, colon), password: text.slice(colon + 1), address };
-    const found = await this.#modules.logins.find(credentials);
+    const { logins, metrics } = this.#modules;
+    const found = await logins.find(credentials).catch((err: unknown) => {
+      if (hasCode(err, 'THROTTLED')) metrics.logins.inc({ result: 'throttled' });
+      if (hasCode(err, 'BUSY')) metrics.logins.inc({ result: 'busy' });
+      throw err;
+    });
     const { adminEpoch } = this.#options;
     // It may have changed while the password was hashed.
     const epoch = found && (await this.#modules.rights.epochOf(found.subject, adminEpoch));
-    if (found !== undefined && epoch === found.epoch) return found;
+    const isRight = found !== undefined && epoch === found.epoch;
+    metrics.logins.inc({ result: isRight ? 'ok' : 'refused' });
+    if (isRight) return found;
     this.#tellWrong();
     throw badCredentials('wrong user name or password');
   }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { get as httpGet } from 'node:http';
 import { test } from 'node:test';
 import { request } from 'undici';
+import type { CallOptions } from '../fetch/ports.ts';
 import { MANIFEST_TYPE, manifestOf, patternBytes } from './fixture-images.ts';
 import { startTestMirror } from './fixture.ts';
 
@@ -12,6 +13,13 @@ const GOOD = { authorization: 'Bearer good' };
 async function answered(url: string, headers: Record<string, string>): Promise<string> {
   const response = await request(url, { headers });
   return `${response.statusCode} ${await response.body.text()}`;
+}
+
+async function* standStill(_range: unknown, o: CallOptions): AsyncGenerator<Buffer> {
+  await new Promise((_resolve, reject) => {
+    o.signal?.addEventListener('abort', () => reject(new Error('aborted')));
+  });
+  yield Buffer.alloc(0);
 }
 
 test('that a blob stalls here is told to none but those who may have it', async () => {
@@ -26,13 +34,7 @@ test('that a blob stalls here is told to none but those who may have it', async 
   const strangers = [{}, { authorization: 'Bearer other' }];
   const before = await Promise.all(strangers.map((headers) => answered(url, headers)));
   assert.match(String(before[0]), /^401 /);
-  on.content.read = () =>
-    async function* read(_range, o) {
-      await new Promise((_resolve, reject) => {
-        o.signal?.addEventListener('abort', () => reject(new Error('aborted')));
-      });
-      yield Buffer.alloc(0);
-    };
+  on.content.read = () => standStill;
   const sending = httpGet(url, { headers: GOOD });
   sending.on('error', () => {});
   await once(sending, 'close');

@@ -14,8 +14,10 @@ import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
+import { createAccessMetrics } from './access/metrics.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
+import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
 import { registerApi } from './api/server.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
@@ -30,13 +32,17 @@ import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
 import { enterCatalog } from './catalog/presence.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
+import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
 import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
+import { ConnectionShares } from './http/connection-shares.ts';
 import { createGuard } from './http/guard.ts';
+import { createHttpMetrics } from './http/metrics.ts';
 import { startServers } from './http/servers.ts';
+import { SlowBodies } from './http/slow-bodies.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
@@ -99,10 +105,10 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => registry.close());
   const api = await startApi({ ...room, gc, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
-  const servers = await startServers(
-    { listen, certificate },
-    { listener: listenerOf(registry, api), logger },
-  );
+  const listener = listenerOf(registry, api);
+  const guards = connectionGuards(config, { metrics, logger });
+  starting.use(guards.bodies);
+  const servers = await startServers({ listen, certificate }, { listener, ...guards, logger });
   starting.defer(() => servers.close());
   const state = { draining: false };
   const ops = await startOpsServer({
@@ -205,7 +211,14 @@ async function openRoom(
     },
   );
   const { tokenKeys } = fleet;
-  const access = await openAccess(config.access, { dataDir, tokenKeys, rights, store, logger });
+  const access = await openAccess(config.access, {
+    dataDir,
+    tokenKeys,
+    rights,
+    store,
+    metrics: createAccessMetrics(metrics),
+    logger,
+  });
   own.access = access;
   const { adminUsername } = config.access;
   const { passwords } = access;
@@ -234,6 +247,22 @@ async function openUplink(
     );
   } else modules.logger.info(fields, 'uplink');
   return new Uplink({ bytesPerSecond }, { metrics: createUplinkMetrics(modules.metrics) });
+}
+
+/** What keeps single clients from taking all connections, or holding them for nothing. */
+function connectionGuards(
+  { http }: Pick<HubConfig, 'http'>,
+  modules: { metrics: MetricsRegistry; logger: Logger },
+) {
+  const metrics = createHttpMetrics(modules.metrics);
+  const options = {
+    perAddressMax: http.connectionsPerAddress,
+    trustedProxies: networksOf(http.trustedProxies),
+  };
+  return {
+    shares: new ConnectionShares(options, { metrics, logger: modules.logger }),
+    bodies: new SlowBodies({}, { metrics }),
+  };
 }
 
 function listenerOf(registry: Registry, api: FastifyInstance) {
@@ -280,7 +309,9 @@ async function startApi(modules: {
     exposeHeadRoutes: false,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PATH_NAME_MAX_CHARS },
+    frameworkErrors: (err, _request, reply) => void refuseWith(err, reply, logger),
   });
+  answerUnknownPaths(app, logger);
   fleet.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {

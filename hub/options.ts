@@ -12,9 +12,11 @@ import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
 import { checkGc, GcOptions } from './gc/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
+import { CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX } from './http/constants.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 
 const NAMES_MAX = 32;
+const CONNECTIONS_PER_ADDRESS_MIN = 16;
 const UPLINK_MIN = 1_000_000;
 
 const HttpOptions = Type.Object(
@@ -29,6 +31,12 @@ const HttpOptions = Type.Object(
       description: 'networks of proxies whose X-Forwarded-For, -Proto and -Host are believed',
       default: [],
       maxItems: NAMES_MAX,
+    }),
+    connectionsPerAddress: Type.Integer({
+      description: 'connections of one address at the same time, unless it is a trusted proxy',
+      default: CONNECTIONS_PER_ADDRESS_MAX,
+      minimum: CONNECTIONS_PER_ADDRESS_MIN,
+      maximum: CONNECTIONS_MAX,
     }),
     uplink: Type.Optional(
       ByteSize({

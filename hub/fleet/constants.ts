@@ -75,6 +75,8 @@ export const CERTIFICATES_PER_MEMBER_MAX = 8;
  * waits for the next renewal.
  */
 export const CERTIFICATES_PER_LIFE_MAX = 64;
+/** Refused enrolments are told in one log line for so long, with their number. */
+export const REFUSED_ENROLMENT_LOG_MS = 60_000;
 /** Enrolments, renewals and revocations that wait for each other. */
 export const MEMBER_WRITES_QUEUE_MAX = 4096;
 /**

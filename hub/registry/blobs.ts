@@ -7,6 +7,7 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
 import type { BlobLink } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
+import type { BodyBuffers } from './body-buffers.ts';
 import { sendBody } from './body.ts';
 import { USE_STEP_MS } from './constants.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
@@ -23,6 +24,7 @@ type Modules = {
   blobs: BlobReader;
   catalog: BlobCatalog;
   uplink: Pick<Uplink, 'enter'>;
+  buffers: BodyBuffers;
   /** Who is to have his share of the uplink. */
   callerOf(request: IncomingMessage): string;
   metrics: RegistryMetrics;
@@ -73,8 +75,11 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
   if (method === 'HEAD') return void response.end();
   metrics.lastPull.set(Date.now() / 1000);
   const caller = modules.callerOf(request);
-  using body = modules.uplink.enter({ repository: target.repository, digest, caller });
-  await sendBody(blob, part, exchange, body, (count) => metrics.sentBytes.inc(count));
+  using uplink = modules.uplink.enter({ repository: target.repository, digest, caller });
+  const { buffers } = modules;
+  await sendBody(blob, part, exchange, { uplink, buffers }, (count) =>
+    metrics.sentBytes.inc(count),
+  );
 }
 
 /** DELETE of a blob: it is gone from this repository, not from others. */

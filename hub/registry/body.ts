@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { abortable } from '../../proto/std/abort.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import type { UplinkBody } from '../uplink/uplink.ts';
-import { BODY_BUFFER_BYTES, BODY_BUFFERS } from './constants.ts';
+import type { BodyBuffers, BodyRoom } from './body-buffers.ts';
 
 /**
  * Writes `[start, end)` of a blob into a response whose headers are sent, and ends it. Buffers are
@@ -15,11 +15,11 @@ export async function sendBody(
   blob: OpenBlob,
   range: { start: number; end: number },
   { response, signal }: { response: ServerResponse; signal: AbortSignal },
-  uplink: UplinkBody,
+  { uplink, buffers }: { uplink: UplinkBody; buffers: BodyBuffers },
   onBytes: (count: number) => void,
 ): Promise<void> {
-  const size = Math.min(BODY_BUFFER_BYTES, range.end - range.start);
-  const ring = Array.from({ length: BODY_BUFFERS }, () => ({
+  const { size, count } = roomFor(range, buffers, { response, signal });
+  const ring = Array.from({ length: count }, () => ({
     bytes: Buffer.allocUnsafe(size),
     free: Promise.resolve(),
   }));
@@ -43,6 +43,23 @@ export async function sendBody(
   } catch (err) {
     if (!signal.aborted) throw err;
   }
+}
+
+/** Room that is held until the last byte has left, or the client is gone. */
+function roomFor(
+  { start, end }: { start: number; end: number },
+  buffers: BodyBuffers,
+  { response, signal }: { response: ServerResponse; signal: AbortSignal },
+): BodyRoom {
+  const room = buffers.take(end - start);
+  const release = (): void => {
+    room[Symbol.dispose]();
+    signal.removeEventListener('abort', release);
+  };
+  response.once('close', release);
+  signal.addEventListener('abort', release, { once: true });
+  if (signal.aborted) release();
+  return room;
 }
 
 function written(response: ServerResponse, part: Buffer): Promise<void> {

@@ -26,6 +26,10 @@ export const UPLOAD_BATCH_BYTES = 1024 * 1024;
 export const BODY_BUFFER_BYTES = 1024 * 1024;
 /** Buffers in flight for one body. */
 export const BODY_BUFFERS = 2;
+/** Bytes of such buffers of all bodies; a body for which there is no room gets small ones. */
+export const BODY_BUFFERS_MAX_BYTES = 96 * 1024 * 1024;
+/** One of these small buffers, bytes. */
+export const BODY_BUFFER_SMALL_BYTES = 32 * 1024;
 /** Entries of a page of tags or repositories when the client names no number. */
 export const PAGE_DEFAULT = 100;
 /** Most entries of a page, whatever the client asks. */

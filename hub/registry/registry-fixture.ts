@@ -16,6 +16,7 @@ import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import { keysOf } from '../access/access-fixture.ts';
 import { openAccess } from '../access/access.ts';
+import { createAccessMetrics } from '../access/metrics.ts';
 import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
 import type { BlobStore } from '../blobs/port.ts';
@@ -110,7 +111,14 @@ export class TestRegistry {
     const tokenKeys = keysOf(KeyRing.create(Date.now()));
     const access = await openAccess(
       { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
-      { dataDir: folder, tokenKeys, rights, store, logger },
+      {
+        dataDir: folder,
+        tokenKeys,
+        rights,
+        store,
+        metrics: createAccessMetrics(metrics),
+        logger,
+      },
     );
     const { externalUrl, trustedProxies = [] } = options;
     const callerOf = options.callerOf ?? createCallerOf({ trustedProxies });

@@ -10,6 +10,7 @@ import type { BlobStore } from '../blobs/port.ts';
 import { CatalogError } from '../catalog/errors.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
+import { BodyBuffers } from './body-buffers.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } from './http.ts';
@@ -91,6 +92,7 @@ export class Registry {
   readonly #names: ReadonlySet<string>;
   readonly #uploads: Uploads;
   readonly #manifestReader = new ManifestReader();
+  readonly #buffers = new BodyBuffers();
   readonly #metrics: RegistryMetrics;
   #inFlight = 0;
   #draining = false;
@@ -180,6 +182,7 @@ export class Registry {
     const modules = {
       ...this.#modules,
       manifestReader: this.#manifestReader,
+      buffers: this.#buffers,
       sparse: this.#sparse,
       metrics: this.#metrics,
     };

@@ -19,13 +19,28 @@ function locking(sql: string): string {
   return sql === 'begin' ? 'begin immediate' : sql;
 }
 
+/**
+ * Rows out of arrays of values. Objects of the driver's own making are born among the long-lived
+ * ones: each page of a list would leave kilobytes that only a full collection takes away.
+ */
+function rowsOf(names: readonly string[], found: readonly unknown[]): unknown[] {
+  return found.map((values) => {
+    const row: Record<string, unknown> = {};
+    if (!Array.isArray(values)) return row;
+    for (let at = 0; at < names.length; at += 1) row[names[at] ?? ''] = values[at];
+    return row;
+  });
+}
+
 function adapterOf(database: DatabaseSync): SqliteDatabase {
   const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
   const prepared = (sql: string): SqliteStatement => {
     const statement = database.prepare(locking(sql));
+    const names = statement.columns().map(({ name }) => name);
+    statement.setReturnArrays(true);
     return {
-      reader: statement.columns().length > 0,
-      all: (parameters) => statement.all(...parameters.map(inputOf)),
+      reader: names.length > 0,
+      all: (parameters) => rowsOf(names, statement.all(...parameters.map(inputOf))),
       run: (parameters) => statement.run(...parameters.map(inputOf)),
       // One of its own: it may be read while another of the same text is.
       iterate: (parameters) => database.prepare(sql).iterate(...parameters.map(inputOf)),
@@ -38,6 +53,8 @@ function adapterOf(database: DatabaseSync): SqliteDatabase {
       if (known !== undefined) return known;
       const statement = prepared(sql);
       if (KEPT.test(sql)) statements.set(sql, statement);
+      // What has changed the schema may have changed their columns.
+      else statements.clear();
       return statement;
     },
   };

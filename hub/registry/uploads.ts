@@ -6,7 +6,14 @@ import { parseUploadRange } from '../../proto/oci/ranges.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { BlobReader } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
-import { MOUNT_SOURCES_MAX, UPLOAD_SWEEP_MS } from './constants.ts';
+import { BufferMemory } from './buffer-memory.ts';
+import {
+  MOUNT_SOURCES_MAX,
+  UPLOAD_BATCH_BYTES,
+  UPLOAD_BATCH_MIN_BYTES,
+  UPLOAD_SWEEP_MS,
+  UPLOADS_MEMORY_BYTES,
+} from './constants.ts';
 import { bytesOf, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import type { HeldUpload, OpenUploads } from './open-uploads.ts';
@@ -28,6 +35,11 @@ type Target = { repository: Repository; session: string };
 /** Blob uploads in every style of the distribution-spec, "Pushing blobs". */
 export class Uploads {
   readonly #modules: Modules;
+  readonly #memory = new BufferMemory({
+    totalBytes: UPLOADS_MEMORY_BYTES,
+    minBytes: UPLOAD_BATCH_MIN_BYTES,
+    maxBytes: UPLOAD_BATCH_BYTES,
+  });
   readonly #sweeper: NodeJS.Timeout;
   #sweeping: Promise<void> | undefined;
 
@@ -62,7 +74,7 @@ export class Uploads {
     }
     // Nobody is told where this upload is: it cannot go on.
     await open.nameless(async (session) => {
-      await session.append(bytesOf(exchange.request), (count) => this.#count(count));
+      await this.#receive(exchange, session);
       const blob = await session.commit(expected, async () => Buffer.alloc(0));
       await this.#modules.catalog.addBlob(blob, repository);
     });
@@ -124,7 +136,7 @@ export class Uploads {
     upload.outcome = 'keep';
     let arrived = false;
     try {
-      await session.append(bytesOf(request), (count) => this.#count(count));
+      await this.#receive(exchange, session);
       arrived = true;
       if (end !== undefined && session.size !== end) {
         throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
@@ -206,9 +218,11 @@ export class Uploads {
     send(exchange, 201, { location, 'docker-content-digest': digest });
   }
 
-  #count(bytes: number): void {
+  async #receive({ request }: Exchange, session: UploadSession): Promise<void> {
     const { receivedBytes } = this.#modules.metrics();
-    receivedBytes.inc(bytes);
+    const onBytes = (count: number): void => receivedBytes.inc(count);
+    using memory = this.#memory.enter();
+    await session.append(bytesOf(request), onBytes, () => memory.share);
   }
 
   #sweep(): void {

@@ -46,13 +46,32 @@ function told<T>(work: () => T): T {
   }
 }
 
+/**
+ * Rows out of arrays of values. Objects of the driver's own making are born among the long-lived
+ * ones: each page of a list would leave kilobytes that only a full collection takes away.
+ */
+function rowsOf(names: readonly string[], found: readonly unknown[]): unknown[] {
+  return found.map((values) => {
+    const row: Record<string, unknown> = {};
+    if (!Array.isArray(values)) return row;
+    for (let at = 0; at < names.length; at += 1) row[names[at] ?? ''] = values[at];
+    return row;
+  });
+}
+
 function adapterOf(database: DatabaseSync): SqliteDatabase {
   const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
   const prepared = (sql: string): SqliteStatement => {
     const statement = told(() => database.prepare(locking(sql)));
+    const names = statement.columns().map(({ name }) => name);
+    statement.setReturnArrays(true);
     return {
-      reader: statement.columns().length > 0,
-      all: (parameters) => told(() => statement.all(...parameters.map(inputOf))),
+      reader: names.length > 0,
+      all: (parameters) =>
+        rowsOf(
+          names,
+          told(() => statement.all(...parameters.map(inputOf))),
+        ),
       // SQLite may have undone the transaction itself, as when the disk is full.
       run: (parameters) =>
         sql === 'rollback' && !database.isTransaction
@@ -69,6 +88,8 @@ function adapterOf(database: DatabaseSync): SqliteDatabase {
       if (known !== undefined) return known;
       const statement = prepared(sql);
       if (KEPT.test(sql)) statements.set(sql, statement);
+      // What has changed the schema may have changed their columns.
+      else statements.clear();
       return statement;
     },
   };

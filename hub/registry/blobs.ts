@@ -7,8 +7,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
 import type { BlobLink } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
-import type { BodyBuffers } from './body-buffers.ts';
 import { sendBody } from './body.ts';
+import type { BufferMemory } from './buffer-memory.ts';
 import { USE_STEP_MS } from './constants.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
@@ -24,10 +24,11 @@ type Modules = {
   blobs: BlobReader;
   catalog: BlobCatalog;
   uplink: Pick<Uplink, 'enter'>;
-  buffers: BodyBuffers;
   /** Who is to have his share of the uplink. */
   callerOf(request: IncomingMessage): string;
   metrics: RegistryMetrics;
+  /** Of all bodies that are sent. */
+  bodyMemory: BufferMemory;
   logger: Logger;
 };
 
@@ -76,10 +77,8 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
   metrics.lastPull.set(Date.now() / 1000);
   const caller = modules.callerOf(request);
   using uplink = modules.uplink.enter({ repository: target.repository, digest, caller });
-  const { buffers } = modules;
-  await sendBody(blob, part, exchange, { uplink, buffers }, (count) =>
-    metrics.sentBytes.inc(count),
-  );
+  const onBytes = (count: number): void => metrics.sentBytes.inc(count);
+  await sendBody(blob, part, exchange, { uplink, memory: modules.bodyMemory, onBytes });
 }
 
 /** DELETE of a blob: it is gone from this repository, not from others. */

@@ -20,16 +20,22 @@ export const UPLOAD_HOLD_RENEW_MS = 5_000;
 export const UPLOAD_RELEASE_MS = 5 * 60_000;
 /** Expired uploads removed in one turn. */
 export const UPLOAD_EXPIRED_BATCH = 100;
-/** Bytes of an upload gathered before they are written. */
+/** Most bytes of an upload gathered before they are written. */
 export const UPLOAD_BATCH_BYTES = 1024 * 1024;
-/** One of the buffers a body is served from, bytes. */
-export const BODY_BUFFER_BYTES = 1024 * 1024;
+/** Bytes that all uploads share to gather in; each has at least UPLOAD_BATCH_MIN_BYTES. */
+export const UPLOADS_MEMORY_BYTES = 32 * 1024 * 1024;
+/** Bytes of an upload gathered before they are written, while there are very many. */
+export const UPLOAD_BATCH_MIN_BYTES = 64 * 1024;
+/** Bytes in which an upload is read back to be hashed. */
+export const READ_BACK_BYTES = 1024 * 1024;
 /** Buffers in flight for one body. */
 export const BODY_BUFFERS = 2;
-/** Bytes of such buffers of all bodies; a body for which there is no room gets small ones. */
-export const BODY_BUFFERS_MAX_BYTES = 96 * 1024 * 1024;
-/** One of these small buffers, bytes. */
-export const BODY_BUFFER_SMALL_BYTES = 32 * 1024;
+/** Most bytes of the buffers of one body that is sent. */
+export const BODY_MEMORY_BYTES = 2 * 1024 * 1024;
+/** Bytes of the buffers of all bodies that are sent; each has at least BODY_MEMORY_MIN_BYTES. */
+export const BODIES_MEMORY_BYTES = 32 * 1024 * 1024;
+/** Bytes of the buffers of one body that is sent, while there are very many. */
+export const BODY_MEMORY_MIN_BYTES = 64 * 1024;
 /** Entries of a page of tags or repositories when the client names no number. */
 export const PAGE_DEFAULT = 100;
 /** Most entries of a page, whatever the client asks. */

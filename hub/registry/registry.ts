@@ -10,9 +10,15 @@ import type { BlobStore } from '../blobs/port.ts';
 import { CatalogError } from '../catalog/errors.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
-import { BodyBuffers } from './body-buffers.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
-import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
+import { BufferMemory } from './buffer-memory.ts';
+import {
+  BODIES_MEMORY_BYTES,
+  BODY_MEMORY_BYTES,
+  BODY_MEMORY_MIN_BYTES,
+  REQUESTS_MAX,
+  UPLOADS_MAX,
+} from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } from './http.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
@@ -92,7 +98,11 @@ export class Registry {
   readonly #names: ReadonlySet<string>;
   readonly #uploads: Uploads;
   readonly #manifestReader = new ManifestReader();
-  readonly #buffers = new BodyBuffers();
+  readonly #bodyMemory = new BufferMemory({
+    totalBytes: BODIES_MEMORY_BYTES,
+    minBytes: BODY_MEMORY_MIN_BYTES,
+    maxBytes: BODY_MEMORY_BYTES,
+  });
   readonly #metrics: RegistryMetrics;
   #inFlight = 0;
   #draining = false;
@@ -182,7 +192,7 @@ export class Registry {
     const modules = {
       ...this.#modules,
       manifestReader: this.#manifestReader,
-      buffers: this.#buffers,
+      bodyMemory: this.#bodyMemory,
       sparse: this.#sparse,
       metrics: this.#metrics,
     };

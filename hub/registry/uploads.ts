@@ -7,11 +7,15 @@ import { sleep } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
+import { BufferMemory } from './buffer-memory.ts';
 import {
   LEAVING_STEP_MS,
   LEAVING_WAIT_MS,
   MOUNT_SOURCES_MAX,
+  UPLOAD_BATCH_BYTES,
+  UPLOAD_BATCH_MIN_BYTES,
   UPLOAD_SWEEP_MS,
+  UPLOADS_MEMORY_BYTES,
 } from './constants.ts';
 import { bytesOf, send, tooLarge, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
@@ -34,6 +38,11 @@ type Target = { repository: Repository; session: string };
 /** Blob uploads in every style of the distribution-spec, "Pushing blobs". */
 export class Uploads {
   readonly #modules: Modules;
+  readonly #memory = new BufferMemory({
+    totalBytes: UPLOADS_MEMORY_BYTES,
+    minBytes: UPLOAD_BATCH_MIN_BYTES,
+    maxBytes: UPLOAD_BATCH_BYTES,
+  });
   readonly #sweeper: NodeJS.Timeout;
   #sweeping: Promise<void> | undefined;
 
@@ -70,7 +79,7 @@ export class Uploads {
     this.#checkSize(exchange, 0);
     // Nobody is told where this upload is: it cannot go on.
     await open.nameless(subject, async (session) => {
-      await session.append(bytesOf(exchange.request), (count) => this.#count(count));
+      await this.#receive(exchange, session);
       const commit = () => session.commit(expected, async () => Buffer.alloc(0));
       await this.#keep(exchange, { target: { repository }, digest: expected }, commit);
     });
@@ -133,7 +142,7 @@ export class Uploads {
     upload.outcome = 'keep';
     let arrived = false;
     try {
-      await session.append(bytesOf(request), (count) => this.#count(count));
+      await this.#receive(exchange, session);
       arrived = true;
       if (end !== undefined && session.size !== end) {
         throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
@@ -252,9 +261,11 @@ export class Uploads {
     send(exchange, 201, { location, 'docker-content-digest': digest });
   }
 
-  #count(bytes: number): void {
+  async #receive({ request }: Exchange, session: UploadSession): Promise<void> {
     const { receivedBytes } = this.#modules.metrics();
-    receivedBytes.inc(bytes);
+    const onBytes = (count: number): void => receivedBytes.inc(count);
+    using memory = this.#memory.enter();
+    await session.append(bytesOf(request), onBytes, () => memory.share);
   }
 
   #sweep(): void {

@@ -12,6 +12,10 @@ import { BUCKET, PART_BYTES, type S3Rig, type S3Server } from './s3-rig.ts';
 
 type Options = { skip: string | false; server: () => S3Server };
 
+function twoParts(count: number): number | undefined {
+  return count < 2 ? PART_BYTES : undefined;
+}
+
 async function keyOf(rig: S3Rig, digest: Digest): Promise<string> {
   const row = await rig.catalog.db
     .withTables<ObjectTables>()
@@ -86,8 +90,7 @@ function checkParts({ skip, server }: Options): void {
   });
 
   test('s3: a blob that has no room in the parts there are is refused', { skip }, async () => {
-    const partBytes = (count: number) => (count < 2 ? PART_BYTES : undefined);
-    await using rig = await server().rig({ partBytes });
+    await using rig = await server().rig({ partBytes: twoParts });
     assert.equal(rig.store.sizeMax, 2 * PART_BYTES);
     const bytes = randomBytes(2 * PART_BYTES);
     await storeBlob(rig.store, bytes, [PART_BYTES + 1]);

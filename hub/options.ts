@@ -134,6 +134,10 @@ export function checkedOptions(config: HubConfig): {
   if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
+  const { encryptionKeyFile, previousEncryptionKeyFile } = fleet.keys;
+  if (previousEncryptionKeyFile !== undefined && encryptionKeyFile === undefined) {
+    refuse('fleet.keys.encryptionKeyFile', 'previousEncryptionKeyFile needs it');
+  }
   checkBlobs(blobs, refuse);
   const postgres = postgresOf(catalog, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);

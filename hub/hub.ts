@@ -14,6 +14,8 @@ import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
+import { LOGIN_PURGE_MS, LOGIN_ROWS_MAX } from './access/constants.ts';
+import type { LoginStore } from './access/login-store.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
 import { registerApi } from './api/server.ts';
@@ -23,6 +25,7 @@ import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import type { PostgresSettings } from './catalog/options.ts';
@@ -186,7 +189,9 @@ async function openRoom(
     },
   );
   const { tokenKeys } = fleet;
-  const access = await openAccess(config.access, { dataDir, tokenKeys, rights, store, logger });
+  const loginStore = shared ? sharedLogins(catalog, chores) : undefined;
+  const parts = { dataDir, tokenKeys, rights, store, loginStore, logger };
+  const access = await openAccess(config.access, parts);
   own.access = access;
   const { adminUsername } = config.access;
   const { passwords } = access;
@@ -195,6 +200,14 @@ async function openRoom(
     { store, rights, passwords, logger },
   );
   return { fleet, access, administration };
+}
+
+/** Failed logins, counted by all hubs together. */
+function sharedLogins({ db }: Pick<OpenCatalog, 'db'>, chores: Chores): LoginStore {
+  const store = new KyselyLoginStore({ db: db.withTables<LoginTables>() });
+  const run = () => store.purge(LOGIN_ROWS_MAX);
+  chores.add({ name: 'logins', everyMs: LOGIN_PURGE_MS, run });
+  return store;
 }
 
 /** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */

@@ -10,6 +10,7 @@ import {
   WRONG_PASSWORD_LOG_MS,
 } from './constants.ts';
 import { badCredentials } from './errors.ts';
+import type { LoginStore } from './login-store.ts';
 import { Logins } from './logins.ts';
 import type { AccessConfig } from './options.ts';
 import { Passwords } from './passwords.ts';
@@ -101,16 +102,18 @@ export async function openAccess(
     tokenKeys: TokenKeys;
     rights: Rights;
     store: AccessStore;
+    /** Where failed logins are counted when other hubs count too. */
+    loginStore?: LoginStore | undefined;
     logger: Logger;
     now?: () => number;
   },
 ): Promise<Access> {
-  const { tokenKeys, rights, store, logger, now = Date.now } = modules;
+  const { tokenKeys, rights, store, loginStore, logger, now = Date.now } = modules;
   const user = options.adminUsername;
   const password = await adminPassword(options, modules);
   const passwords = new Passwords();
   const adminEpoch = await passwords.fingerprint(user, password);
-  const throttle = new LoginThrottle({ now });
+  const throttle = new LoginThrottle({ now }, { store: loginStore });
   const admin = { user, password };
   return new HubAccess(
     { adminEpoch, defaultVisibility: options.defaultVisibility, now },

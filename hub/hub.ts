@@ -15,6 +15,8 @@ import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
 import { createAccessMetrics } from './access/metrics.ts';
+import { LOGIN_PURGE_MS, LOGIN_ROWS_MAX } from './access/constants.ts';
+import type { LoginStore } from './access/login-store.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
 import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
@@ -25,6 +27,7 @@ import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import { openConfiguredCatalog } from './catalog/open-configured.ts';
@@ -211,13 +214,10 @@ async function openRoom(
     },
   );
   const { tokenKeys } = fleet;
+  const loginStore = shared ? sharedLogins(catalog, chores) : undefined;
   const access = await openAccess(config.access, {
-    dataDir,
-    tokenKeys,
-    rights,
-    store,
+    ...{ dataDir, tokenKeys, rights, store, loginStore, logger },
     metrics: createAccessMetrics(metrics),
-    logger,
   });
   own.access = access;
   const { adminUsername } = config.access;
@@ -231,6 +231,14 @@ async function openRoom(
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
   return { indexes: registry.sparseIndexes, images: registry.sparseImages };
+}
+
+/** Failed logins, counted by all hubs together. */
+function sharedLogins({ db }: Pick<OpenCatalog, 'db'>, chores: Chores): LoginStore {
+  const store = new KyselyLoginStore({ db: db.withTables<LoginTables>() });
+  const run = () => store.purge(LOGIN_ROWS_MAX);
+  chores.add({ name: 'logins', everyMs: LOGIN_PURGE_MS, run });
+  return store;
 }
 
 async function openUplink(

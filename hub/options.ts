@@ -144,6 +144,10 @@ export function checkedOptions(config: HubConfig): {
   if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
+  const { encryptionKeyFile, previousEncryptionKeyFile } = fleet.keys;
+  if (previousEncryptionKeyFile !== undefined && encryptionKeyFile === undefined) {
+    refuse('fleet.keys.encryptionKeyFile', 'previousEncryptionKeyFile needs it');
+  }
   checkBlobs(blobs, refuse);
   checkGc(config.gc, refuse);
   const postgres = postgresOf(catalog, refuse);

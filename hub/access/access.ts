@@ -11,6 +11,7 @@ import {
   WRONG_PASSWORD_LOG_MS,
 } from './constants.ts';
 import { badCredentials } from './errors.ts';
+import type { LoginStore } from './login-store.ts';
 import { Logins } from './logins.ts';
 import type { AccessMetrics } from './metrics.ts';
 import type { AccessConfig } from './options.ts';
@@ -104,16 +105,18 @@ export async function openAccess(
     rights: Rights;
     store: AccessStore;
     metrics: AccessMetrics;
+    /** Where failed logins are counted when other hubs count too. */
+    loginStore?: LoginStore | undefined;
     logger: Logger;
     now?: () => number;
   },
 ): Promise<Access> {
-  const { tokenKeys, rights, store, metrics, logger, now = Date.now } = modules;
+  const { tokenKeys, rights, store, loginStore, metrics, logger, now = Date.now } = modules;
   const user = options.adminUsername;
   const password = await adminPassword(options, modules);
   const passwords = new Passwords();
   const adminEpoch = await epochOf({ user, password }, passwords, tokenKeys);
-  const throttle = new LoginThrottle({ now });
+  const throttle = new LoginThrottle({ now }, { store: loginStore });
   const admin = { user, password };
   return new HubAccess(
     { adminEpoch, defaultVisibility: options.defaultVisibility, now },
@@ -321,7 +324,7 @@ class HubAccess implements Access {
   }
 
   async #bearer(token: string): Promise<Identity> {
-    const read = this.#modules.tokens.verify(token, this.#options.now());
+    const read = await this.#modules.tokens.verify(token, this.#options.now());
     const subject = parseSubject(read.subject);
     if (subject === undefined) throw badCredentials('the token names nobody this hub knows');
     await this.#checkEpoch(subject, read.epoch);

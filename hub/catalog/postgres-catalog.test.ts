@@ -11,6 +11,8 @@ import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { loginStoreConformance } from './login-conformance.ts';
+import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
@@ -86,6 +88,14 @@ namedLeaseConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return db.withTables<LeaseTables>();
+  },
+  { skip },
+);
+loginStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<LoginTables>();
   },
   { skip },
 );

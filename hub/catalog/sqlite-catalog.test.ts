@@ -12,6 +12,8 @@ import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { loginStoreConformance } from './login-conformance.ts';
+import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
 import { referrersConformance } from './referrers-conformance.ts';
@@ -59,6 +61,10 @@ uploadStoreConformance('in SQLite', async (t) => {
 namedLeaseConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return db.withTables<LeaseTables>();
+});
+loginStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<LoginTables>();
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

@@ -6,6 +6,7 @@ import { up as referrers } from './migrations/0003-referrers.ts';
 import { up as uploads } from './migrations/0004-uploads.ts';
 import { up as objects } from './migrations/0005-objects.ts';
 import { up as access } from './migrations/0006-access.ts';
+import { up as replicas } from './migrations/0009-replicas.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };
@@ -13,7 +14,15 @@ type VersionTables = { schema_version: { version: number } };
 type Migration = (db: Kysely<RegistryTables>) => Promise<void>;
 
 /** In order; the first makes version 1. What was released here is never changed. */
-const MIGRATIONS: readonly Migration[] = [registry, fleet, referrers, uploads, objects, access];
+const MIGRATIONS: readonly Migration[] = [
+  registry,
+  fleet,
+  referrers,
+  uploads,
+  objects,
+  access,
+  replicas,
+];
 
 /**
  * Brings the tables to the newest version, all steps or none. There is no way back. `begin` makes

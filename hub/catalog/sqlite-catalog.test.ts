@@ -10,7 +10,10 @@ import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
+import { MemoryReplicaStore } from '../replicas/memory-store.ts';
 import { referrersConformance } from './referrers-conformance.ts';
+import { replicaStoreConformance } from './replica-store-conformance.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
@@ -40,6 +43,11 @@ fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+});
+replicaStoreConformance('in memory', async () => new MemoryReplicaStore());
+replicaStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return new KyselyReplicaStore({ db: db.withTables<ReplicaTables>() });
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

@@ -11,6 +11,8 @@ export const LAPSE_MS = 3000;
 export const TAKEOVER_MS = 4000;
 /** Time before a replica that could not join, or was taken out, tries again. */
 export const JOIN_RETRY_MS = 1000;
+/** Time between two looks of a replica that waits for the others to see it. */
+export const SETTLE_LOOK_MS = 100;
 /** Replicas that share a catalog. */
 export const REPLICAS_MAX = 32;
 /** Earlier views a replica remembers to know what it did not own all the time. */

@@ -6,6 +6,7 @@ import { up as referrers } from './migrations/0003-referrers.ts';
 import { up as uploads } from './migrations/0004-uploads.ts';
 import { up as objects } from './migrations/0005-objects.ts';
 import { up as access } from './migrations/0006-access.ts';
+import { up as shared } from './migrations/0008-shared.ts';
 import { up as replicas } from './migrations/0009-replicas.ts';
 import type { RegistryTables } from './schema.ts';
 
@@ -21,6 +22,7 @@ const MIGRATIONS: readonly Migration[] = [
   uploads,
   objects,
   access,
+  shared,
   replicas,
 ];
 

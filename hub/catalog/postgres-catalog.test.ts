@@ -10,6 +10,8 @@ import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
@@ -70,6 +72,15 @@ replicaStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return new KyselyReplicaStore({ db: db.withTables<ReplicaTables>() });
+  },
+  { skip },
+);
+
+namedLeaseConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<LeaseTables>();
   },
   { skip },
 );

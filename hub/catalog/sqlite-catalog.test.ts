@@ -10,6 +10,8 @@ import { catalogConformance, type CatalogRig } from './conformance.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { MemoryReplicaStore } from '../replicas/memory-store.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import { replicaStoreConformance } from './replica-store-conformance.ts';
@@ -48,6 +50,11 @@ replicaStoreConformance('in memory', async () => new MemoryReplicaStore());
 replicaStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyReplicaStore({ db: db.withTables<ReplicaTables>() });
+});
+
+namedLeaseConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<LeaseTables>();
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

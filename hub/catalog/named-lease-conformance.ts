@@ -69,6 +69,28 @@ const CASES: Record<string, (hubs: Hubs) => Promise<void>> = {
       [1],
     );
   },
+
+  'what is given back is free, and its epoch does not come again': async ({ a, b }) => {
+    const first = await a.acquire('purge', LIFE_MS);
+    assert.ok(first);
+    await a.release(first);
+    const second = await b.acquire('purge', LIFE_MS);
+    assert.equal(second?.epoch, first.epoch + 1);
+  },
+
+  'a hub whose clock is hours wrong gets and loses nothing by it': async ({ a, b, db, t }) => {
+    const real = Date.now();
+    const held = await a.acquire('purge', LIFE_MS);
+    assert.ok(held);
+    t.mock.timers.enable({ apis: ['Date'], now: real + HOURS_MS });
+    assert.equal(await b.acquire('purge', LIFE_MS), undefined, 'a clock ahead takes nothing early');
+    t.mock.timers.setTime(real - HOURS_MS);
+    const renewed = await a.renew(held, LIFE_MS);
+    assert.ok(renewed, 'a clock behind loses nothing');
+    await age(db, LIFE_MS);
+    assert.ok(await b.acquire('purge', LIFE_MS), 'nor does it keep what has ended');
+    assert.ok(renewed.endsAtMs - performance.now() <= LIFE_MS, 'the holder stops by then');
+  },
 };
 
 /** Tests of leases in one place; `open` gives an empty database. */

@@ -23,6 +23,7 @@ import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
@@ -35,6 +36,7 @@ import { createCallerOf } from './http/caller-of.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
+import { Chores } from './catalog/chores.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
@@ -76,19 +78,23 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => catalog.close());
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
-  const room = await openRoom(config, { keysDir, catalog, metrics, logger });
+  const holder = await holderOf(dataDir);
+  const shared = postgres !== undefined;
+  const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
+  const chores = new Chores({ leases, logger });
+  starting.defer(() => chores.close());
+  const room = await openRoom(config, { keysDir, shared, catalog, chores, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const { sparseIndexes: indexes, sparseImages: images } = config.registry;
-  const holder = await holderOf(dataDir);
   const registry = new Registry(
     { names, sparse: { indexes, images }, holder },
     {
       blobs,
       catalog,
-      uploads: await openUploads(catalog, { holder, shared: postgres !== undefined }),
+      uploads: await openUploads(catalog, { holder, shared }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink: await openUplink(config, { metrics, logger }),
@@ -151,19 +157,21 @@ async function openRoom(
   config: HubConfig,
   modules: {
     keysDir: string;
+    shared: boolean;
     catalog: OpenCatalog;
+    chores: Chores;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, catalog, metrics, logger } = modules;
+  const { keysDir, shared, catalog, chores, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
   const rights = new Rights({ now: Date.now }, { store });
   const own: { access?: Access } = {};
   const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames, trustedProxies },
+    { config: config.fleet, keysDir, hubNames, trustedProxies, shared },
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
       catalog,
@@ -172,6 +180,7 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
+      chores,
       metrics,
       logger,
     },

@@ -79,6 +79,16 @@ export const CERTIFICATES_PER_MEMBER_MAX = 8;
 export const CERTIFICATES_PER_LIFE_MAX = 64;
 /** Enrolments, renewals and revocations that wait for each other. */
 export const MEMBER_WRITES_QUEUE_MAX = 4096;
+/**
+ * Time between two looks at what other hubs changed in the catalog they share: after so long a
+ * revocation or a new key of one counts at the others.
+ */
+export const SHARED_POLL_MS = 1000;
+/**
+ * Time from one look at the members in the catalog to the next, when agents call that this hub
+ * does not know: another may have let them in.
+ */
+export const MEMBERS_LOOK_GAP_MS = 200;
 /** Join tokens that exist at a time. */
 export const JOIN_TOKENS_MAX = 1000;
 

@@ -44,17 +44,20 @@ export class TestHub {
   readonly fleet: Fleet;
   /** What tags name, as `repository:tag`. */
   readonly tags: Map<string, Digest>;
+  readonly keysDir: string;
   readonly #clock: { nowMs: number };
 
   private constructor(parts: {
     fleet: Fleet;
     clock: { nowMs: number };
+    keysDir: string;
     tags: Map<string, Digest>;
     logs: Record<string, unknown>[];
     metrics: MetricsRegistry;
   }) {
     this.fleet = parts.fleet;
     this.#clock = parts.clock;
+    this.keysDir = parts.keysDir;
     this.tags = parts.tags;
     this.logs = parts.logs;
     this.metrics = parts.metrics;
@@ -64,11 +67,21 @@ export class TestHub {
 
   static async start(
     t: TestContext,
-    options: { config?: Partial<FleetConfig>; store?: FleetStore; trustedProxies?: string[] } = {},
+    options: {
+      config?: Partial<FleetConfig>;
+      store?: FleetStore;
+      trustedProxies?: string[];
+      shared?: boolean;
+      /** Another hub whose clock and key files this one has too. */
+      beside?: TestHub;
+      keysDir?: string;
+    } = {},
   ): Promise<TestHub> {
     const folder = await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
+    const keysDir = options.keysDir ?? options.beside?.keysDir ?? join(folder, 'keys');
     const logs: Record<string, unknown>[] = [];
-    const clock = { nowMs: START_MS };
+    const { beside } = options;
+    const clock = beside === undefined ? { nowMs: START_MS } : beside.#clock;
     const tags = new Map<string, Digest>();
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
     const fleet = await createFleet(
@@ -82,7 +95,8 @@ export class TestHub {
           joinTokenLife: 3_600_000,
           ...options.config,
         },
-        keysDir: join(folder, 'keys'),
+        keysDir,
+        shared: options.shared ?? false,
         hubNames: ['hub.example'],
         trustedProxies: options.trustedProxies ?? [],
         now: () => clock.nowMs,
@@ -105,11 +119,12 @@ export class TestHub {
             authorization === `Bearer ${repository}` ? repository : undefined,
           mayRead: async (token, repository) => token === repository,
         },
+        chores: { add: () => {} },
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },
     );
-    const hub = new TestHub({ fleet, clock, tags, logs, metrics });
+    const hub = new TestHub({ fleet, clock, keysDir, tags, logs, metrics });
     t.after(async () => {
       await fleet.close();
       await hub.app.close();
@@ -134,12 +149,23 @@ export class TestHub {
     body?: object,
     options: { query?: string; remote?: string; headers?: Record<string, string> } = {},
   ): Promise<Reply> {
+    const [method, path, bytes, headers] = this.signed(agent, call, body, options.query);
+    return await this.send(method, path, bytes, { ...headers, ...options.headers }, options);
+  }
+
+  /** What `send` takes, to send it more than once. */
+  signed(
+    agent: TestAgent,
+    call: keyof typeof FLEET_PATHS,
+    body?: object,
+    query = '',
+  ): ['GET' | 'POST', string, Buffer, { authorization: string }] {
     this.wait(1);
-    const path = FLEET_PATHS[call] + (options.query ?? '');
+    const path = FLEET_PATHS[call] + query;
     const method = body === undefined ? 'GET' : 'POST';
     const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body));
     const authorization = signRequest({ method, path, body: bytes, nowMs: this.nowMs }, agent);
-    return await this.send(method, path, bytes, { authorization, ...options.headers }, options);
+    return [method, path, bytes, { authorization }];
   }
 
   /** A request as it is. */

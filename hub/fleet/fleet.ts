@@ -7,10 +7,11 @@ import { messageOf } from '../../proto/std/errors.ts';
 import type { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
+import type { Chores } from '../catalog/chores.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
 import { Callers, type CallerRequest } from './callers.ts';
-import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
+import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import { loadKeyRing, saveKeyRing } from './key-files.ts';
@@ -34,6 +35,8 @@ export type CreateFleetOptions = {
   hubNames: readonly string[];
   /** Networks of proxies whose X-Forwarded-For is believed. */
   trustedProxies: readonly string[];
+  /** Whether other hubs may have the same store. */
+  shared: boolean;
   /** Milliseconds since 1970. */
   now?: () => number;
   random?: () => number;
@@ -49,6 +52,7 @@ export type CreateFleetModules = {
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
+  chores: Pick<Chores, 'add'>;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -78,7 +82,7 @@ export interface Fleet {
    * The node that signed a request, for routes outside of the fleet API.
    * Throws FleetError UNSIGNED, BAD_SIGNATURE, CLOCK_SKEW, NOT_A_MEMBER, REVOKED.
    */
-  callerOf(request: CallerRequest): { peerId: string; node: string; zone: string };
+  callerOf(request: CallerRequest): Promise<{ peerId: string; node: string; zone: string }>;
   /** The keys for tokens of the token service. */
   readonly tokenKeys: FleetTokenKeys;
   /** Signs tokens with a new key from now on; what the old one signed stays valid. */
@@ -123,6 +127,7 @@ async function assemble(parts: Parts) {
   const members = await Members.open(
     {
       fleetId,
+      shared: options.shared,
       lifeMs: config.membershipLife,
       allowedNetworks: networksOf(config.addressCidrs),
       zoneOf: zonesOf(config),
@@ -155,17 +160,13 @@ async function assemble(parts: Parts) {
     { now },
     { catalog, signingKey: () => ring.signingKey('statement'), metrics },
   );
-  const callers = new Callers({ now }, { table: members.table });
+  const callers = new Callers({ now }, { table: members.table, look: members.look });
   const { table } = members;
   const announcements = new Announcements(
     { now },
     { tracker, table, statements, isPublic, privateRights, metrics },
   );
-  let bundle = { serial: ring.serial, bytes: ring.bundle() };
-  const keyBundle = (): Buffer => {
-    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
-    return bundle.bytes;
-  };
+  const keyBundle = bundleOf(ring);
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -198,10 +199,10 @@ export async function createFleet(
   const sweeper = setInterval(() => tracker.sweep(now()), TRACKER_SWEEP_MS);
   const purger = setInterval(() => {
     callers.purge();
-    members.purge().catch((err: unknown) => {
-      modules.logger.warn({ reason: messageOf(err) }, 'old memberships could not be deleted');
-    });
+    members.forget();
   }, PURGE_MS);
+  modules.chores.add({ name: 'memberships', everyMs: PURGE_MS, run: () => members.purge() });
+  const looks = follow(members.look === undefined ? [] : [members.look], modules.logger);
   sweeper.unref();
   purger.unref();
   return {
@@ -211,8 +212,8 @@ export async function createFleet(
     statementFor: (digest) => statements.statementFor(digest),
     createJoinToken: ({ expiresInMs = options.config.joinTokenLife, uses = 1 } = {}) =>
       tokens.create({ expiresInMs, uses, nowMs: now() }),
-    callerOf: (request) => {
-      const { peerId, node, zone } = callers.member(request).record;
+    callerOf: async (request) => {
+      const { peerId, node, zone } = (await callers.member(request)).record;
       return { peerId, node, zone };
     },
     tokenKeys: {
@@ -228,6 +229,31 @@ export async function createFleet(
     close: async () => {
       clearInterval(sweeper);
       clearInterval(purger);
+      clearInterval(looks);
     },
   };
+}
+
+/** The bundle of a ring, signed anew when the ring has changed. */
+function bundleOf(ring: KeyRing): () => Buffer {
+  let bundle = { serial: ring.serial, bytes: ring.bundle() };
+  return () => {
+    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
+    return bundle.bytes;
+  };
+}
+
+/** Looks, time and again, at what other hubs changed. */
+function follow(looks: readonly (() => Promise<void>)[], logger: Logger): NodeJS.Timeout {
+  let failing = false;
+  const timer = setInterval(() => {
+    Promise.all(looks.map((look) => look())).then(
+      () => (failing = false),
+      (err: unknown) => {
+        if (!failing) logger.warn({ reason: messageOf(err) }, 'changes of other hubs not seen');
+        failing = true;
+      },
+    );
+  }, SHARED_POLL_MS);
+  return timer.unref();
 }

@@ -29,6 +29,7 @@ import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
 import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { createBaseUrl } from './http/base-url.ts';
@@ -41,6 +42,7 @@ import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
+import { Replicas } from './replicas/replicas.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
 
@@ -70,7 +72,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   metrics.collectProcess(build);
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
-  const { externalUrl, certificate, postgres } = checkedOptions(config);
+  const { externalUrl, certificate, postgres, advertise } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   const lock = await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder);
   starting.defer(() => lock[Symbol.dispose]());
@@ -83,7 +85,12 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
   const chores = new Chores({ leases, logger });
   starting.defer(() => chores.close());
-  const room = await openRoom(config, { keysDir, shared, catalog, chores, metrics, logger });
+  const replicas = await openReplicas(
+    { advertise, caFile: config.replicas.caFile, holder },
+    { catalog, metrics, logger },
+  );
+  const shares = { keysDir, shared, catalog, chores, replicas, metrics, logger };
+  const room = await openRoom(config, shares);
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
@@ -104,11 +111,14 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ ...room, version: build.version, callerOf, logger });
+  const api = await startApi({ ...room, replicas, version: build.version, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const servers = await startServers({ listen, certificate }, { listener, logger });
   starting.defer(() => servers.close());
+  // Others ask this hub from then on.
+  await replicas?.start();
+  starting.defer(async () => replicas?.close());
   const state = { draining: false };
   const ops = await startOpsServer({
     listen: config.ops.listen,
@@ -127,6 +137,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     createJoinToken: (wish) => fleet.createJoinToken(wish),
     drain: async (deadline) => {
       state.draining = true;
+      await replicas?.leave();
       servers.stopListening();
       await abortable(registry.drain(), deadline).catch(() => undefined);
     },
@@ -160,11 +171,12 @@ async function openRoom(
     shared: boolean;
     catalog: OpenCatalog;
     chores: Chores;
+    replicas: Replicas | undefined;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, shared, catalog, chores, metrics, logger } = modules;
+  const { keysDir, shared, catalog, chores, replicas, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
@@ -181,6 +193,7 @@ async function openRoom(
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
       chores,
+      deskOf: replicas && ((part) => replicas.deskOf(part)),
       metrics,
       logger,
     },
@@ -195,6 +208,19 @@ async function openRoom(
     { store, rights, passwords, logger },
   );
   return { fleet, access, administration };
+}
+
+/** This hub's part among those that share its catalog; undefined for one that is alone. */
+async function openReplicas(
+  options: { advertise: string | undefined; caFile: string | undefined; holder: string },
+  modules: { catalog: Pick<OpenCatalog, 'db'>; metrics: MetricsRegistry; logger: Logger },
+): Promise<Replicas | undefined> {
+  const { advertise: url, caFile, holder } = options;
+  if (url === undefined) return undefined;
+  const { catalog, metrics, logger } = modules;
+  const store = new KyselyReplicaStore({ db: catalog.db.withTables<ReplicaTables>() });
+  const ca = caFile === undefined ? undefined : await readFile(caFile, 'utf8');
+  return new Replicas({ id: holder, url, ca }, { store, metrics, logger });
 }
 
 /** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
@@ -259,6 +285,7 @@ async function startApi(modules: {
   fleet: Fleet;
   access: Access;
   administration: Administration;
+  replicas: Replicas | undefined;
   version: string;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
@@ -266,6 +293,7 @@ async function startApi(modules: {
   const { fleet, access, administration, callerOf, logger } = modules;
   const app = fastify({ logger: false, exposeHeadRoutes: false, forceCloseConnections: true });
   fleet.routes(app);
+  modules.replicas?.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {
     access,

@@ -12,6 +12,7 @@ import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
 import type { CertificateFiles } from './http/certificate.ts';
+import { advertisedOf, ReplicasOptions } from './replicas/options.ts';
 
 const NAMES_MAX = 32;
 const UPLINK_MIN = 1_000_000;
@@ -97,6 +98,7 @@ export const HubOptions = Type.Object({
   blobs: BlobsOptions,
   access: AccessOptions,
   fleet: FleetOptions,
+  replicas: ReplicasOptions,
 });
 
 /** Decoded: durations in ms. */
@@ -110,6 +112,8 @@ export function checkedOptions(config: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
   postgres: PostgresSettings | undefined;
+  /** Where other hubs on the same catalog reach this one. */
+  advertise: string | undefined;
 } {
   const { hub, catalog, tls, http, blobs, access, fleet } = config;
   const problems: ConfigProblem[] = [];
@@ -136,9 +140,12 @@ export function checkedOptions(config: HubConfig): {
   }
   checkBlobs(blobs, refuse);
   const postgres = postgresOf(catalog, refuse);
+  const shared = { catalog: postgres !== undefined, blobs: blobs.driver === 's3' };
+  const advertise = advertisedOf(config.replicas, shared, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
-  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined, postgres };
+  const pair = paired ? { certFile, keyFile } : undefined;
+  return { externalUrl, certificate: pair, postgres, advertise };
 }
 
 function checkNetworks(

@@ -6,6 +6,10 @@ import type { ReplicaStore } from '../replicas/store.ts';
 const A = { id: 'a', url: 'http://a:7400' };
 const B = { id: 'b', url: 'http://b:7400' };
 
+async function join(store: ReplicaStore, replica: { id: string; url: string }): Promise<number> {
+  return (await store.join(replica, { max: 7 })) ?? 0;
+}
+
 /** Tests of the store of replicas in one place; `open` gives an empty one. */
 export function replicaStoreConformance(
   where: string,
@@ -17,10 +21,10 @@ export function replicaStoreConformance(
   };
 
   check('each replica tells of itself and sees all', async (store) => {
-    const joined = await store.join(A);
+    const joined = await join(store, A);
     const first = await store.beat({ id: 'a', joined, seen: 0 });
     assert.deepEqual(first, { epoch: joined, replicas: [{ ...A, joined, beat: 1, seen: 0 }] });
-    const later = await store.join(B);
+    const later = await join(store, B);
     assert.ok(later > joined);
     await store.beat({ id: 'b', joined: later, seen: later });
     const both = await store.beat({ id: 'a', joined, seen: joined });
@@ -34,8 +38,8 @@ export function replicaStoreConformance(
   });
 
   check('who has given a heartbeat since is not taken out', async (store) => {
-    const joined = await store.join(A);
-    const other = await store.join(B);
+    const joined = await join(store, A);
+    const other = await join(store, B);
     await store.beat({ id: 'a', joined, seen: 0 });
     const beat = { id: 'b', joined: other, seen: 0 };
     const { epoch } = await store.beat(beat);
@@ -53,7 +57,7 @@ export function replicaStoreConformance(
   });
 
   check('who is out finds that it is, and a heartbeat does not bring it back', async (store) => {
-    const joined = await store.join(A);
+    const joined = await join(store, A);
     await store.leave({ id: 'a', joined });
     const { epoch, replicas } = await store.beat({ id: 'a', joined, seen: joined });
     assert.deepEqual(replicas, []);
@@ -61,8 +65,8 @@ export function replicaStoreConformance(
   });
 
   check('another run of a hub takes the place of the last one', async (store) => {
-    const joined = await store.join(A);
-    const again = await store.join({ ...A, url: 'http://moved:7400' });
+    const joined = await join(store, A);
+    const again = await join(store, { ...A, url: 'http://moved:7400' });
     await store.leave({ id: 'a', joined });
     await store.beat({ id: 'a', joined, seen: 9 });
     const { epoch, replicas } = await store.beat({ id: 'a', joined: again, seen: again });
@@ -71,12 +75,16 @@ export function replicaStoreConformance(
     assert.deepEqual(replicas, [row]);
   });
 
-  check('all who come and go at once have epochs of their own', async (store) => {
-    const ids = Array.from({ length: 8 }, (_, i) => `hub-${i}`);
-    const epochs = await Promise.all(ids.map((id) => store.join({ id, url: 'http://x' })));
-    assert.equal(new Set(epochs).size, ids.length);
-    await Promise.all(ids.map((id, i) => store.leave({ id, joined: epochs[i] ?? 0 })));
-    const { epoch } = await store.beat({ id: 'none', joined: 0, seen: 0 });
-    assert.equal(epoch, 2 * ids.length);
+  check('all who come and go at once have epochs of their own, and so many come', async (store) => {
+    const ids = Array.from({ length: 12 }, (_, i) => `hub-${i}`);
+    const epochs = await Promise.all(ids.map((id) => join(store, { id, url: 'http://x' })));
+    const came = ids.filter((_, i) => epochs[i] !== 0);
+    assert.deepEqual([came.length, new Set(epochs).size], [7, 8]);
+    const again = await join(store, { id: came[0] ?? '', url: 'http://x' });
+    assert.ok(again > Math.max(...epochs), 'one that is in may come in anew');
+    const left = ids.map((id, i) => store.leave({ id, joined: epochs[i] ?? 0 }));
+    await Promise.all([...left, store.leave({ id: came[0] ?? '', joined: again })]);
+    const { epoch, replicas } = await store.beat({ id: 'none', joined: 0, seen: 0 });
+    assert.deepEqual([epoch, replicas], [again + 7, []]);
   });
 }

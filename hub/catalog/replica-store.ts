@@ -22,8 +22,13 @@ export class KyselyReplicaStore implements ReplicaStore {
     this.#db = modules.db;
   }
 
-  join({ id, url }: { id: string; url: string }): Promise<number> {
-    const work = async (db: Kysely<ReplicaTables>): Promise<number> => {
+  join(
+    { id, url }: { id: string; url: string },
+    { max }: { max: number },
+  ): Promise<number | undefined> {
+    const work = async (db: Kysely<ReplicaTables>): Promise<number | undefined> => {
+      const others = await db.selectFrom('replica').select('id').where('id', '!=', id).execute();
+      if (others.length >= max) return undefined;
       const joined = await nextEpoch(db);
       await db.deleteFrom('replica').where('id', '=', id).execute();
       await db.insertInto('replica').values({ id, url, joined, beat: 0, seen: 0 }).execute();

@@ -15,7 +15,7 @@ import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './c
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import { loadKeyRing, saveKeyRing } from './key-files.ts';
-import type { MemberRecord } from './member-table.ts';
+import type { MemberRecord, MemberTable } from './member-table.ts';
 import { Members } from './members.ts';
 import { createFleetMetrics } from './metrics.ts';
 import type { FleetConfig } from './options.ts';
@@ -23,7 +23,7 @@ import { FleetRoutes } from './routes.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
-import { Tracker } from './tracker.ts';
+import { Tracker, type TrackerDesk } from './tracker.ts';
 
 const FLEET_ID_BYTES = 8;
 
@@ -53,6 +53,8 @@ export type CreateFleetModules = {
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
   chores: Pick<Chores, 'add'>;
+  /** Where announcements are answered instead, when other hubs answer for some of the blobs. */
+  deskOf?: ((part: FleetPart) => TrackerDesk) | undefined;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -61,6 +63,19 @@ export type FleetNode = Pick<
   MemberRecord,
   'node' | 'zone' | 'peerId' | 'addresses' | 'build' | 'serial' | 'notAfterMs'
 >;
+
+/** What of the fleet of this hub answers announcements, its own and those of other hubs. */
+export type FleetPart = {
+  tracker: Tracker;
+  members: {
+    /** Text of the certificate of a member. */
+    certificateOf: (peerId: string) => string | undefined;
+    /** Whether this hub has ever heard of the peer, of its end too. */
+    knows: (peerId: string) => boolean;
+  };
+  /** The keys for calls between hubs. */
+  keys: FleetTokenKeys;
+};
 
 export type FleetTokenKeys = {
   current(): SigningKey;
@@ -164,7 +179,14 @@ async function assemble(parts: Parts) {
   const { table } = members;
   const announcements = new Announcements(
     { now },
-    { tracker, table, statements, isPublic, privateRights, metrics },
+    {
+      tracker: modules.deskOf?.(partOf(tracker, table, ring, now)) ?? tracker,
+      table,
+      statements,
+      isPublic,
+      privateRights,
+      metrics,
+    },
   );
   const keyBundle = bundleOf(ring);
   const routes = new FleetRoutes(
@@ -230,6 +252,20 @@ export async function createFleet(
       clearInterval(sweeper);
       clearInterval(purger);
       clearInterval(looks);
+    },
+  };
+}
+
+function partOf(tracker: Tracker, table: MemberTable, ring: KeyRing, now: () => number): FleetPart {
+  return {
+    tracker,
+    members: {
+      certificateOf: (peerId) => table.current(peerId, now())?.text,
+      knows: (peerId) => table.has(peerId),
+    },
+    keys: {
+      current: () => ring.signingKey('replica'),
+      find: (keyId) => ring.verificationKey('replica', keyId),
     },
   };
 }

@@ -7,6 +7,7 @@ import {
   HEARTBEAT_TIMEOUT_MS,
   JOIN_RETRY_MS,
   REFRESH_SPACING_MS,
+  REPLICAS_MAX,
   SETTLE_LOOK_MS,
 } from './constants.ts';
 import type { ReplicaMetrics } from './metrics.ts';
@@ -137,7 +138,11 @@ export class Heartbeats {
     const { ownership, store } = this.#modules;
     const id = this.#id;
     using limit = deadline(HEARTBEAT_TIMEOUT_MS, this.#stop.signal);
-    const joined = await abortable(store.join({ id, url: this.#url }), limit.signal);
+    const joining = store.join({ id, url: this.#url }, { max: REPLICAS_MAX - 1 });
+    const joined = await abortable(joining, limit.signal);
+    if (joined === undefined) {
+      throw new Error(`${REPLICAS_MAX} hubs share this catalog already; one has to go first`);
+    }
     ownership.joined({ id, joined });
   }
 

@@ -5,7 +5,11 @@ export class MemoryReplicaStore implements ReplicaStore {
   readonly #rows = new Map<string, ReplicaRow>();
   #epoch = 0;
 
-  async join({ id, url }: { id: string; url: string }): Promise<number> {
+  async join(
+    { id, url }: { id: string; url: string },
+    { max }: { max: number },
+  ): Promise<number | undefined> {
+    if (this.#rows.size - Number(this.#rows.has(id)) >= max) return undefined;
     this.#epoch += 1;
     this.#rows.set(id, { id, url, joined: this.#epoch, beat: 0, seen: 0 });
     return this.#epoch;

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { ANNOUNCE_IDLE_MS } from '../fleet/constants.ts';
+import type { FleetPart } from '../fleet/fleet.ts';
 import type { AnnouncedBlob, Tracker } from '../fleet/tracker.ts';
 import { GUESTS_MAX } from './constants.ts';
 import { announcedOf, type ForwardRequest, type ForwardResponse } from './forward-body.ts';
@@ -12,15 +13,7 @@ type ReceiverModules = {
   tracker: Pick<Tracker, 'announce'>;
   /** Looks at the replicas anew. */
   refresh: () => Promise<void>;
-  members: MemberTexts;
-};
-
-/** What this hub itself knows of members. */
-export type MemberTexts = {
-  /** Text of the certificate of a member. */
-  certificateOf: (peerId: string) => string | undefined;
-  /** Whether it has ever heard of the peer, of its end too. */
-  knows: (peerId: string) => boolean;
+  members: FleetPart['members'];
 };
 
 /** Answers what other hubs pass on, for the blobs that this one owns. */

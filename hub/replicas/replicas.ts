@@ -1,10 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { deadline } from '../../proto/std/abort.ts';
-import type { SigningKey } from '../../proto/trust/keys.ts';
-import type { ReplicaCallKeys } from '../../proto/trust/replica-call.ts';
+import { isReplicaId } from '../../proto/trust/replica-call.ts';
 import { LEASE_MS } from '../fleet/constants.ts';
+import type { FleetPart } from '../fleet/fleet.ts';
 import type { Tracker, TrackerDesk } from '../fleet/tracker.ts';
 import { HEARTBEAT_TIMEOUT_MS } from './constants.ts';
 import { ReplicaDesk } from './desk.ts';
@@ -12,7 +13,7 @@ import { Forwarder } from './forwarder.ts';
 import { Heartbeats, machineClocks } from './heartbeats.ts';
 import { createReplicaMetrics } from './metrics.ts';
 import { Ownership, type Clocks } from './ownership.ts';
-import { Receiver, type MemberTexts } from './receiver.ts';
+import { Receiver } from './receiver.ts';
 import { ReplicaRoutes } from './routes.ts';
 import type { ReplicaStore } from './store.ts';
 
@@ -26,13 +27,6 @@ export type ReplicasOptions = {
   clocks?: Clocks;
   /** Milliseconds since 1970. */
   now?: () => number;
-};
-
-/** What the fleet of this hub gives to its part among the replicas. */
-export type FleetPart = {
-  tracker: Pick<Tracker, 'announce' | 'standIn' | 'trackers'>;
-  members: MemberTexts;
-  keys: { current: () => SigningKey; find: ReplicaCallKeys };
 };
 
 export type ReplicasModules = {
@@ -50,20 +44,21 @@ export class Replicas {
   readonly #metrics: ReturnType<typeof createReplicaMetrics>;
   #forwarder: Forwarder | undefined;
   #routes: ReplicaRoutes | undefined;
-  #tracker: FleetPart['tracker'] | undefined;
+  #tracker: Pick<Tracker, 'trackers'> | undefined;
 
   constructor(options: ReplicasOptions, modules: ReplicasModules) {
     const { store, logger } = modules;
     const clocks = options.clocks ?? machineClocks();
     this.#options = options;
     this.#logger = logger;
+    const id = isReplicaId(options.id) ? options.id : randomUUID();
     this.#ownership = new Ownership({ leaseMs: LEASE_MS, clocks });
     this.#metrics = createReplicaMetrics(modules.metrics, {
       alive: () => this.#ownership.view?.replicas.length ?? 0,
       owner: () => this.#ownership.isOwner,
       epoch: () => this.#ownership.seen,
     });
-    const { id, url } = options;
+    const { url } = options;
     this.#heartbeats = new Heartbeats(
       { id, url, clocks, onView: () => this.#viewed() },
       { ownership: this.#ownership, store, metrics: this.#metrics, logger },
@@ -79,13 +74,13 @@ export class Replicas {
       using limit = deadline(HEARTBEAT_TIMEOUT_MS);
       await this.#heartbeats.refresh(limit);
     };
-    const forwarder = new Forwarder({ ca, now }, { signingKey: keys.current, metrics });
+    const forwarder = new Forwarder({ ca, now }, { signingKey: () => keys.current(), metrics });
     const receiver = new Receiver({ now }, { ownership, tracker, members, refresh });
     this.#tracker = tracker;
     this.#forwarder = forwarder;
     this.#routes = new ReplicaRoutes(
       { now },
-      { ownership, receiver, refresh, keys: keys.find, metrics, logger },
+      { ownership, receiver, refresh, keys: (keyId) => keys.find(keyId), metrics, logger },
     );
     return new ReplicaDesk(
       {},

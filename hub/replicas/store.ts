@@ -18,9 +18,9 @@ export type ReplicaSnapshot = { epoch: number; replicas: ReplicaRow[] };
 export interface ReplicaStore {
   /**
    * Comes in, in the place of an earlier run of the same name.
-   * @returns the epoch it came in with
+   * @returns the epoch it came in with; undefined when `max` others are in already
    */
-  join(replica: { id: string; url: string }): Promise<number>;
+  join(replica: { id: string; url: string }, limit: { max: number }): Promise<number | undefined>;
   /**
    * One heartbeat of a replica that acts by the view of epoch `seen`, and all replicas after it.
    * Without an effect for one that is out; it finds that it is not among them.

@@ -35,7 +35,7 @@ import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
 import { createGuard } from './http/guard.ts';
-import { startServers } from './http/servers.ts';
+import { startServers, type HubServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
@@ -129,11 +129,26 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   });
   starting.defer(() => ops.close());
   logger.info({ urls: servers.urls, ops: ops.urls }, 'hub serves');
-  const running = starting.move();
+  const parts = { servers, ops, fleet, registry, replicas };
+  return hubOf({ state, drainMs: config.ops.drainTimeout }, parts, starting.move());
+}
+
+function hubOf(
+  { state, drainMs }: { state: { draining: boolean }; drainMs: number },
+  parts: {
+    servers: HubServers;
+    ops: { urls: readonly string[] };
+    fleet: Fleet;
+    registry: Registry;
+    replicas: Replicas | undefined;
+  },
+  running: AsyncDisposableStack,
+): Hub {
+  const { servers, ops, fleet, registry, replicas } = parts;
   return {
     urls: servers.urls,
     opsUrls: ops.urls,
-    drainMs: config.ops.drainTimeout,
+    drainMs,
     createJoinToken: (wish) => fleet.createJoinToken(wish),
     drain: async (deadline) => {
       state.draining = true;

@@ -19,7 +19,13 @@ export function replicaStoreConformance(
   const check = (promise: string, work: (store: ReplicaStore) => Promise<void>): void => {
     test(`${where}: ${promise}`, { skip: options.skip ?? false }, async (t) => work(await open(t)));
   };
+  checkHeartbeats(check);
+  checkComing(check);
+}
 
+type Check = (promise: string, work: (store: ReplicaStore) => Promise<void>) => void;
+
+function checkHeartbeats(check: Check): void {
   check('each replica tells of itself and sees all', async (store) => {
     const joined = await join(store, A);
     const first = await store.beat({ id: 'a', joined, seen: 0 });
@@ -55,7 +61,9 @@ export function replicaStoreConformance(
       ['b'],
     );
   });
+}
 
+function checkComing(check: Check): void {
   check('who is out finds that it is, and a heartbeat does not bring it back', async (store) => {
     const joined = await join(store, A);
     await store.leave({ id: 'a', joined });

@@ -179,14 +179,7 @@ async function assemble(parts: Parts) {
   const { table } = members;
   const announcements = new Announcements(
     { now },
-    {
-      tracker: modules.deskOf?.(partOf(tracker, table, ring, now)) ?? tracker,
-      table,
-      statements,
-      isPublic,
-      privateRights,
-      metrics,
-    },
+    { tracker: deskOf(parts, tracker, table), table, statements, isPublic, privateRights, metrics },
   );
   const keyBundle = bundleOf(ring);
   const routes = new FleetRoutes(
@@ -256,11 +249,12 @@ export async function createFleet(
   };
 }
 
-function partOf(tracker: Tracker, table: MemberTable, ring: KeyRing, now: () => number): FleetPart {
-  return {
+/** Who answers announcements. */
+function deskOf({ options, modules, ring }: Parts, tracker: Tracker, table: MemberTable) {
+  const part: FleetPart = {
     tracker,
     members: {
-      certificateOf: (peerId) => table.current(peerId, now())?.text,
+      certificateOf: (peerId) => table.current(peerId, options.now())?.text,
       knows: (peerId) => table.has(peerId),
     },
     keys: {
@@ -268,6 +262,7 @@ function partOf(tracker: Tracker, table: MemberTable, ring: KeyRing, now: () => 
       find: (keyId) => ring.verificationKey('replica', keyId),
     },
   };
+  return modules.deskOf?.(part) ?? tracker;
 }
 
 /** The bundle of a ring, signed anew when the ring has changed. */

@@ -70,10 +70,7 @@ export class Replicas {
     const { tracker, members, keys } = fleet;
     const { ca, now = Date.now } = this.#options;
     const [ownership, metrics, logger] = [this.#ownership, this.#metrics, this.#logger];
-    const refresh = async (): Promise<void> => {
-      using limit = deadline(HEARTBEAT_TIMEOUT_MS);
-      await this.#heartbeats.refresh(limit);
-    };
+    const refresh = (): Promise<void> => this.refresh();
     const forwarder = new Forwarder({ ca, now }, { signingKey: () => keys.current(), metrics });
     const receiver = new Receiver({ now }, { ownership, tracker, members, refresh });
     this.#tracker = tracker;
@@ -103,6 +100,12 @@ export class Replicas {
   /** Comes in; call it when this hub can be reached. Throws errors of the catalog. */
   start(): Promise<void> {
     return this.#heartbeats.start();
+  }
+
+  /** Resolves after a look at the replicas. Rejects when the catalog does not answer. */
+  async refresh(): Promise<void> {
+    using limit = deadline(HEARTBEAT_TIMEOUT_MS);
+    await this.#heartbeats.refresh(limit);
   }
 
   /** Owns nothing any more, and tells the others. */

@@ -15,10 +15,11 @@ import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { peerIdFromPublicKey } from '../../proto/trust/peer-id.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
-import { createFleet, type Fleet } from './fleet.ts';
+import { createFleet, type Fleet, type FleetPart } from './fleet.ts';
 import { MemoryFleetStore } from './memory-store.ts';
 import type { FleetConfig } from './options.ts';
 import type { FleetStore } from './store.ts';
+import type { TrackerDesk } from './tracker.ts';
 
 /** A blob of the pretended catalog: 10 chunks. */
 export const BLOB = digestOf(Buffer.from('layer'));
@@ -72,6 +73,7 @@ export class TestHub {
       store?: FleetStore;
       trustedProxies?: string[];
       shared?: boolean;
+      deskOf?: (part: FleetPart) => TrackerDesk;
       /** Another hub whose clock and key files this one has too. */
       beside?: TestHub;
       keysDir?: string;
@@ -120,6 +122,7 @@ export class TestHub {
           mayRead: async (token, repository) => token === repository,
         },
         chores: { add: () => {} },
+        deskOf: options.deskOf,
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },

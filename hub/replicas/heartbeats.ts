@@ -162,13 +162,15 @@ export class Heartbeats {
       logger.info({ epoch: snapshot.epoch, replicas }, 'hubs on this catalog');
       return true;
     }
-    const isTaken = snapshot.replicas.some(({ id }) => id === self.id);
+    const isTaken = snapshot.replicas.some(
+      ({ id, joined }) => id === self.id && joined > self.joined,
+    );
     if (isTaken) this.#id = randomUUID();
     logger.warn(
       { id: self.id, next: this.#id },
       isTaken
         ? 'another hub goes by the name of this one; give each a data folder of its own'
-        : 'other hubs took this one out, because its heartbeats stood still; it comes in again',
+        : 'the catalog has this hub not, or not any more; it comes in again',
     );
     await this.#join();
     return true;

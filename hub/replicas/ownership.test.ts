@@ -160,6 +160,22 @@ async function act(world: World, { who, does, which, waitMs }: Step): Promise<vo
   world.check();
 }
 
+test('a replica that meets an older catalog owns nothing and comes in again', async () => {
+  const world = new World([0, 0]);
+  const [first, second] = world.actors;
+  assert.ok(first && second);
+  await first.join();
+  const former = structuredClone(await first.store.beat({ id: '', joined: 0, seen: 0 }));
+  await second.join();
+  for (let i = 0; i < 3; i += 1) {
+    // oxlint-disable-next-line no-await-in-loop -- one round after the other
+    await world.round(0);
+  }
+  assert.ok(first.ownership.isOwner);
+  assert.ok(!first.ownership.took(former, world.nowMs));
+  assert.ok(!first.ownership.isOwner);
+});
+
 test('a digest never has two owners, nor leases of two, however replicas fail', async () => {
   const rates = fc.array(fc.constantFrom(0, 0.02, 0.1), { minLength: 3, maxLength: 3 });
   const steps = fc.array(STEP, { minLength: 100, maxLength: 300, size: 'max' });

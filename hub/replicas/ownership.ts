@@ -98,15 +98,15 @@ export class Ownership {
 
   /**
    * Takes in what a heartbeat brought that began at `beganMs` of the fast clock. False when this
-   * replica is not in any more: it has stopped then, and has to join again.
+   * replica is not in any more, or the catalog is an older one than before: it has stopped then, and
+   * has to join again.
    */
   took(snapshot: ReplicaSnapshot, beganMs: number): boolean {
     const self = this.#self;
     if (self === undefined) return false;
     const { epoch, replicas } = snapshot;
-    // An answer that was overtaken by a later one says nothing new.
-    if (epoch < this.seen) return true;
-    if (!replicas.some(({ id, joined }) => id === self.id && joined === self.joined)) {
+    const isIn = replicas.some(({ id, joined }) => id === self.id && joined === self.joined);
+    if (!isIn || epoch < this.seen) {
       this.stop();
       return false;
     }

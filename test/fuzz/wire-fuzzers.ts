@@ -1,4 +1,5 @@
 import { layoutOf } from '../../proto/chunks/layout.ts';
+import { ForwardRequest } from '../../hub/replicas/forward-body.ts';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import {
   AnnounceRequest,
@@ -212,7 +213,25 @@ export const WIRE_FUZZERS: Fuzzer[] = [
     ),
     refusals: ['HubApiError'],
     run: (input) => {
-      const [schema] = BODIES[(input[0] ?? 0) % BODIES.length] ?? BODIES[0];
+      const [schema] = BODIES[(input[0] ?? 0) % BODIES.length] ?? BODIES[0  [
+    ForwardRequest,
+    {
+      epoch: 1,
+      member: { peerId: 'p', zone: '', certificate: 'AAAA' },
+      full: true,
+      blobs: [
+        {
+          digest: `sha256:${'a'.repeat(64)}`,
+          size: 9,
+          have: '',
+          hubChunksWanted: 1,
+          bypassWanted: 1,
+          leasable: true,
+        },
+      ],
+    },
+  ],
+];
       parseBody(schema, input.subarray(1));
     },
   },

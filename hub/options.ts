@@ -138,6 +138,10 @@ export function checkedOptions(config: HubConfig): {
   if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
+  const { encryptionKeyFile, previousEncryptionKeyFile } = fleet.keys;
+  if (previousEncryptionKeyFile !== undefined && encryptionKeyFile === undefined) {
+    refuse('fleet.keys.encryptionKeyFile', 'previousEncryptionKeyFile needs it');
+  }
   checkBlobs(blobs, refuse);
   const postgres = postgresOf(catalog, refuse);
   const shared = { catalog: postgres !== undefined, blobs: blobs.driver === 's3' };

@@ -294,7 +294,7 @@ class HubAccess implements Access {
   }
 
   async #bearer(token: string): Promise<Identity> {
-    const read = this.#modules.tokens.verify(token, this.#options.now());
+    const read = await this.#modules.tokens.verify(token, this.#options.now());
     const subject = parseSubject(read.subject);
     if (subject === undefined) throw badCredentials('the token names nobody this hub knows');
     await this.#checkEpoch(subject, read.epoch);

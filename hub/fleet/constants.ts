@@ -110,3 +110,12 @@ export const PURGE_MS = 3_600_000;
 export const MEMBER_DELTAS_MAX = 64;
 /** Keys for tokens that were replaced and still verify; tokens live for minutes. */
 export const TOKEN_KEYS_KEPT = 4;
+/** Time from one look at the keys in the catalog to the next, when an unknown one is met. */
+export const RING_LOOK_GAP_MS = 200;
+/**
+ * For so long after a key was replaced, hubs that share the keys may sign with it: until they have
+ * looked, and by as much as their clocks differ.
+ */
+export const RING_SPREAD_MS = 30_000;
+/** How often a change of the keys is tried again because another hub changed them meanwhile. */
+export const RING_ATTEMPTS_MAX = 16;

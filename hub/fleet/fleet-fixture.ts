@@ -95,6 +95,7 @@ export class TestHub {
           grantLife: 15 * 60_000,
           sourceRate: 64 * 1024 ** 2,
           joinTokenLife: 3_600_000,
+          keys: {},
           ...options.config,
         },
         keysDir,

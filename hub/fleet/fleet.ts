@@ -4,7 +4,6 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
-import type { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
 import type { Chores } from '../catalog/chores.ts';
@@ -14,10 +13,11 @@ import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
-import { loadKeyRing, saveKeyRing } from './key-files.ts';
+import type { LiveRing } from './live-ring.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
 import { Members } from './members.ts';
-import { createFleetMetrics } from './metrics.ts';
+import { createFleetMetrics, type FleetMetrics } from './metrics.ts';
+import { openRing } from './open-ring.ts';
 import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
 import { Statements } from './statements.ts';
@@ -80,6 +80,8 @@ export type FleetPart = {
 export type FleetTokenKeys = {
   current(): SigningKey;
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
+  /** Learns keys of other hubs; undefined when there are none. */
+  look: (() => Promise<void>) | undefined;
 };
 
 /** The hub's side of the swarm. */
@@ -122,9 +124,34 @@ function zonesOf(config: FleetConfig): (node: string) => string {
 type Parts = {
   options: Required<CreateFleetOptions>;
   modules: CreateFleetModules;
-  ring: KeyRing;
+  ring: LiveRing;
   fleetId: string;
 };
+
+function openMembers(
+  { options, modules, ring, fleetId }: Parts,
+  { tokens, tracker, metrics }: { tokens: JoinTokens; tracker: Tracker; metrics: FleetMetrics },
+): Promise<Members> {
+  const { config, shared, now } = options;
+  return Members.open(
+    {
+      fleetId,
+      shared,
+      lifeMs: config.membershipLife,
+      allowedNetworks: networksOf(config.addressCidrs),
+      zoneOf: zonesOf(config),
+      now,
+    },
+    {
+      store: modules.store,
+      tokens,
+      signingKey: () => ring.signingKey('membership'),
+      metrics,
+      logger: modules.logger,
+      onGone: (peerId) => tracker.forget(peerId),
+    },
+  );
+}
 
 async function assemble(parts: Parts) {
   const { options, modules, ring, fleetId } = parts;
@@ -139,24 +166,7 @@ async function assemble(parts: Parts) {
     members: () => members.table.count(now()),
     tracker: () => tracker.stats,
   });
-  const members = await Members.open(
-    {
-      fleetId,
-      shared: options.shared,
-      lifeMs: config.membershipLife,
-      allowedNetworks: networksOf(config.addressCidrs),
-      zoneOf: zonesOf(config),
-      now,
-    },
-    {
-      store,
-      tokens,
-      signingKey: () => ring.signingKey('membership'),
-      metrics,
-      logger,
-      onGone: (peerId) => tracker.forget(peerId),
-    },
-  );
+  const members = await openMembers(parts, { tokens, tracker, metrics });
   const grants = new Grants(
     { fleetId, lifeMs: config.grantLife, now },
     {
@@ -181,7 +191,6 @@ async function assemble(parts: Parts) {
     { now },
     { tracker: deskOf(parts, tracker, table), table, statements, isPublic, privateRights, metrics },
   );
-  const keyBundle = bundleOf(ring);
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -189,15 +198,24 @@ async function assemble(parts: Parts) {
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
-    { members, callers, grants, tags, announcements, keyBundle, metrics, logger },
+    {
+      members,
+      callers,
+      grants,
+      tags,
+      announcements,
+      keyBundle: () => ring.bundle(),
+      metrics,
+      logger,
+    },
   );
   return { tracker, tokens, members, statements, callers, routes };
 }
 
 /**
  * Starts the fleet room: reads or makes the keys, reads the members.
- * @throws TrustError MALFORMED for a damaged key file, RangeError for settings out of range, errors
- *   of node:fs and of the store
+ * @throws KeysError; TrustError MALFORMED for a damaged key file, RangeError for settings out of
+ *   range, errors of node:fs and of the store
  */
 export async function createFleet(
   options: CreateFleetOptions,
@@ -205,9 +223,13 @@ export async function createFleet(
 ): Promise<Fleet> {
   const now = options.now ?? Date.now;
   const random = options.random ?? Math.random;
-  const ring = await loadKeyRing(options.keysDir, now());
   const fresh = `fleet-${randomBytes(FLEET_ID_BYTES).toString('hex')}`;
   const fleetId = await modules.store.settingOnce('fleet-id', fresh);
+  const { keysDir, shared, config } = options;
+  const ring = await openRing(
+    { fleetId, keysDir, keys: config.keys, shared, nowMs: now() },
+    modules,
+  );
   const settings = { ...options, now, random };
   const room = await assemble({ options: settings, modules, ring, fleetId });
   const { tracker, tokens, members, statements, callers, routes } = room;
@@ -217,7 +239,10 @@ export async function createFleet(
     members.forget();
   }, PURGE_MS);
   modules.chores.add({ name: 'memberships', everyMs: PURGE_MS, run: () => members.purge() });
-  const looks = follow(members.look === undefined ? [] : [members.look], modules.logger);
+  const looks = follow(
+    [members.look, ring.look].filter((look) => look !== undefined),
+    modules.logger,
+  );
   sweeper.unref();
   purger.unref();
   return {
@@ -234,11 +259,10 @@ export async function createFleet(
     tokenKeys: {
       current: () => ring.signingKey('token'),
       find: (keyId) => ring.verificationKey('token', keyId),
+      look: ring.look,
     },
-    rotateTokenKey: async () => {
-      ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
-      await saveKeyRing(options.keysDir, ring);
-    },
+    rotateTokenKey: () =>
+      ring.change((next) => next.retire('token', now(), { keep: TOKEN_KEYS_KEPT })),
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     close: async () => {
@@ -263,15 +287,6 @@ function deskOf({ options, modules, ring }: Parts, tracker: Tracker, table: Memb
     },
   };
   return modules.deskOf?.(part) ?? tracker;
-}
-
-/** The bundle of a ring, signed anew when the ring has changed. */
-function bundleOf(ring: KeyRing): () => Buffer {
-  let bundle = { serial: ring.serial, bytes: ring.bundle() };
-  return () => {
-    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
-    return bundle.bytes;
-  };
 }
 
 /** Looks, time and again, at what other hubs changed. */

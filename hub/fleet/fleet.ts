@@ -284,6 +284,7 @@ function deskOf({ options, modules, ring }: Parts, tracker: Tracker, table: Memb
     keys: {
       current: () => ring.signingKey('replica'),
       find: (keyId) => ring.verificationKey('replica', keyId),
+      look: ring.look,
     },
   };
   return modules.deskOf?.(part) ?? tracker;

@@ -32,6 +32,7 @@ export function wish(digest: Digest, fields: Partial<AnnouncedBlob> = {}): Annou
 export class TestReplicas {
   readonly store: ReplicaStore;
   readonly ring = KeyRing.create(Date.now());
+  #known = KeyRing.fromPem(this.ring.toPem());
   readonly all: TestReplica[] = [];
   readonly #t: TestContext;
   /** Added to the clock of the calendar of all replicas. */
@@ -40,6 +41,15 @@ export class TestReplicas {
   constructor(t: TestContext, options: { store?: ReplicaStore } = {}) {
     this.#t = t;
     this.store = options.store ?? new MemoryReplicaStore();
+  }
+
+  /** A key that is in the ring since a look at it. */
+  verificationKey(keyId: string) {
+    return this.#known.verificationKey('replica', keyId);
+  }
+
+  async lookAtKeys(): Promise<void> {
+    this.#known = KeyRing.fromPem(this.ring.toPem());
   }
 
   /** Starts replicas of these names; resolves when each owns its share and leases it. */
@@ -170,7 +180,8 @@ export class TestReplica {
       },
       keys: {
         current: () => ring.signingKey('replica'),
-        find: (keyId) => ring.verificationKey('replica', keyId),
+        find: (keyId) => this.#fleet.verificationKey(keyId),
+        look: () => this.#fleet.lookAtKeys(),
       },
     });
     replicas.routes(this.app);

@@ -77,7 +77,7 @@ export class Replicas {
     this.#forwarder = forwarder;
     this.#routes = new ReplicaRoutes(
       { now },
-      { ownership, receiver, refresh, keys: (keyId) => keys.find(keyId), metrics, logger },
+      { ownership, receiver, refresh, keys, metrics, logger },
     );
     return new ReplicaDesk(
       {},

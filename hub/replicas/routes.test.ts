@@ -96,6 +96,16 @@ test('a call of who is no hub of the fleet does nothing', async (t) => {
   assert.equal(b.tracker.stats.members, 0);
 });
 
+test('a key that another hub made just now is looked for, and one that is gone is not', async (t) => {
+  const { fleet, signed, send } = await pairOf(t);
+  fleet.ring.retire('replica', Date.now());
+  assert.deepEqual(await send(signed()), [200, undefined]);
+  const call = signed();
+  fleet.ring.revoke(fleet.ring.signingKey('replica').keyId, Date.now());
+  await fleet.lookAtKeys();
+  assert.deepEqual(await send(call), [401, 'BAD_SIGNATURE']);
+});
+
 test('a call that is old, or out of the future, does nothing', async (t) => {
   const { fleet, a, b, signed, send } = await pairOf(t);
   for (const lateMs of [CLOCK_SKEW_MS + 1000, -CLOCK_SKEW_MS - 1000]) {

@@ -4,12 +4,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import { TrustError } from '../../proto/trust/errors.ts';
-import {
-  bodyHashOf,
-  verifyReplicaCall,
-  type ReplicaCall,
-  type ReplicaCallKeys,
-} from '../../proto/trust/replica-call.ts';
+import { bodyHashOf, verifyReplicaCall, type ReplicaCall } from '../../proto/trust/replica-call.ts';
+import type { FleetTokenKeys } from '../fleet/fleet.ts';
 import { FORWARD_BODIES_MAX_BYTES, FORWARD_MAX_BYTES } from './constants.ts';
 import { ReplicaError } from './errors.ts';
 import { ForwardRequest, type ForwardResponse } from './forward-body.ts';
@@ -24,7 +20,7 @@ type RouteModules = {
   receiver: Pick<Receiver, 'answer'>;
   /** Looks at the replicas anew. */
   refresh: () => Promise<void>;
-  keys: ReplicaCallKeys;
+  keys: Pick<FleetTokenKeys, 'find' | 'look'>;
   metrics: Pick<ReplicaMetrics, 'received'>;
   logger: Logger;
 };
@@ -68,7 +64,7 @@ export class ReplicaRoutes {
   }
 
   async #admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const call = this.#verified(request);
+    const call = await this.#verified(request);
     await this.#expect(call);
     if (!this.#replays.take(call)) throw new ReplicaError('REPLAYED', 'the call came before');
     this.#calls.set(request, call);
@@ -81,17 +77,26 @@ export class ReplicaRoutes {
     }
   }
 
-  #verified(request: FastifyRequest): ReplicaCall {
-    const target = { method: request.method, path: request.raw.url ?? '' };
+  async #verified(request: FastifyRequest): Promise<ReplicaCall> {
     const { keys } = this.#modules;
     try {
-      return verifyReplicaCall(request.headers.authorization, target, { keys, nowMs: this.#now() });
+      return this.#verify(request);
     } catch (err) {
-      if (!(err instanceof TrustError)) throw err;
-      const isClock = hasCode(err, 'EXPIRED', 'NOT_YET_VALID');
-      const code = isClock ? 'CLOCK_SKEW' : 'BAD_SIGNATURE';
-      throw new ReplicaError(code, err.message, { cause: err });
+      // Another hub may have changed the keys just now.
+      if (!hasCode(err, 'UNKNOWN_KEY') || keys.look === undefined) throw asRefusal(err);
     }
+    await keys.look();
+    try {
+      return this.#verify(request);
+    } catch (err) {
+      throw asRefusal(err);
+    }
+  }
+
+  #verify({ method, raw, headers }: FastifyRequest): ReplicaCall {
+    const keys = (keyId: string) => this.#modules.keys.find(keyId);
+    const target = { method, path: raw.url ?? '' };
+    return verifyReplicaCall(headers.authorization, target, { keys, nowMs: this.#now() });
   }
 
   /** Both hubs must know each other, in their present runs. */
@@ -132,6 +137,13 @@ export class ReplicaRoutes {
     const body = { error: { code, message } };
     return reply.code(status).type('application/json').send(body);
   }
+}
+
+function asRefusal(err: unknown): unknown {
+  if (!(err instanceof TrustError)) return err;
+  const isClock = hasCode(err, 'EXPIRED', 'NOT_YET_VALID');
+  const code = isClock ? 'CLOCK_SKEW' : 'BAD_SIGNATURE';
+  return new ReplicaError(code, err.message, { cause: err });
 }
 
 function asReplicaError(err: unknown): ReplicaError {

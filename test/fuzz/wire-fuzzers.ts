@@ -161,6 +161,24 @@ const BODIES = [
     AnnounceResponse,
     { intervalMs: 1, downloads: [{ digest: text, peers: [''], hubChunks: [0], retryAfterMs: 2 }] },
   ],
+  [
+    ForwardRequest,
+    {
+      epoch: 1,
+      member: { peerId: 'p', zone: '', certificate: 'AAAA' },
+      full: true,
+      blobs: [
+        {
+          digest: `sha256:${'a'.repeat(64)}`,
+          size: 9,
+          have: '',
+          hubChunksWanted: 1,
+          bypassWanted: 1,
+          leasable: true,
+        },
+      ],
+    },
+  ],
 ] as const;
 
 /** Fuzzers of what peers and the fleet API send. */
@@ -213,25 +231,7 @@ export const WIRE_FUZZERS: Fuzzer[] = [
     ),
     refusals: ['HubApiError'],
     run: (input) => {
-      const [schema] = BODIES[(input[0] ?? 0) % BODIES.length] ?? BODIES[0  [
-    ForwardRequest,
-    {
-      epoch: 1,
-      member: { peerId: 'p', zone: '', certificate: 'AAAA' },
-      full: true,
-      blobs: [
-        {
-          digest: `sha256:${'a'.repeat(64)}`,
-          size: 9,
-          have: '',
-          hubChunksWanted: 1,
-          bypassWanted: 1,
-          leasable: true,
-        },
-      ],
-    },
-  ],
-];
+      const [schema] = BODIES[(input[0] ?? 0) % BODIES.length] ?? BODIES[0];
       parseBody(schema, input.subarray(1));
     },
   },

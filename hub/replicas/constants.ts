@@ -32,7 +32,7 @@ export const FORWARD_MAX_BYTES = 3 * 1_048_576;
 /** Largest answer to one. */
 export const FORWARD_ANSWER_MAX_BYTES = 8 * 1_048_576;
 /** Bytes of announcements of other replicas that are read at the same time. */
-export const FORWARD_BODIES_MAX_BYTES = 96 * 1_048_576;
+export const FORWARD_BODIES_MAX_BYTES = 48 * 1_048_576;
 /** Calls of another replica that may overtake each other. */
 export const REPLAY_WINDOW_CALLS = 4096;
 /** Members kept that only other replicas know. */

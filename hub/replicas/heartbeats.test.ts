@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LAPSE_MS, REPLICAS_MAX, TAKEOVER_MS } from './constants.ts';
+import { MemoryReplicaStore } from './memory-store.ts';
 import { TestReplicas, wish, type TestReplica } from './replicas-fixture.ts';
 
 /** Lets one hub see that nothing came of others for TAKEOVER_MS. */
@@ -64,6 +65,28 @@ test('a catalog that is away takes nobody out', async (t) => {
   b.line.isCut = false;
   await Promise.all([a.owns(2), b.owns(2)]);
   assert.equal(await a.metric('replicas_epoch'), epoch);
+});
+
+test('hubs on a catalog of an earlier time come in again and hear each other', async (t) => {
+  const store = new MemoryReplicaStore();
+  for (let i = 0; i < 9; i += 1) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    await store.join({ id: 'former', url: 'http://127.0.0.1:9' }, { max: 9 });
+  }
+  await store.leave({ id: 'former', joined: 9 });
+  const fleet = new TestReplicas(t, { store });
+  const [a, b] = await fleet.start('a', 'b');
+  assert.ok(a && b);
+  const [digest] = fleet.digestsOf('b', 1);
+  assert.ok(digest);
+  await a.announce('ann', [wish(digest)]);
+  const restored = new MemoryReplicaStore();
+  for (const { line } of [a, b]) line.store = restored;
+  await Promise.all([a.replicas.refresh(), b.replicas.refresh()]);
+  await Promise.all([a.owns(2), b.owns(2)]);
+  assert.ok((await a.metric('replicas_epoch')) < 9);
+  const { blobs } = await a.announce('ben', [wish(digest)]);
+  assert.deepEqual(blobs[0]?.peers, ['ann']);
 });
 
 test('a hub with the name of another one gets a name of its own', async (t) => {

@@ -86,26 +86,26 @@ export class TestReplicas {
 class CatalogLine implements ReplicaStore {
   /** Whether heartbeats reach the catalog; otherwise they fail. */
   isCut = false;
-  readonly #store: ReplicaStore;
+  store: ReplicaStore;
 
   constructor(store: ReplicaStore) {
-    this.#store = store;
+    this.store = store;
   }
 
   join(...ask: Parameters<ReplicaStore['join']>): Promise<number | undefined> {
-    return this.#through(() => this.#store.join(...ask));
+    return this.#through(() => this.store.join(...ask));
   }
 
   beat(...ask: Parameters<ReplicaStore['beat']>): Promise<ReplicaSnapshot> {
-    return this.#through(() => this.#store.beat(...ask));
+    return this.#through(() => this.store.beat(...ask));
   }
 
   evict(...ask: Parameters<ReplicaStore['evict']>): Promise<boolean> {
-    return this.#through(() => this.#store.evict(...ask));
+    return this.#through(() => this.store.evict(...ask));
   }
 
   leave(...ask: Parameters<ReplicaStore['leave']>): Promise<void> {
-    return this.#through(() => this.#store.leave(...ask));
+    return this.#through(() => this.store.leave(...ask));
   }
 
   async #through<T>(call: () => Promise<T>): Promise<T> {

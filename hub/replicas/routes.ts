@@ -30,7 +30,8 @@ export class ReplicaRoutes {
   readonly #now: () => number;
   readonly #modules: RouteModules;
   readonly #calls = new WeakMap<FastifyRequest, ReplicaCall>();
-  readonly #replays = new ReplayWindow();
+  /** Calls for the present run of this hub; those for an earlier one are refused anyhow. */
+  #replays = { joined: 0, window: new ReplayWindow() };
   readonly #bodies = new Semaphore({ permits: FORWARD_BODIES_MAX_BYTES, queueMax: 0 });
 
   /** `now`: milliseconds since 1970. */
@@ -66,7 +67,8 @@ export class ReplicaRoutes {
   async #admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const call = await this.#verified(request);
     await this.#expect(call);
-    if (!this.#replays.take(call)) throw new ReplicaError('REPLAYED', 'the call came before');
+    if (!this.#replays.window.take(call))
+      throw new ReplicaError('REPLAYED', 'the call came before');
     this.#calls.set(request, call);
     const told = Number(request.headers['content-length'] ?? FORWARD_MAX_BYTES);
     try {
@@ -113,7 +115,10 @@ export class ReplicaRoutes {
     if (!isKnown()) {
       throw new ReplicaError('NO_REPLICA', `${from.id}, run ${from.joined}, is no hub here`);
     }
-    this.#replays.keep(new Set(ownership.view?.replicas.map(({ id }) => id)));
+    if (this.#replays.joined !== to.joined) {
+      this.#replays = { joined: to.joined, window: new ReplayWindow() };
+    }
+    this.#replays.window.keep(new Set(ownership.view?.replicas.map(({ id }) => id)));
   }
 
   async #answer(request: FastifyRequest): Promise<ForwardResponse> {

@@ -5,7 +5,7 @@ import { AnnounceResponse, RenewResponse } from '../../proto/hubapi/schemas.ts';
 import { BLOB, download, TestAgent, TestHub } from './fleet-fixture.ts';
 import type { FleetPart } from './fleet.ts';
 
-test('of members that this hub knows its own word counts, of others that of their hub', async (t) => {
+test('of members that this hub knows its own word counts, of others another hub', async (t) => {
   const [asker, known, gone] = [new TestAgent(), new TestAgent(), new TestAgent()];
   const peers = [known.peerId, gone.peerId, 'elsewhere', 'nobody'];
   const others = ['old', 'old', 'new'].map((text) => Buffer.from(text).toString('base64'));

@@ -98,8 +98,8 @@ export class Ownership {
 
   /**
    * Takes in what a heartbeat brought that began at `beganMs` of the fast clock. False when this
-   * replica is not in any more, or the catalog is an older one than before: it has stopped then, and
-   * has to join again.
+   * replica is not in any more, or the catalog is an older one than before: it has stopped then,
+   * and has to join again.
    */
   took(snapshot: ReplicaSnapshot, beganMs: number): boolean {
     const self = this.#self;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
@@ -34,6 +35,7 @@ import { openConfiguredCatalog } from './catalog/open-configured.ts';
 import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
 import { enterCatalog } from './catalog/presence.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
@@ -44,7 +46,7 @@ import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
 import { ConnectionShares } from './http/connection-shares.ts';
 import { createGuard } from './http/guard.ts';
 import { createHttpMetrics } from './http/metrics.ts';
-import { startServers } from './http/servers.ts';
+import { startServers, type HubServers } from './http/servers.ts';
 import { SlowBodies } from './http/slow-bodies.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
@@ -52,6 +54,7 @@ import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
+import { Replicas } from './replicas/replicas.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
 
@@ -81,12 +84,14 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   metrics.collectProcess(build);
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
-  const { externalUrl, certificate, postgres } = checkedOptions(config);
+  const { externalUrl, certificate, postgres, advertise } = checkedOptions(config);
   const keysDir = path.join(dataDir, 'keys');
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
   const storage = await openStorage(config, starting, { postgres, metrics, logger });
   const { catalog, blobs, gc, holder, shared } = storage;
-  const room = await openRoom(config, { ...storage, keysDir, metrics, logger });
+  const others = { advertise, caFile: config.replicas.caFile, holder };
+  const replicas = await openReplicas(others, { catalog, metrics, logger });
+  const room = await openRoom(config, { ...storage, replicas, keysDir, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
@@ -106,13 +111,17 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ ...room, gc, version: build.version, callerOf, logger });
+  const { version } = build;
+  const api = await startApi({ ...room, gc, replicas, version, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const guards = connectionGuards(config, { metrics, logger });
   starting.use(guards.bodies);
   const servers = await startServers({ listen, certificate }, { listener, ...guards, logger });
   starting.defer(() => servers.close());
+  // Others ask this hub from then on.
+  await replicas?.start();
+  starting.defer(async () => replicas?.close());
   const state = { draining: false };
   const ops = await startOpsServer({
     listen: config.ops.listen,
@@ -123,14 +132,30 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   });
   starting.defer(() => ops.close());
   logger.info({ urls: servers.urls, ops: ops.urls }, 'hub serves');
-  const running = starting.move();
+  const parts = { servers, ops, fleet, registry, replicas };
+  return hubOf({ state, drainMs: config.ops.drainTimeout }, parts, starting.move());
+}
+
+function hubOf(
+  { state, drainMs }: { state: { draining: boolean }; drainMs: number },
+  parts: {
+    servers: HubServers;
+    ops: { urls: readonly string[] };
+    fleet: Fleet;
+    registry: Registry;
+    replicas: Replicas | undefined;
+  },
+  running: AsyncDisposableStack,
+): Hub {
+  const { servers, ops, fleet, registry, replicas } = parts;
   return {
     urls: servers.urls,
     opsUrls: ops.urls,
-    drainMs: config.ops.drainTimeout,
+    drainMs,
     createJoinToken: (wish) => fleet.createJoinToken(wish),
     drain: async (deadline) => {
       state.draining = true;
+      await replicas?.leave();
       servers.stopListening();
       await abortable(registry.drain(), deadline).catch(() => undefined);
     },
@@ -187,11 +212,12 @@ async function openRoom(
     catalog: OpenCatalog;
     gc: Gc;
     chores: Chores;
+    replicas: Replicas | undefined;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, shared, catalog, gc, chores, metrics, logger } = modules;
+  const { keysDir, shared, catalog, gc, chores, replicas, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
@@ -209,6 +235,7 @@ async function openRoom(
       },
       purged: () => gc.purges.list,
       chores,
+      deskOf: replicas && ((part) => replicas.deskOf(part)),
       metrics,
       logger,
     },
@@ -239,6 +266,19 @@ function sharedLogins({ db }: Pick<OpenCatalog, 'db'>, chores: Chores): LoginSto
   const run = () => store.purge(LOGIN_ROWS_MAX);
   chores.add({ name: 'logins', everyMs: LOGIN_PURGE_MS, run });
   return store;
+}
+
+/** This hub's part among those that share its catalog; undefined for one that is alone. */
+async function openReplicas(
+  options: { advertise: string | undefined; caFile: string | undefined; holder: string },
+  modules: { catalog: Pick<OpenCatalog, 'db'>; metrics: MetricsRegistry; logger: Logger },
+): Promise<Replicas | undefined> {
+  const { advertise: url, caFile, holder } = options;
+  if (url === undefined) return undefined;
+  const { catalog, metrics, logger } = modules;
+  const store = new KyselyReplicaStore({ db: catalog.db.withTables<ReplicaTables>() });
+  const ca = caFile === undefined ? undefined : await readFile(caFile, 'utf8');
+  return new Replicas({ id: holder, url, ca }, { store, metrics, logger });
 }
 
 async function openUplink(
@@ -307,6 +347,7 @@ async function startApi(modules: {
   access: Access;
   administration: Administration;
   gc: Gc;
+  replicas: Replicas | undefined;
   version: string;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
@@ -321,6 +362,7 @@ async function startApi(modules: {
   });
   answerUnknownPaths(app, logger);
   fleet.routes(app);
+  modules.replicas?.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {
     access,

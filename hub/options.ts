@@ -14,6 +14,7 @@ import { checkGc, GcOptions } from './gc/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
 import { CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX } from './http/constants.ts';
 import type { CertificateFiles } from './http/certificate.ts';
+import { advertisedOf, ReplicasOptions } from './replicas/options.ts';
 
 const NAMES_MAX = 32;
 const CONNECTIONS_PER_ADDRESS_MIN = 16;
@@ -107,6 +108,7 @@ export const HubOptions = Type.Object({
   access: AccessOptions,
   fleet: FleetOptions,
   gc: GcOptions,
+  replicas: ReplicasOptions,
 });
 
 /** Decoded: durations in ms. */
@@ -120,6 +122,8 @@ export function checkedOptions(config: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
   postgres: PostgresSettings | undefined;
+  /** Where other hubs on the same catalog reach this one. */
+  advertise: string | undefined;
 } {
   const { hub, catalog, tls, http, blobs, access, fleet } = config;
   const problems: ConfigProblem[] = [];
@@ -151,9 +155,12 @@ export function checkedOptions(config: HubConfig): {
   checkBlobs(blobs, refuse);
   checkGc(config.gc, refuse);
   const postgres = postgresOf(catalog, refuse);
+  const shared = { catalog: postgres !== undefined, blobs: blobs.driver === 's3' };
+  const advertise = advertisedOf(config.replicas, shared, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
-  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined, postgres };
+  const pair = paired ? { certFile, keyFile } : undefined;
+  return { externalUrl, certificate: pair, postgres, advertise };
 }
 
 function checkNetworks(

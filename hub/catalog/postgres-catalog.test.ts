@@ -19,6 +19,8 @@ import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
+import { replicaStoreConformance } from './replica-store-conformance.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
 import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
@@ -70,6 +72,14 @@ fleetStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+  },
+  { skip },
+);
+replicaStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return new KyselyReplicaStore({ db: db.withTables<ReplicaTables>() });
   },
   { skip },
 );

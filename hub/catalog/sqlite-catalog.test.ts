@@ -16,7 +16,10 @@ import { loginStoreConformance } from './login-conformance.ts';
 import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
+import { MemoryReplicaStore } from '../replicas/memory-store.ts';
 import { referrersConformance } from './referrers-conformance.ts';
+import { replicaStoreConformance } from './replica-store-conformance.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
@@ -56,6 +59,11 @@ fleetStoreConformance('in SQLite', async (t) => {
 uploadStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
+});
+replicaStoreConformance('in memory', async () => new MemoryReplicaStore());
+replicaStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return new KyselyReplicaStore({ db: db.withTables<ReplicaTables>() });
 });
 
 namedLeaseConformance('in SQLite', async (t) => {

@@ -40,6 +40,8 @@ export const SOURCE_BUDGET_BURST_MS = 2_000;
 export const BYPASS_PART = 0.1;
 export const BYPASS_CHUNKS_MIN = 16;
 export const BYPASS_WINDOW_MS = 60_000;
+/** Chunks of a leased blob that a member may take at a time while its tracker cannot be asked. */
+export const STAND_IN_CHUNKS = 1;
 /** Members of the own zone looked at to choose the peers of one answer, and of other zones. */
 export const PEER_SAMPLE_MAX = 80;
 /** Members of a zone that fetch a blob from other zones for the rest of their zone. */

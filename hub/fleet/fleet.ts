@@ -15,7 +15,7 @@ import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './c
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import type { LiveRing } from './live-ring.ts';
-import type { MemberRecord } from './member-table.ts';
+import type { MemberRecord, MemberTable } from './member-table.ts';
 import { Members } from './members.ts';
 import { createFleetMetrics, type FleetMetrics } from './metrics.ts';
 import { openRing } from './open-ring.ts';
@@ -25,7 +25,7 @@ import { PurgeNews, type PurgedDigests } from './purge-news.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
-import { Tracker } from './tracker.ts';
+import { Tracker, type TrackerDesk } from './tracker.ts';
 
 const FLEET_ID_BYTES = 8;
 
@@ -58,6 +58,8 @@ export type CreateFleetModules = {
   /** What was taken down; nothing, unless said otherwise. */
   purged?: () => PurgedDigests;
   chores: Pick<Chores, 'add'>;
+  /** Where announcements are answered instead, when other hubs answer for some of the blobs. */
+  deskOf?: ((part: FleetPart) => TrackerDesk) | undefined;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -66,6 +68,19 @@ export type FleetNode = Pick<
   MemberRecord,
   'node' | 'zone' | 'peerId' | 'addresses' | 'build' | 'serial' | 'notAfterMs'
 >;
+
+/** What of the fleet of this hub answers announcements, its own and those of other hubs. */
+export type FleetPart = {
+  tracker: Tracker;
+  members: {
+    /** Text of the certificate of a member. */
+    certificateOf: (peerId: string) => string | undefined;
+    /** Whether this hub has ever heard of the peer, of its end too. */
+    knows: (peerId: string) => boolean;
+  };
+  /** The keys for calls between hubs. */
+  keys: Omit<FleetTokenKeys, 'sealed'>;
+};
 
 export type FleetTokenKeys = {
   current(): SigningKey;
@@ -186,7 +201,7 @@ async function assemble(parts: Parts) {
   const sizes = new BlobSizes({ now }, { catalog });
   const announcements = new Announcements(
     { now },
-    { tracker, table, sizes, isPublic, privateRights, metrics },
+    { tracker: deskOf(parts, tracker, table), table, sizes, isPublic, privateRights, metrics },
   );
   const purges = new PurgeNews({ table, list: modules.purged ?? (() => NOTHING) });
   const keyBundle = (): Buffer => ring.bundle();
@@ -263,6 +278,23 @@ export async function createFleet(
       clearInterval(looks);
     },
   };
+}
+
+/** Who answers announcements. */
+function deskOf({ options, modules, ring }: Parts, tracker: Tracker, table: MemberTable) {
+  const part: FleetPart = {
+    tracker,
+    members: {
+      certificateOf: (peerId) => table.current(peerId, options.now())?.text,
+      knows: (peerId) => table.has(peerId),
+    },
+    keys: {
+      current: () => ring.signingKey('replica'),
+      find: (keyId) => ring.verificationKey('replica', keyId),
+      look: ring.look,
+    },
+  };
+  return modules.deskOf?.(part) ?? tracker;
 }
 
 /** Looks, time and again, at what other hubs changed. */

@@ -33,7 +33,7 @@ function programOf(name: string): string | undefined {
 }
 
 /** Why no PostgreSQL can be started here, or false: the value node:test takes as `skip`. */
-function missingPostgres(): string | false {
+export function missingPostgres(): string | false {
   const missing = ['initdb', 'postgres'].filter((name) => programOf(name) === undefined);
   if (missing.length > 0) return `needs ${missing.join(', ')}: see test/rig/install.sh`;
   const rooted = process.getuid?.() === 0;

@@ -6,6 +6,7 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { Collector } from '../gc/collector.ts';
 import { GC_LEASE_MS } from '../gc/constants.ts';
+import { whileHoldingRemovals } from '../gc/hold.ts';
 import { createGcMetrics } from '../gc/metrics.ts';
 import type { CatalogRig } from './conformance.ts';
 import { KyselyGcStore } from './gc-store.ts';
@@ -37,6 +38,7 @@ export function gcConformance(
     });
   };
   claimChecks(check);
+  holdChecks(check);
   raceChecks(check);
   takeoverChecks(check);
 }
@@ -129,6 +131,41 @@ function claimChecks(check: Check): void {
     const second = await other.take({ holder: 'b', nowMs: 200, untilMs: 300, dueMs: 200 });
     assert.ok(first !== undefined && second !== undefined && second > first && first > 0);
     assert.equal(await store.keep({ holder: 'a', untilMs: 400 }), false);
+  });
+}
+
+function holdChecks(check: Check): void {
+  check('while somebody copies blobs none is removed, and all the more later', async (parts) => {
+    const { catalog, store, other } = parts;
+    await push(catalog);
+    await settle(store);
+    const kept = await whileHoldingRemovals(
+      async () => {
+        assert.ok(await other.heldUntil(Date.now()));
+        return claim(other, 1);
+      },
+      { store },
+      { signal },
+    );
+    assert.deepEqual(kept, []);
+    assert.equal(await other.heldUntil(Date.now()), undefined);
+    assert.deepEqual(await claim(other, 1), [LAYER]);
+  });
+
+  check('who holds removals off and is gone does so for a while only', async (parts) => {
+    const { catalog, store, other } = parts;
+    await push(catalog);
+    await settle(store);
+    const nowMs = Date.now();
+    await store.hold('gone', { untilMs: nowMs + 1000, nowMs });
+    assert.deepEqual(await claim(other, 1), []);
+    const idle = await other.idleBlobs({ ...now(), max: 9 });
+    const later = { claim: 1, beforeMs: nowMs + 1000, nowMs: nowMs + 1000 };
+    assert.equal(
+      await store.keepHold('gone', { untilMs: nowMs + 9000, nowMs: nowMs + 1000 }),
+      false,
+    );
+    assert.deepEqual(await other.claimBlobs(idle, later), [LAYER]);
   });
 }
 

@@ -1,6 +1,14 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { Due, GcStore, IdleBlob, LinkFate, PurgeStore, UnusedLink } from '../gc/store.ts';
+import type {
+  Due,
+  GcStore,
+  HoldStore,
+  IdleBlob,
+  LinkFate,
+  PurgeStore,
+  UnusedLink,
+} from '../gc/store.ts';
 import { link, lockBlob, noteRemoved, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import type { RegistryTables } from './schema.ts';
@@ -11,11 +19,16 @@ type Write = Transaction<RegistryTables>;
 type Times = { beforeMs: number; nowMs: number };
 
 const COLLECTOR = 'blobs';
+/** Names of rows that hold removals off begin with this; the second sorts after all of them. */
+const HOLD = 'hold ';
+const AFTER_HOLDS = 'hold!';
+/** Held by who holds removals off; those who claim blobs share it. */
+const REMOVALS = 'removals';
 /** The claim of those who take content down; those of collections are above 0. */
 const PURGE = -1;
 
 /** What the collector needs, in the tables of migration 0007. */
-export class KyselyGcStore implements GcStore, PurgeStore {
+export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
   readonly #db: Database;
   readonly #manifestsChanged: () => void;
 
@@ -100,31 +113,9 @@ export class KyselyGcStore implements GcStore, PurgeStore {
     { claim, beforeMs, nowMs }: Times & { claim: number },
   ): Promise<Digest[]> {
     if (blobs.length === 0) return [];
-    const rows = await this.#db
-      .updateTable('blob')
-      .set({ deleting: claim })
-      .where((is) =>
-        is.or(
-          blobs.map(({ digest, sinceMs }) =>
-            is.and([is('digest', '=', digest), is('quarantined_at_ms', '=', sinceMs)]),
-          ),
-        ),
-      )
-      .where('quarantined_at_ms', '<=', beforeMs)
-      .where('pinned_until_ms', '<=', nowMs)
-      .where((is) =>
-        is.not(
-          is.exists(
-            is
-              .selectFrom('repository_blob as own')
-              .select('own.digest')
-              .whereRef('own.digest', '=', 'blob.digest'),
-          ),
-        ),
-      )
-      .returning('digest')
-      .execute();
-    return rows.map(({ digest }) => digest);
+    return transact(this.#db, (db) => claimBlobs(db, blobs, { claim, beforeMs, nowMs }), {
+      share: REMOVALS,
+    });
   }
 
   forgetBlobs(digests: readonly Digest[], claim: number): Promise<void> {
@@ -229,6 +220,44 @@ export class KyselyGcStore implements GcStore, PurgeStore {
       .execute();
   }
 
+  hold(id: string, { untilMs, nowMs }: { untilMs: number; nowMs: number }): Promise<void> {
+    const row = { name: `${HOLD}${id}`, holder: '', epoch: 0, begun_at_ms: nowMs };
+    const work = async (db: Write): Promise<void> => {
+      await db
+        .deleteFrom('collector')
+        .where('name', '>=', HOLD)
+        .where('name', '<', AFTER_HOLDS)
+        .where('held_until_ms', '<=', nowMs)
+        .execute();
+      await db
+        .insertInto('collector')
+        .values({ ...row, held_until_ms: untilMs })
+        .execute();
+    };
+    return transact(this.#db, work, { lock: REMOVALS });
+  }
+
+  async keepHold(id: string, { untilMs, nowMs }: { untilMs: number; nowMs: number }) {
+    const { numUpdatedRows } = await this.#db
+      .updateTable('collector')
+      .set({ held_until_ms: untilMs })
+      .where('name', '=', `${HOLD}${id}`)
+      .where('held_until_ms', '>', nowMs)
+      .executeTakeFirst();
+    return numUpdatedRows > 0n;
+  }
+
+  async endHold(id: string): Promise<void> {
+    await this.#db.deleteFrom('collector').where('name', '=', `${HOLD}${id}`).execute();
+  }
+
+  async heldUntil(nowMs: number): Promise<number | undefined> {
+    const row = await holdsAt(this.#db, nowMs)
+      .select((is) => is.fn.max('held_until_ms').as('until'))
+      .executeTakeFirst();
+    return row?.until === undefined || row.until === null ? undefined : Number(row.until);
+  }
+
   purge(digest: Digest, nowMs: number): Promise<boolean> {
     const work = async (db: Write): Promise<boolean> => {
       await db
@@ -279,6 +308,48 @@ export class KyselyGcStore implements GcStore, PurgeStore {
       .execute();
     return rows.map(({ digest }) => digest);
   }
+}
+
+async function claimBlobs(
+  db: Write,
+  blobs: readonly IdleBlob[],
+  { claim, beforeMs, nowMs }: Times & { claim: number },
+): Promise<Digest[]> {
+  const rows = await db
+    .updateTable('blob')
+    .set({ deleting: claim })
+    .where((is) =>
+      is.or(
+        blobs.map(({ digest, sinceMs }) =>
+          is.and([is('digest', '=', digest), is('quarantined_at_ms', '=', sinceMs)]),
+        ),
+      ),
+    )
+    .where('quarantined_at_ms', '<=', beforeMs)
+    .where('pinned_until_ms', '<=', nowMs)
+    .where((is) => is.not(is.exists(holdsAt(db, nowMs).select('name'))))
+    .where((is) =>
+      is.not(
+        is.exists(
+          is
+            .selectFrom('repository_blob as own')
+            .select('own.digest')
+            .whereRef('own.digest', '=', 'blob.digest'),
+        ),
+      ),
+    )
+    .returning('digest')
+    .execute();
+  return rows.map(({ digest }) => digest);
+}
+
+/** What holds removals off. */
+function holdsAt(db: Database, nowMs: number) {
+  return db
+    .selectFrom('collector')
+    .where('name', '>=', HOLD)
+    .where('name', '<', AFTER_HOLDS)
+    .where('held_until_ms', '>', nowMs);
 }
 
 async function lockLink(db: Write, repository: string, digest: Digest): Promise<void> {

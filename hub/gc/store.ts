@@ -30,7 +30,8 @@ export interface GcStore {
   idleBlobs(due: Due<IdleBlob>): Promise<IdleBlob[]>;
   /**
    * Those of the blobs whose bytes may be removed now: in quarantine ever since they were listed,
-   * and pinned by nobody. They cannot come back before `forgetBlobs`. A later claim ends this one.
+   * pinned by nobody, and only while nobody holds removals off. They cannot come back before
+   * `forgetBlobs`. A later claim ends this one.
    */
   claimBlobs(
     blobs: readonly IdleBlob[],
@@ -61,6 +62,20 @@ export interface GcStore {
   /** Holds on; false when another took it. */
   keep(lease: { holder: string; untilMs: number }): Promise<boolean>;
   release(holder: string): Promise<void>;
+}
+
+/**
+ * Holding removals off in the catalog. From when `hold` resolves until `untilMs`, no hub begins to
+ * remove bytes of blobs: what the catalog has as live then keeps its bytes. Content that is taken
+ * down goes all the same.
+ */
+export interface HoldStore {
+  hold(id: string, times: { untilMs: number; nowMs: number }): Promise<void>;
+  /** Holds longer; false when it has ended. */
+  keepHold(id: string, times: { untilMs: number; nowMs: number }): Promise<boolean>;
+  endHold(id: string): Promise<void>;
+  /** When the last hold ends; undefined when nobody holds removals off. */
+  heldUntil(nowMs: number): Promise<number | undefined>;
 }
 
 /** What was taken down, in the catalog. */

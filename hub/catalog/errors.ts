@@ -5,6 +5,9 @@ type CatalogProblem =
   /** The database cannot be reached or does not answer now; the same call may work later. */
   | { code: 'CATALOG_UNAVAILABLE' }
   | { code: 'DATABASE_UNFIT' }
+  | { code: 'TOO_MANY_SNAPSHOTS' }
+  /** Rows of a backup that do not fit the tables. */
+  | { code: 'ROWS_UNFIT'; table: string }
   /** The repository has not, or no longer, a blob that a manifest needs. */
   | { code: 'BLOB_UNLINKED'; digest: string }
   /** Its bytes are being removed this moment. */

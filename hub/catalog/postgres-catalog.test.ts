@@ -16,6 +16,7 @@ import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
+import { snapshotConformance } from './snapshot-conformance.ts';
 import { transact, type TransactOptions } from './transact.ts';
 
 const BLOB = digestOf(Buffer.from('a blob'));
@@ -43,6 +44,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
 
 catalogConformance('in PostgreSQL', rig, { skip });
 referrersConformance('in PostgreSQL', rig, { skip });
+snapshotConformance('in PostgreSQL', rig, { skip });
 gcConformance('in PostgreSQL', rig, { skip });
 accessStoreConformance(
   'in PostgreSQL',

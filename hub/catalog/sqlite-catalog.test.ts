@@ -13,6 +13,7 @@ import { MemoryFleetStore } from '../fleet/memory-store.ts';
 import { gcConformance } from './gc-conformance.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
+import { snapshotConformance } from './snapshot-conformance.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 
@@ -37,6 +38,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
 
 catalogConformance('in SQLite', rig);
 referrersConformance('in SQLite', rig);
+snapshotConformance('in SQLite', rig);
 gcConformance('in SQLite', rig, { alone: true });
 fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {

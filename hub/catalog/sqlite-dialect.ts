@@ -19,10 +19,10 @@ function locking(sql: string): string {
   return sql === 'begin' ? 'begin immediate' : sql;
 }
 
-function adapterOf(database: DatabaseSync): SqliteDatabase {
+function adapterOf(database: DatabaseSync, readOnly: boolean): SqliteDatabase {
   const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
   const prepared = (sql: string): SqliteStatement => {
-    const statement = database.prepare(locking(sql));
+    const statement = database.prepare(readOnly ? sql : locking(sql));
     return {
       reader: statement.columns().length > 0,
       all: (parameters) => statement.all(...parameters.map(inputOf)),
@@ -45,19 +45,22 @@ function adapterOf(database: DatabaseSync): SqliteDatabase {
 
 /**
  * Opens the database at `path`, made if there is none: write-ahead log, durable at every commit
- * (sqlite.org/pragma.html#pragma_synchronous), foreign keys checked.
+ * (sqlite.org/pragma.html#pragma_synchronous), foreign keys checked. With `readOnly` transactions
+ * see one state of it, wait for nobody and let nobody wait.
  * @throws errors of node:sqlite
  */
-export function sqliteDialect(options: { path: string }): SqliteDialect {
+export function sqliteDialect(options: { path: string; readOnly?: boolean }): SqliteDialect {
+  const { readOnly = false } = options;
   const database = new DatabaseSync(options.path, {
     timeout: BUSY_TIMEOUT_MS,
     enableForeignKeyConstraints: true,
+    readOnly,
   });
   try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    if (!readOnly) database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   } catch (err) {
     database.close();
     throw err;
   }
-  return new SqliteDialect({ database: adapterOf(database) });
+  return new SqliteDialect({ database: adapterOf(database, readOnly) });
 }

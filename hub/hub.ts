@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
@@ -17,14 +16,18 @@ import { openAccess, type Access } from './access/access.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
 import { registerApi } from './api/server.ts';
+import { assertRestored } from './backup/restore-marker.ts';
+import { BackupService } from './backup/service.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
 import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
+import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import type { PostgresSettings } from './catalog/options.ts';
+import { poolOptionsOf } from './catalog/pool-options.ts';
 import type { Catalog } from './catalog/port.ts';
 import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
@@ -62,7 +65,7 @@ export type Hub = {
 /**
  * Starts a hub: the composition root.
  * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE, FOLDER_UNUSABLE; BlobStoreError;
- * errors of the catalog
+ * BackupError RESTORE_UNFINISHED; errors of the catalog
  */
 export async function startHub(config: HubConfig, modules: HubModules): Promise<Hub> {
   const { logger, build = readBuildInfo() } = modules;
@@ -72,20 +75,21 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate, postgres } = checkedOptions(config);
-  const keysDir = path.join(dataDir, 'keys');
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
+  await assertRestored(dataDir);
   const catalog = await openCatalog(postgres, dataDir);
   starting.defer(() => catalog.close());
   const blobs = await openBlobs(config, catalog);
   starting.defer(() => blobs.close());
   const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
   const purged = () => gc.purges.list;
-  const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
+  const room = await openRoom(config, { catalog, purged, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const holder = await holderOf(dataDir);
+  const uplink = await openUplink(config, { metrics, logger });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
@@ -94,14 +98,15 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       uploads: await openUploads(catalog, { holder, shared: postgres !== undefined }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
-      uplink: await openUplink(config, { metrics, logger }),
+      uplink,
       callerOf,
       metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
       logger,
     },
   );
   starting.defer(() => registry.close());
-  const api = await startApi({ ...room, gc, version: build.version, callerOf, logger });
+  const backups = openBackups({ catalog, blobs, fleet, build });
+  const api = await startApi({ ...room, gc, backups, uplink, build, callerOf, logger });
   starting.defer(() => api.close());
   const servers = await startServers(
     { listen, certificate },
@@ -141,6 +146,18 @@ function openBlobs(
   return openBlobStore(blobs, { dataDir: hub.dataDir, index });
 }
 
+/** What it takes to make backups of this hub while it runs. */
+function openBackups(modules: {
+  catalog: OpenCatalog;
+  blobs: BlobStore;
+  fleet: Fleet;
+  build: BuildInfo;
+}): BackupService {
+  const { catalog, build } = modules;
+  const hold = new KyselyGcStore(catalog);
+  return new BackupService({ ...modules, hold, build: build.version });
+}
+
 /** What this hub held when it died is free again. */
 async function openUploads(
   { db }: Pick<OpenCatalog, 'db'>,
@@ -155,15 +172,15 @@ async function openUploads(
 async function openRoom(
   config: HubConfig,
   modules: {
-    keysDir: string;
     catalog: OpenCatalog;
     purged: () => PurgedList;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, catalog, purged, metrics, logger } = modules;
+  const { catalog, purged, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
+  const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
   const rights = new Rights({ now: Date.now }, { store });
@@ -203,9 +220,7 @@ async function openCatalog(
   if (postgres === undefined) {
     return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
   }
-  const { tls, caFile, ...target } = postgres;
-  const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
-  return openPostgresCatalog(tls ? { ...target, tls: ca } : target);
+  return openPostgresCatalog(await poolOptionsOf(postgres));
 }
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
@@ -262,11 +277,13 @@ async function startApi(modules: {
   access: Access;
   administration: Administration;
   gc: Gc;
-  version: string;
+  backups: BackupService;
+  uplink: Uplink;
+  build: BuildInfo;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
 }) {
-  const { fleet, access, administration, gc, callerOf, logger } = modules;
+  const { fleet, access, callerOf, build, logger, ...rest } = modules;
   const app = fastify({
     logger: false,
     exposeHeadRoutes: false,
@@ -278,8 +295,8 @@ async function startApi(modules: {
   registerApi(app, {
     access,
     callerOf,
-    routes: apiRoutes({ administration, fleet, gc, logger }),
-    version: modules.version,
+    routes: apiRoutes({ ...rest, fleet, callerOf, logger }),
+    version: build.version,
     logger,
   });
   await app.ready();

@@ -14,17 +14,19 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import type { Administration } from '../access/administration.ts';
 import type { AccountRow } from '../access/store.ts';
 import type { Fleet } from '../fleet/fleet.ts';
+import { backupRoutes, type BackupRouteModules } from './backup-routes.ts';
 import { ApiError } from './errors.ts';
 import { purgeRoutes, type GcRouteModules } from './gc-routes.ts';
 import { pageOf, timeText } from './page.ts';
 import { projectRoutes } from './project-routes.ts';
 import { route, type ApiRoute } from './route.ts';
 
-export type RouteModules = GcRouteModules & {
-  administration: Administration;
-  fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
-  logger: Logger;
-};
+export type RouteModules = GcRouteModules &
+  BackupRouteModules & {
+    administration: Administration;
+    fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
+    logger: Logger;
+  };
 
 /** Every operation of the administration. */
 export function apiRoutes(modules: RouteModules): ApiRoute[] {
@@ -34,6 +36,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...projectRoutes(modules),
     ...fleetRoutes(modules),
     ...purgeRoutes(modules),
+    ...backupRoutes(modules),
   ];
 }
 

@@ -8,7 +8,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import type { Access, Identity } from '../access/access.ts';
 import { isAtLeast } from '../access/project.ts';
 import { ApiError, asApiError } from './errors.ts';
-import { NO_ANSWER, NO_BODY, type ApiRoute } from './route.ts';
+import { connectionSignal } from '../registry/http.ts';
+import { NO_ANSWER, NO_BODY, RawAnswer, type ApiRoute } from './route.ts';
 
 export const OPENAPI_PATH = `${API_BASE}/openapi.json`;
 
@@ -83,6 +84,7 @@ function addRoute(scope: FastifyInstance, one: ApiRoute, modules: ServerModules)
       const query = checkBody(one.query, Object.fromEntries(queryOf(request)));
       const call = { identity, params: paramsOf(request), query: textsOf(query) };
       const answer = await one.run({ ...call, body: bodyOf(request) });
+      if (answer instanceof RawAnswer) return sendRaw(answer, request, reply, modules.logger);
       reply.code(one.status).header('cache-control', 'no-store');
       return answer === undefined ? reply.send() : reply.send(answer);
     },
@@ -155,6 +157,25 @@ function refuse(err: unknown, reply: FastifyReply, logger: Logger): FastifyReply
   if (status === 401) reply.header('www-authenticate', 'Basic realm="flotilla"');
   if (retryAfterS !== undefined) reply.header('retry-after', retryAfterS);
   return reply.code(status).send({ error: { code, message } });
+}
+
+/** Headers are out when something goes wrong: the client sees an answer that is cut. */
+async function sendRaw(
+  answer: RawAnswer,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  logger: Logger,
+): Promise<FastifyReply> {
+  reply.hijack();
+  const { raw: response } = reply;
+  const signal = connectionSignal(request.raw);
+  try {
+    await answer.write({ request: request.raw, response, signal });
+  } catch (err) {
+    if (!signal.aborted) logger.warn({ err }, 'an answer of the administration was cut');
+    response.destroy();
+  }
+  return reply;
 }
 
 function paramsOf({ params }: FastifyRequest): Readonly<Record<string, string>> {

@@ -5,6 +5,7 @@ import { sleep } from '../../proto/std/abort.ts';
 import { backoffMs } from '../../proto/std/backoff.ts';
 import { isPassing, type BackupClient } from './client.ts';
 import { ATTEMPTS_MAX, ATTEMPT_PAUSE_BASE_MS, ATTEMPT_PAUSE_MAX_MS } from './constants.ts';
+import { sizeOf } from './folder.ts';
 import { slicesOf, writeAll } from './slices.ts';
 
 const FILE_MODE = 0o600;
@@ -35,13 +36,14 @@ export async function copyBlob(
 ): Promise<'copied' | 'lost'> {
   const { digest, target } = wish;
   const part = `${target}.new`;
-  const fate = await fill(part, wish, modules, signal);
-  if (fate === digest) {
+  const left = (await sizeOf(part)) ?? 0;
+  if ((await fill(part, wish, modules, signal)) === digest) {
     await rename(part, target);
     return 'copied';
   }
   await rm(part, { force: true });
-  return 'lost';
+  // What an earlier attempt left may have been wrong.
+  return left > 0 ? copyBlob(wish, modules, { signal }) : 'lost';
 }
 
 /** The digest of what is in the file at the end; undefined when the hub has no such blob. */

@@ -61,7 +61,11 @@ const hub: ProgramEntry = {
         kind: 'hub',
         schema: HubOptions,
         logLevel: (config) => config.log.level,
-        start: startHub,
+        start: async (config, base) => {
+          const running = await startHub(config, base);
+          compactMemory();
+          return running;
+        },
       },
       { ...input, env },
     );

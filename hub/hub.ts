@@ -25,6 +25,7 @@ import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import type { PostgresSettings } from './catalog/options.ts';
 import { poolOptionsOf } from './catalog/pool-options.ts';
@@ -33,7 +34,6 @@ import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
 import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
-import type { PurgedList } from './gc/purges.ts';
 import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
@@ -41,6 +41,7 @@ import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
 import { createGuard } from './http/guard.ts';
 import { startServers } from './http/servers.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
+import { Chores } from './catalog/chores.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
@@ -77,25 +78,20 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { externalUrl, certificate, postgres } = checkedOptions(config);
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
   await assertRestored(dataDir);
-  const catalog = await openCatalog(postgres, dataDir);
-  starting.defer(() => catalog.close());
-  const blobs = await openBlobs(config, catalog);
-  starting.defer(() => blobs.close());
-  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
-  const purged = () => gc.purges.list;
-  const room = await openRoom(config, { catalog, purged, metrics, logger });
+  const storage = await openStorage(config, starting, { postgres, metrics, logger });
+  const { catalog, blobs, gc, holder, shared } = storage;
+  const room = await openRoom(config, { ...storage, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
-  const holder = await holderOf(dataDir);
   const uplink = await openUplink(config, { metrics, logger });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
       blobs,
       catalog,
-      uploads: await openUploads(catalog, { holder, shared: postgres !== undefined }),
+      uploads: await openUploads(catalog, { holder, shared }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       uplink,
@@ -138,6 +134,26 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   };
 }
 
+/** What the hub keeps, and the works on it that one hub at a time does. */
+async function openStorage(
+  config: HubConfig,
+  starting: AsyncDisposableStack,
+  modules: { postgres: PostgresSettings | undefined; metrics: MetricsRegistry; logger: Logger },
+) {
+  const { postgres, metrics, logger } = modules;
+  const { dataDir } = config.hub;
+  const catalog = await openCatalog(postgres, dataDir);
+  starting.defer(() => catalog.close());
+  const blobs = await openBlobs(config, catalog);
+  starting.defer(() => blobs.close());
+  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
+  const holder = await holderOf(dataDir);
+  const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
+  const chores = new Chores({ leases, logger });
+  starting.defer(() => chores.close());
+  return { catalog, blobs, gc, holder, chores, shared: postgres !== undefined };
+}
+
 function openBlobs(
   { blobs, hub }: Pick<HubConfig, 'blobs' | 'hub'>,
   { db }: Pick<OpenCatalog, 'db'>,
@@ -172,13 +188,15 @@ async function openUploads(
 async function openRoom(
   config: HubConfig,
   modules: {
+    shared: boolean;
     catalog: OpenCatalog;
-    purged: () => PurgedList;
+    gc: Gc;
+    chores: Chores;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { catalog, purged, metrics, logger } = modules;
+  const { shared, catalog, gc, chores, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
@@ -186,7 +204,7 @@ async function openRoom(
   const rights = new Rights({ now: Date.now }, { store });
   const own: { access?: Access } = {};
   const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames, trustedProxies },
+    { config: config.fleet, keysDir, hubNames, trustedProxies, shared },
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
       catalog,
@@ -195,7 +213,8 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
-      purged,
+      purged: () => gc.purges.list,
+      chores,
       metrics,
       logger,
     },

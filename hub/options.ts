@@ -10,7 +10,7 @@ import { BlobsOptions, checkBlobs } from './blobs/options.ts';
 import { CatalogOptions, postgresOf, type PostgresSettings } from './catalog/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
-import { GcOptions } from './gc/options.ts';
+import { checkGc, GcOptions } from './gc/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 
@@ -137,6 +137,7 @@ export function checkedOptions(config: HubConfig): {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
   checkBlobs(blobs, refuse);
+  checkGc(config.gc, refuse);
   const postgres = postgresOf(catalog, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { figuresOf, renderFigures } from './figures.ts';
 
-const BESIDE = { hubRssBytes: 200 * 1024 ** 2, sha256CpuPerGB: [0.9, 0.5, 0.6] };
+const MIB = 1024 ** 2;
+const BESIDE = {
+  hubRssBytesBy: { start: 90 * MIB, manifestGet: 200 * MIB, tagList: 150 * MIB },
+  sha256CpuPerGB: [0.9, 0.5, 0.6],
+};
 
 test('ratios are the hub’s median to the other’s', () => {
   const figures = figuresOf(
@@ -31,5 +35,11 @@ test('what was measured of one registry alone has no ratio', () => {
   const figures = figuresOf({ us: { push1GiBCpuPerGB: [3] }, other: {} }, BESIDE);
   assert.equal('push1GiBCpuPerGB' in figures, false);
   assert.equal('push1GiBCpuToTarget' in figures, false);
-  assert.match(renderFigures(figures), /3\.00\s+-\s+-\s+CPU seconds per GB pushed/);
+  assert.match(renderFigures(figures), /3\.00\s+-\s+-\s+-\s+CPU seconds per GB pushed/);
+});
+
+test('the memory of the hub is the most of all its work', () => {
+  const figures = figuresOf({ us: {}, other: {} }, BESIDE);
+  assert.equal(figures.hubRssBytes, 200 * MIB);
+  assert.match(renderFigures(figures), /highest resident memory of the hub: 200 MiB/);
 });

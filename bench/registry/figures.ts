@@ -1,4 +1,3 @@
-import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { median } from '../rig/cpu.ts';
 
 /** Operations whose rate is measured, per second. */
@@ -16,14 +15,17 @@ export const CPU = 'push1GiBCpuPerGB';
 export type Operation = (typeof RATES)[number] | typeof CPU;
 /** What one registry did of each operation, one value a round. */
 export type Samples = Partial<Record<Operation, number[]>>;
+/** Highest resident bytes of the hub until it was ready, while it was prepared and of each work. */
+export type HubRss = Partial<Record<'start' | 'preparing' | Operation, number>>;
 
 /** The other's CPU for a push that the hub's may have, beside one SHA-256 of the data. */
 const CPU_TARGET_RATIO = 1.15;
 
 /** Ratios are hub to other; absent is what could not be measured of one of them. */
 export type Figures = Partial<Record<Operation, number>> & {
-  /** Highest resident bytes of the hub. */
+  /** Highest resident bytes of the hub, at any time. */
   hubRssBytes: number;
+  hubRssBytesBy: HubRss;
   /** CPU seconds. */
   sha256CpuPerGB: number;
   /** The hub's CPU of a push to 1.15 times the other's plus one SHA-256 of the data. */
@@ -38,12 +40,14 @@ export type Figures = Partial<Record<Operation, number>> & {
 /** Medians of all rounds and what follows from them. */
 export function figuresOf(
   samples: { us: Samples; other: Samples },
-  beside: { hubRssBytes: number; sha256CpuPerGB: readonly number[] },
+  beside: { hubRssBytesBy: HubRss; sha256CpuPerGB: readonly number[] },
 ): Figures {
   const us = mediansOf(samples.us);
   const other = mediansOf(samples.other);
   const sha256CpuPerGB = median(beside.sha256CpuPerGB);
-  const figures: Figures = { hubRssBytes: beside.hubRssBytes, sha256CpuPerGB, us, other };
+  const { hubRssBytesBy } = beside;
+  const hubRssBytes = Math.max(...Object.values(hubRssBytesBy));
+  const figures: Figures = { hubRssBytes, hubRssBytesBy, sha256CpuPerGB, us, other };
   for (const operation of [...RATES, CPU] as const) {
     const [ours, theirs] = [us[operation], other[operation]];
     if (ours !== undefined && theirs !== undefined) figures[operation] = ours / theirs;
@@ -66,6 +70,7 @@ function mediansOf(samples: Samples): Partial<Record<Operation, number>> {
   return medians;
 }
 
+const MIB = 1024 ** 2;
 const TEXTS: Record<Operation, string> = {
   manifestGet: 'GET of a manifest by tag, per second',
   manifestHead: 'HEAD of a manifest by tag, per second',
@@ -79,12 +84,14 @@ const TEXTS: Record<Operation, string> = {
 
 /** The figures for people. */
 export function renderFigures(figures: Figures): string {
-  const lines = ['     hub    other  hub/other'];
+  const lines = ['     hub    other  hub/other  MiB'];
   for (const operation of [...RATES, CPU] as const) {
     const cells = [figures.us[operation], figures.other[operation], figures[operation]];
     const [ours, theirs, ratio] = cells.map((value) => value?.toFixed(2) ?? '-');
+    const memory = mebibytes(figures.hubRssBytesBy[operation]).padStart(3);
     lines.push(
-      `${ours?.padStart(8)} ${theirs?.padStart(8)}  ${ratio?.padStart(9)}  ${TEXTS[operation]}`,
+      `${ours?.padStart(8)} ${theirs?.padStart(8)}  ${ratio?.padStart(9)}  ${memory}  ` +
+        TEXTS[operation],
     );
   }
   const target = figures.push1GiBCpuToTarget?.toFixed(2) ?? '-';
@@ -94,7 +101,13 @@ export function renderFigures(figures: Figures): string {
   lines.push(
     `CPU of a push, times ${bound}: ${target}`,
     `small pushes into one repository, times the rate spread: ${oneRepo}`,
-    `highest resident memory of the hub: ${formatByteSize(figures.hubRssBytes)}`,
+    `highest resident memory of the hub: ${mebibytes(figures.hubRssBytes)} MiB; ` +
+      `until it was ready ${mebibytes(figures.hubRssBytesBy.start)}, ` +
+      `while it was prepared ${mebibytes(figures.hubRssBytesBy.preparing)}, else see above`,
   );
   return lines.join('\n');
+}
+
+function mebibytes(bytes: number | undefined): string {
+  return bytes === undefined ? '-' : (bytes / MIB).toFixed(0);
 }

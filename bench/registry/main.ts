@@ -4,7 +4,6 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { messageOf } from '../../proto/std/errors.ts';
-import { residentBytes } from '../rig/cpu.ts';
 import { describeMachine } from '../rig/machine.ts';
 import { Steps } from '../rig/steps.ts';
 import { figuresOf, renderFigures } from './figures.ts';
@@ -64,9 +63,7 @@ async function run(options: RegistryBenchOptions): Promise<void> {
     await runRound(rounds, sides, round, begin);
   }
   steps.end();
-  const hubRssBytes = us.pid === undefined ? Number.NaN : residentBytes(us.pid).peak;
-  const { samples, sha256CpuPerGB } = rounds;
-  const figures = figuresOf(samples, { hubRssBytes, sha256CpuPerGB });
+  const figures = figuresOf(rounds.samples, rounds);
   process.stdout.write(`\n${renderFigures(figures)}\n`);
   if (options.json !== undefined) {
     const written = { ...figures, machine, against: options.against?.url ?? 'docker-registry' };

@@ -1,6 +1,6 @@
-import { cpuSeconds } from '../rig/cpu.ts';
+import { cpuSeconds, forgetPeak, residentBytes } from '../rig/cpu.ts';
 import { touchPages } from '../rig/page-cache.ts';
-import { CPU, type Operation, type Samples } from './figures.ts';
+import { CPU, type HubRss, type Operation, type Samples } from './figures.ts';
 import type { Load, Target } from './load.ts';
 import type { RegistryBenchOptions } from './options.ts';
 import type { Side } from './sides.ts';
@@ -38,6 +38,7 @@ export class Rounds {
   readonly #reads = new Map<Side, Reads>();
   readonly samples: { us: Samples; other: Samples } = { us: {}, other: {} };
   readonly sha256CpuPerGB: number[] = [];
+  readonly hubRssBytesBy: HubRss = {};
 
   constructor(options: RegistryBenchOptions, modules: { load: Load; folder: string }) {
     this.#options = options;
@@ -47,6 +48,37 @@ export class Rounds {
 
   /** Pushes what is read later, and has the compilers do their work. */
   async prepare(side: Side): Promise<void> {
+    this.#noteMemory(side, 'start');
+    await this.#prepare(side);
+    this.#noteMemory(side, 'preparing');
+  }
+
+  steps(round: number): Step[] {
+    const large = round <= LARGE_ROUNDS_MAX ? [this.#largeStep()] : [];
+    return [...this.#readSteps(this.#options), ...this.#pushSteps(), ...large];
+  }
+
+  async measure({ operation, run }: Step, side: Side, round: number): Promise<void> {
+    const value = await run(side, round);
+    this.#noteMemory(side, operation);
+    if (!Number.isNaN(value)) (this.samples[side.name][operation] ??= []).push(value);
+  }
+
+  async measureSha256(): Promise<void> {
+    const bytes = this.#options.largeBytes;
+    const { seconds } = await this.#load.run({ kind: 'sha256', bytes });
+    this.sha256CpuPerGB.push((seconds / bytes) * GB);
+  }
+
+  /** What the hub held at most since the last note was for this. */
+  #noteMemory({ name, pid }: Side, what: keyof HubRss): void {
+    if (name !== 'us' || pid === undefined) return;
+    const { peak } = residentBytes(pid);
+    this.hubRssBytesBy[what] = Math.max(this.hubRssBytesBy[what] ?? 0, peak);
+    forgetPeak(pid);
+  }
+
+  async #prepare(side: Side): Promise<void> {
     const { target } = side;
     const small = { kind: 'small-pushes', target, connections: CONNECTIONS } as const;
     const repositories = [READ_REPOSITORY];
@@ -60,22 +92,6 @@ export class Rounds {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       if (operation !== CPU) await run(side, 0);
     }
-  }
-
-  steps(round: number): Step[] {
-    const large = round <= LARGE_ROUNDS_MAX ? [this.#largeStep()] : [];
-    return [...this.#readSteps(this.#options), ...this.#pushSteps(), ...large];
-  }
-
-  async measure({ operation, run }: Step, side: Side, round: number): Promise<void> {
-    const value = await run(side, round);
-    if (!Number.isNaN(value)) (this.samples[side.name][operation] ??= []).push(value);
-  }
-
-  async measureSha256(): Promise<void> {
-    const bytes = this.#options.largeBytes;
-    const { seconds } = await this.#load.run({ kind: 'sha256', bytes });
-    this.sha256CpuPerGB.push((seconds / bytes) * GB);
   }
 
   #readSteps({ seconds }: { seconds: number }): Step[] {

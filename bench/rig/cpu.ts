@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 /** Linux counts CPU time in ticks of 1/100 s (USER_HZ) on every architecture it shows them. */
 const TICKS_PER_SECOND = 100;
@@ -17,7 +17,12 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[UTIME_FIELD]) + Number(fields[STIME_FIELD])) / TICKS_PER_SECOND;
 }
 
-/** Resident bytes of a process now, and its highest so far. */
+/** Makes the kernel forget the highest resident size of a process so far: see proc(5). */
+export function forgetPeak(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5');
+}
+
+/** Resident bytes of a process now, and its highest since the start or `forgetPeak`. */
 export function residentBytes(pid: number): { now: number; peak: number } {
   const text = readFileSync(`/proc/${pid}/status`, 'utf8');
   const field = (name: string): number =>

@@ -29,31 +29,34 @@ export function keysOf(ring: KeyRing): TokenKeys {
   return {
     current: () => ring.signingKey('token'),
     find: (keyId) => ring.verificationKey('token', keyId),
+    sealed: (tag, bytes) => ring.sealed(tag, bytes),
   };
 }
 
 /** The access room over a database in memory, with a clock of its own. */
 export class TestAccess {
   readonly clock = { nowMs: START_MS };
-  readonly ring = KeyRing.create(START_MS);
+  readonly ring: KeyRing;
   readonly lines: string[] = [];
   readonly store: KyselyAccessStore;
   readonly rights: Rights;
   #access: Access | undefined;
 
-  private constructor(store: KyselyAccessStore) {
+  private constructor(store: KyselyAccessStore, ring: KeyRing) {
     this.store = store;
+    this.ring = ring;
     this.rights = new Rights({ now: () => this.clock.nowMs }, { store });
   }
 
   static async open(
     t: TestContext,
-    fields: { options?: AccessConfig; dataDir?: string } = {},
+    fields: { options?: AccessConfig; dataDir?: string; ring?: KeyRing } = {},
   ): Promise<TestAccess> {
     const catalog = await openSqliteCatalog({ path: ':memory:' });
     t.after(() => catalog.close());
     const own = new TestAccess(
       new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() }),
+      fields.ring ?? KeyRing.create(START_MS),
     );
     const write = (line: string): void => void own.lines.push(line);
     const { options = ADMIN_OPTIONS, dataDir = '/nowhere' } = fields;

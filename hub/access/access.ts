@@ -109,7 +109,7 @@ export async function openAccess(
   const user = options.adminUsername;
   const password = await adminPassword(options, modules);
   const passwords = new Passwords();
-  const adminEpoch = await passwords.fingerprint(user, password);
+  const adminEpoch = await epochOf({ user, password }, passwords, tokenKeys);
   const throttle = new LoginThrottle({ now });
   const admin = { user, password };
   return new HubAccess(
@@ -124,6 +124,20 @@ export async function openAccess(
       logger,
     },
   );
+}
+
+const ADMIN_EPOCH_TAG = 'flotilla/admin-epoch/v1';
+const ADMIN_EPOCH_BYTES = 16;
+
+/** Changes with the password. It stands in tokens, where it tells strangers nothing of it. */
+async function epochOf(
+  { user, password }: { user: string; password: string },
+  passwords: Passwords,
+  keys: TokenKeys,
+): Promise<string> {
+  const fingerprint = await passwords.fingerprint(user, password);
+  const sealed = keys.sealed(ADMIN_EPOCH_TAG, Buffer.from(fingerprint));
+  return sealed.subarray(0, ADMIN_EPOCH_BYTES).toString('hex');
 }
 
 type Options = {

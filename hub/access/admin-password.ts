@@ -3,6 +3,7 @@ import { chmod, link, open, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ConfigError } from '../../proto/ops/errors.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
+import { nodeFolderOps } from '../../proto/std/durable-folder.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { PASSWORD_BYTES } from './constants.ts';
 import { AccessError } from './errors.ts';
@@ -91,6 +92,8 @@ async function make(file: string): Promise<boolean> {
     throw err;
   } finally {
     await rm(temporary, { force: true });
+    // Before anybody is told of the password.
+    await nodeFolderOps.syncFolder(path.dirname(file));
   }
 }
 

@@ -59,7 +59,8 @@ export class Passwords {
   }
 
   /**
-   * Tells one password of a user from another, without giving it away; the same on every hub.
+   * Tells one password of a user from another; the same on every hub. Slow to guess a password
+   * by, and yet no secret: it is not to be shown.
    * @throws AccessError BUSY
    */
   async fingerprint(user: string, password: string): Promise<string> {

@@ -28,6 +28,11 @@ export interface TokenKeys {
    * that one signed nothing after `retiredMs`. Undefined for an unknown or revoked one.
    */
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number | undefined } | undefined;
+  /**
+   * What follows from bytes for who has the hub's keys, and for nobody else; the same at every hub
+   * with these keys, whatever is rotated.
+   */
+  sealed(tag: string, bytes: Uint8Array): Buffer;
 }
 
 /** Signs and verifies the tokens of the token service (RFC 7519, RFC 8037). */

@@ -16,6 +16,14 @@ const STATUSES = {
   FULL: 503,
 } as const;
 
+const INVALID = [
+  'INVALID',
+  'INVALID_BODY',
+  'DIGEST_INVALID',
+  'PAGE_UNKNOWN',
+  'FST_ERR_CTP_INVALID_MEDIA_TYPE',
+];
+
 export type ApiCode = keyof typeof STATUSES;
 
 /** A refusal of the administration, as it goes out. */
@@ -47,14 +55,12 @@ export function asApiError(err: unknown): ApiError {
     return new ApiError('THROTTLED', err.message, { cause: err, waitMs: err.data.waitMs });
   }
   if (hasCode(err, 'BUSY', 'TOO_MANY_SNAPSHOTS')) return said('BUSY');
-  if (hasCode(err, 'UNKNOWN')) return said('NOT_FOUND');
+  if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
-  if (hasCode(err, 'IN_USE')) return said('IN_USE');
+  if (hasCode(err, 'IN_USE', 'COLLECTING', 'PURGED')) return said('IN_USE');
   if (hasCode(err, 'FULL', 'PURGED_LIMIT')) return said('FULL');
   if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
-  if (hasCode(err, 'INVALID', 'INVALID_BODY', 'DIGEST_INVALID', 'FST_ERR_CTP_INVALID_MEDIA_TYPE')) {
-    return said('INVALID_BODY');
-  }
+  if (hasCode(err, ...INVALID)) return said('INVALID_BODY');
   if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) return said('BODY_TOO_LARGE');
   return new ApiError('INTERNAL', 'the hub failed; its log says why', { cause: err });
 }

@@ -43,7 +43,7 @@ export type ApiRoute = {
   tag: string;
   allowed: Allowed;
   /** Of a good answer. */
-  status: 200 | 201 | 204;
+  status: 200 | 201 | 202 | 204;
   body: TSchema;
   query: TObject;
   answer: TSchema;

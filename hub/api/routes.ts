@@ -16,13 +16,15 @@ import type { AccountRow } from '../access/store.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { backupRoutes, type BackupRouteModules } from './backup-routes.ts';
 import { ApiError } from './errors.ts';
-import { purgeRoutes, type GcRouteModules } from './gc-routes.ts';
+import { gcRoutes, type GcRouteModules } from './gc-routes.ts';
+import { purgeRoutes, type PurgeRouteModules } from './purge-routes.ts';
 import { pageOf, timeText } from './page.ts';
 import { projectRoutes } from './project-routes.ts';
 import { route, type ApiRoute } from './route.ts';
 
 export type RouteModules = GcRouteModules &
-  BackupRouteModules & {
+  BackupRouteModules &
+  PurgeRouteModules & {
     administration: Administration;
     fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
     logger: Logger;
@@ -35,6 +37,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...ownRoutes(modules),
     ...projectRoutes(modules),
     ...fleetRoutes(modules),
+    ...gcRoutes(modules),
     ...purgeRoutes(modules),
     ...backupRoutes(modules),
   ];

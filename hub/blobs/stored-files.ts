@@ -1,7 +1,7 @@
-import { mkdir, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { readdir, rename, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { isDigest, type Digest } from '../../proto/oci/digest.ts';
-import { nodeFolderOps } from '../../proto/std/durable-folder.ts';
+import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 
 /** A file among the blobs; without a digest when its place is not that of a blob. */
@@ -39,7 +39,7 @@ export class StoredFiles {
   /** Moves a file out of the way and keeps it for people to look at; where it is now. */
   async setAside(file: StoredFile): Promise<string> {
     const folder = path.join(this.#root, 'damaged');
-    await mkdir(folder, { recursive: true });
+    await makeDurableFolder(folder);
     const place = path.join(folder, path.basename(file.path));
     await rename(file.path, place);
     await nodeFolderOps.syncFolder(folder);

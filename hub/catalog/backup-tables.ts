@@ -17,6 +17,7 @@ export type BackupTable = {
  */
 export const BACKUP_TABLES: readonly BackupTable[] = [
   { name: 'fleet_meta', key: ['key'] },
+  { name: 'fleet_key_ring', key: ['name'] },
   { name: 'fleet_member', key: ['serial'] },
   { name: 'project', key: ['name'] },
   { name: 'account', key: ['name'] },
@@ -42,6 +43,7 @@ export const BACKUP_TABLES: readonly BackupTable[] = [
 /** Who may do what, and what of it was ended: tables that belong together. */
 export const RIGHTS_TABLES: ReadonlySet<string> = new Set([
   'fleet_meta',
+  'fleet_key_ring',
   'fleet_member',
   'project',
   'account',
@@ -60,4 +62,9 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   loose_object: 'names objects that are no blobs',
   removed_link: 'is about blobs in quarantine',
   collector: 'is about the collection that goes on now',
+  gc_run: 'tells what collections did on blobs that may be back',
+  named_lease: 'is about works that go on now',
+  fleet_last_call: 'is about calls that are too old to be made again',
+  login_failure: 'is about logins of the last minutes',
+  login_success: 'is about logins of the last minutes',
 };

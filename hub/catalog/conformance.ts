@@ -223,12 +223,12 @@ function sharingChecks(check: Check): void {
   check('what was stored is there when the catalog is opened again', async ({ catalog, open }) => {
     await catalog.putManifest(manifest('one', { tags: ['a'] }));
     const fleet = new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
-    assert.equal(await fleet.nextSerial(), 1);
+    assert.equal(await fleet.changeMembers((change) => change.nextSerial()), 1);
     await catalog.close();
     const later = await open();
     assert.ok(await later.manifest(REPOSITORY, { tag: 'a' }));
     const laterFleet = new KyselyFleetStore({ db: later.db.withTables<FleetTables>() });
-    assert.equal(await laterFleet.nextSerial(), 2);
+    assert.equal(await laterFleet.changeMembers((change) => change.nextSerial()), 2);
   });
 
   check('a database of a newer program is left alone', async ({ catalog, open }) => {

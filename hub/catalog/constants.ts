@@ -52,3 +52,5 @@ export const SNAPSHOT_LARGE_ROWS = 8;
 export const SNAPSHOTS_MAX = 2;
 /** PostgreSQL ends a snapshot whose reader says nothing for longer. */
 export const SNAPSHOT_IDLE_MS = 5 * 60_000;
+/** Collections that the catalog remembers. */
+export const GC_RUNS_KEPT = 50;

@@ -17,6 +17,7 @@ function certificate(serial: number, fields: Partial<CertificateRow> = {}): Cert
     revokedAtMs: undefined,
     certificate: Buffer.of(0, 1, 255),
     build: '0.1.0',
+    changed: serial,
     ...fields,
   };
 }
@@ -28,69 +29,132 @@ const TOKEN = {
   usesLeft: 2,
 };
 
+async function put(store: FleetStore, row: CertificateRow): Promise<void> {
+  await store.changeMembers((change) => change.put(row));
+}
+
+const CASES: Record<string, (store: FleetStore) => Promise<void>> = {
+  'a setting is made once': async (store) => {
+    assert.equal(await store.setting('fleet-id'), undefined);
+    assert.equal(await store.settingOnce('fleet-id', 'a'), 'a');
+    assert.equal(await store.settingOnce('fleet-id', 'b'), 'a');
+    assert.equal(await store.setting('fleet-id'), 'a');
+  },
+
+  'serials only grow, and a change that is undone leaves nothing': async (store) => {
+    assert.equal(await store.lastSerial(), 0);
+    const next = () => store.changeMembers((change) => change.nextSerial());
+    const serials = await Promise.all(Array.from({ length: 20 }, next));
+    assert.equal(new Set(serials).size, 20);
+    assert.equal(await store.lastSerial(), 20);
+    const undone = store.changeMembers(async (change) => {
+      await change.put(certificate(await change.nextSerial()));
+      throw new Error('no');
+    });
+    await assert.rejects(undone, /no/);
+    assert.deepEqual(await store.changesSince(0), []);
+    assert.equal(await next(), 21);
+  },
+
+  'who follows changes by their numbers misses none': async (store) => {
+    const followed = new Set<number>();
+    let known = 0;
+    const follow = async (): Promise<void> => {
+      for (const { changed } of await store.changesSince(known)) {
+        followed.add(changed);
+        known = changed;
+      }
+    };
+    const changes = Array.from({ length: 30 }, async () => {
+      const serial = await store.changeMembers(async (change) => {
+        const own = await change.nextSerial();
+        await change.put(certificate(own));
+        return own;
+      });
+      await follow();
+      return serial;
+    });
+    const made = await Promise.all(changes);
+    await follow();
+    assert.deepEqual(followed, new Set(made));
+  },
+
+  'certificates come back as they were put, revoked where said': async (store) => {
+    await put(store, certificate(1));
+    await put(store, certificate(2));
+    await put(store, certificate(3, { zone: 'z', addresses: [] }));
+    const many = [1, ...Array.from({ length: 1500 }, (_, i) => i + 3)];
+    await store.changeMembers((change) => change.revoke(many, { nowMs: 42, changed: 9 }));
+    await store.changeMembers((change) => change.revoke([1], { nowMs: 43, changed: 10 }));
+    const revoked = { revokedAtMs: 42, changed: 9 };
+    assert.deepEqual(await store.changesSince(0), [
+      certificate(2),
+      certificate(1, revoked),
+      certificate(3, { zone: 'z', addresses: [], ...revoked }),
+    ]);
+    assert.equal((await store.changesSince(8)).length, 2);
+    await store.purge({ endedMs: certificate(1).notAfterMs, calledMs: 0 });
+    assert.equal((await store.changesSince(0)).length, 3);
+    await store.purge({ endedMs: certificate(1).notAfterMs + 1, calledMs: 0 });
+    assert.deepEqual(await store.changesSince(0), []);
+  },
+
+  'a request is noted once, and forgotten when it is old': async (store) => {
+    const note = (call: string, timeMs: number) =>
+      store.changeMembers((change) => change.noteCall(call, 'peer', timeMs));
+    assert.equal(await note('renew', 100), true);
+    assert.equal(await note('renew', 100), false);
+    assert.equal(await note('renew', 99), false);
+    assert.equal(await note('enrol', 99), true);
+    const both = await Promise.all([note('renew', 101), note('renew', 101)]);
+    assert.deepEqual(new Set(both), new Set([false, true]));
+    await store.purge({ endedMs: 0, calledMs: 102 });
+    assert.equal(await note('renew', 100), true);
+  },
+
+  'a token counts down with the certificate, or neither happens': async (store) => {
+    assert.equal(await store.putJoinToken(TOKEN, { nowMs: 0, max: 1 }), true);
+    const enrol = (serial: number) =>
+      store.changeMembers(async (change) => {
+        await change.put(certificate(serial));
+        const verdict = await change.useToken({ tokenId: TOKEN.tokenId, nowMs: 10 });
+        if (verdict !== 'ok') throw new Error(verdict);
+      });
+    const ended = await Promise.allSettled([1, 2, 3].map(enrol));
+    const failed = ended.filter(({ status }) => status === 'rejected');
+    assert.equal(failed.length, 1);
+    assert.equal((await store.changesSince(0)).length, 2);
+    assert.deepEqual(await store.joinToken('token-1'), { ...TOKEN, usesLeft: 0 });
+    const use = (nowMs: number) =>
+      store.changeMembers((change) => change.useToken({ tokenId: TOKEN.tokenId, nowMs }));
+    assert.equal(await use(10), 'used-up');
+    assert.equal(await use(TOKEN.expiresAtMs), 'expired');
+    assert.equal(await store.joinToken('token-2'), undefined);
+  },
+
+  'tokens are bounded, and old ones make room': async (store) => {
+    assert.equal(await store.putJoinToken(TOKEN, { nowMs: 0, max: 1 }), true);
+    const second = { ...TOKEN, tokenId: 'token-2', expiresAtMs: 9000 };
+    assert.equal(await store.putJoinToken(second, { nowMs: 1000, max: 1 }), false);
+    assert.equal(await store.putJoinToken(second, { nowMs: 1001, max: 1 }), true);
+    assert.equal(await store.joinToken('token-1'), undefined);
+  },
+
+  'tokens that are made at once keep to the bound too': async (store) => {
+    const made = Array.from({ length: 12 }, (_, i) =>
+      store.putJoinToken({ ...TOKEN, tokenId: `token-${i}` }, { nowMs: 0, max: 5 }),
+    );
+    assert.equal((await Promise.all(made)).filter(Boolean).length, 5);
+  },
+};
+
 /** Tests of the store of the fleet in one place; `open` gives an empty one. */
 export function fleetStoreConformance(
   where: string,
   open: (t: TestContext) => Promise<FleetStore>,
   options: { skip?: string | false } = {},
 ): void {
-  const check = (promise: string, work: (store: FleetStore) => Promise<void>): void => {
+  for (const [promise, work] of Object.entries(CASES)) {
     test(`${where}: ${promise}`, { skip: options.skip ?? false }, async (t) => work(await open(t)));
-  };
-
-  check('a setting is made once, serials only grow', async (store) => {
-    assert.equal(await store.settingOnce('fleet-id', 'a'), 'a');
-    assert.equal(await store.settingOnce('fleet-id', 'b'), 'a');
-    assert.equal(await store.lastSerial(), 0);
-    const serials = await Promise.all(Array.from({ length: 20 }, () => store.nextSerial()));
-    assert.equal(new Set(serials).size, 20);
-    assert.equal(await store.lastSerial(), Math.max(...serials));
-  });
-
-  check('certificates come back as they were put, revoked where said', async (store) => {
-    assert.equal(await store.putCertificate(certificate(1), { revoke: [] }), 'ok');
-    assert.equal(await store.putCertificate(certificate(2), { revoke: [1] }), 'ok');
-    await store.putCertificate(certificate(3, { zone: 'z', addresses: [] }), { revoke: [] });
-    const many = Array.from({ length: 1500 }, (_, i) => i + 3);
-    await store.revoke(many, 42);
-    assert.deepEqual(await store.certificates(), [
-      certificate(1, { revokedAtMs: certificate(2).notBeforeMs }),
-      certificate(2),
-      certificate(3, { zone: 'z', addresses: [], revokedAtMs: 42 }),
-    ]);
-    await store.purge(certificate(1).notAfterMs);
-    assert.equal((await store.certificates()).length, 3);
-    await store.purge(certificate(1).notAfterMs + 1);
-    assert.deepEqual(await store.certificates(), []);
-  });
-
-  check('a token counts down with the certificate, or neither happens', async (store) => {
-    assert.equal(await store.putJoinToken(TOKEN, { nowMs: 0, max: 1 }), true);
-    const token = { tokenId: TOKEN.tokenId, nowMs: 10 };
-    const verdicts = await Promise.all(
-      [1, 2, 3].map((serial) => store.putCertificate(certificate(serial), { revoke: [], token })),
-    );
-    assert.deepEqual(verdicts.sort(), ['ok', 'ok', 'used-up']);
-    assert.equal((await store.certificates()).length, 2);
-    assert.deepEqual(await store.joinToken('token-1'), { ...TOKEN, usesLeft: 0 });
-    const late = { tokenId: TOKEN.tokenId, nowMs: TOKEN.expiresAtMs };
-    const change = { revoke: [], token: late };
-    assert.equal(await store.putCertificate(certificate(9), change), 'expired');
-    assert.equal(await store.joinToken('token-2'), undefined);
-  });
-
-  check('tokens are bounded, and old ones make room', async (store) => {
-    assert.equal(await store.putJoinToken(TOKEN, { nowMs: 0, max: 1 }), true);
-    const second = { ...TOKEN, tokenId: 'token-2', expiresAtMs: 9000 };
-    assert.equal(await store.putJoinToken(second, { nowMs: 1000, max: 1 }), false);
-    assert.equal(await store.putJoinToken(second, { nowMs: 1001, max: 1 }), true);
-    assert.equal(await store.joinToken('token-1'), undefined);
-  });
-
-  check('tokens that are made at once keep to the bound too', async (store) => {
-    const made = Array.from({ length: 12 }, (_, i) =>
-      store.putJoinToken({ ...TOKEN, tokenId: `token-${i}` }, { nowMs: 0, max: 5 }),
-    );
-    assert.equal((await Promise.all(made)).filter(Boolean).length, 5);
-  });
+  }
 }

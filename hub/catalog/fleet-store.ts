@@ -1,11 +1,17 @@
 import type { ColumnType, Insertable, Kysely, Selectable, Transaction } from 'kysely';
-import type { CertificateRow, FleetStore, JoinTokenRow, TokenVerdict } from '../fleet/store.ts';
-import { transact } from './transact.ts';
+import type {
+  CertificateRow,
+  FleetStore,
+  JoinTokenRow,
+  MembersChange,
+  TokenVerdict,
+} from '../fleet/store.ts';
+import { change, transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
 type Big = ColumnType<number | string, number, number>;
 
-/** Tables of migration 0002. */
+/** Tables of migrations 0002 and 0008. */
 export type FleetTables = {
   fleet_meta: { key: string; value: string; number: Big };
   fleet_member: {
@@ -23,7 +29,11 @@ export type FleetTables = {
     /** Base64. */
     certificate: string;
     build: string;
+    /** Serial of the change that made or revoked it. */
+    changed: Big;
   };
+  /** Times of signed requests. */
+  fleet_last_call: { peer_id: string; call: string; time_ms: Big };
   fleet_join_token: {
     token_id: string;
     /** Hex. */
@@ -53,6 +63,7 @@ function rowOf(row: CertificateRow): Insertable<MemberTable> {
     revoked_at_ms: row.revokedAtMs ?? null,
     certificate: row.certificate.toString('base64'),
     build: row.build,
+    changed: row.changed,
   };
 }
 
@@ -75,6 +86,7 @@ function certificateOf(row: Selectable<MemberTable>): CertificateRow {
     revokedAtMs: row.revoked_at_ms === null ? undefined : Number(row.revoked_at_ms),
     certificate: Buffer.from(row.certificate, 'base64'),
     build: row.build,
+    changed: Number(row.changed),
   };
 }
 
@@ -100,18 +112,9 @@ export class KyselyFleetStore implements FleetStore {
     return row.value;
   }
 
-  async nextSerial(): Promise<number> {
-    const row = await this.#db
-      .insertInto('fleet_meta')
-      .values({ key: SERIAL_KEY, value: '', number: 1 })
-      .onConflict((conflict) =>
-        conflict
-          .column('key')
-          .doUpdateSet((expression) => ({ number: expression('fleet_meta.number', '+', 1) })),
-      )
-      .returning('number')
-      .executeTakeFirstOrThrow();
-    return Number(row.number);
+  async setting(key: string): Promise<string | undefined> {
+    const found = this.#db.selectFrom('fleet_meta').select('value').where('key', '=', key);
+    return (await found.executeTakeFirst())?.value;
   }
 
   async lastSerial(): Promise<number> {
@@ -123,30 +126,22 @@ export class KyselyFleetStore implements FleetStore {
     return Number(row?.number ?? 0);
   }
 
-  async certificates(): Promise<CertificateRow[]> {
-    const rows = await this.#db.selectFrom('fleet_member').selectAll().orderBy('serial').execute();
-    return rows.map(certificateOf);
+  changesSince(serial: number): Promise<CertificateRow[]> {
+    return changesSince(this.#db, serial);
   }
 
-  putCertificate(
-    row: CertificateRow,
-    change: { revoke: readonly number[]; token?: { tokenId: string; nowMs: number } },
-  ): Promise<TokenVerdict> {
-    return transact(this.#db, async (db) => {
-      const verdict = change.token === undefined ? 'ok' : await useToken(db, change.token);
-      if (verdict !== 'ok') return verdict;
-      await db.insertInto('fleet_member').values(rowOf(row)).execute();
-      await markRevoked(db, change.revoke, row.notBeforeMs);
-      return verdict;
-    });
+  changeMembers<Result>(work: (change: MembersChange) => Promise<Result>): Promise<Result> {
+    // The lock makes what is read stay true until it is written, on all hubs.
+    return transact(this.#db, (db) => work(new KyselyMembersChange(db)), { lock: 'members' });
   }
 
-  revoke(serials: readonly number[], nowMs: number): Promise<void> {
-    return transact(this.#db, (db) => markRevoked(db, serials, nowMs));
-  }
-
-  async purge(endedBeforeMs: number): Promise<void> {
-    await this.#db.deleteFrom('fleet_member').where('not_after_ms', '<', endedBeforeMs).execute();
+  async purge(before: { endedMs: number; calledMs: number }): Promise<void> {
+    await change(this.#db, (db) =>
+      db.deleteFrom('fleet_member').where('not_after_ms', '<', before.endedMs).execute(),
+    );
+    await change(this.#db, (db) =>
+      db.deleteFrom('fleet_last_call').where('time_ms', '<', before.calledMs).execute(),
+    );
   }
 
   async joinToken(tokenId: string): Promise<JoinTokenRow | undefined> {
@@ -187,6 +182,81 @@ export class KyselyFleetStore implements FleetStore {
   }
 }
 
+async function changesSince(db: Kysely<FleetTables>, serial: number): Promise<CertificateRow[]> {
+  const rows = await db
+    .selectFrom('fleet_member')
+    .selectAll()
+    .where('changed', '>', serial)
+    .orderBy('changed')
+    .orderBy('serial')
+    .execute();
+  return rows.map(certificateOf);
+}
+
+class KyselyMembersChange implements MembersChange {
+  readonly #db: Transaction<FleetTables>;
+
+  constructor(db: Transaction<FleetTables>) {
+    this.#db = db;
+  }
+
+  async nextSerial(): Promise<number> {
+    const row = await this.#db
+      .insertInto('fleet_meta')
+      .values({ key: SERIAL_KEY, value: '', number: 1 })
+      .onConflict((conflict) =>
+        conflict
+          .column('key')
+          .doUpdateSet((expression) => ({ number: expression('fleet_meta.number', '+', 1) })),
+      )
+      .returning('number')
+      .executeTakeFirstOrThrow();
+    return Number(row.number);
+  }
+
+  changesSince(serial: number): Promise<CertificateRow[]> {
+    return changesSince(this.#db, serial);
+  }
+
+  useToken(token: { tokenId: string; nowMs: number }): Promise<TokenVerdict> {
+    return useToken(this.#db, token);
+  }
+
+  async put(row: CertificateRow): Promise<void> {
+    await this.#db.insertInto('fleet_member').values(rowOf(row)).execute();
+  }
+
+  async revoke(
+    serials: readonly number[],
+    { nowMs, changed }: { nowMs: number; changed: number },
+  ): Promise<void> {
+    for (let at = 0; at < serials.length; at += REVOKE_BATCH_MAX) {
+      // oxlint-disable-next-line no-await-in-loop -- one statement after the other
+      await this.#db
+        .updateTable('fleet_member')
+        .set({ revoked_at_ms: nowMs, changed })
+        .where('serial', 'in', serials.slice(at, at + REVOKE_BATCH_MAX))
+        .where('revoked_at_ms', 'is', null)
+        .execute();
+    }
+  }
+
+  async noteCall(call: string, peerId: string, timeMs: number): Promise<boolean> {
+    const noted = await this.#db
+      .insertInto('fleet_last_call')
+      .values({ peer_id: peerId, call, time_ms: timeMs })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['peer_id', 'call'])
+          .doUpdateSet({ time_ms: timeMs })
+          .where('fleet_last_call.time_ms', '<', timeMs),
+      )
+      .returning('peer_id')
+      .executeTakeFirst();
+    return noted !== undefined;
+  }
+}
+
 async function useToken(
   db: Transaction<FleetTables>,
   token: { tokenId: string; nowMs: number },
@@ -206,20 +276,4 @@ async function useToken(
     .where('token_id', '=', token.tokenId)
     .executeTakeFirst();
   return row !== undefined && Number(row.expires_at_ms) > token.nowMs ? 'used-up' : 'expired';
-}
-
-async function markRevoked(
-  db: Transaction<FleetTables>,
-  serials: readonly number[],
-  nowMs: number,
-): Promise<void> {
-  for (let at = 0; at < serials.length; at += REVOKE_BATCH_MAX) {
-    // oxlint-disable-next-line no-await-in-loop -- one statement after the other
-    await db
-      .updateTable('fleet_member')
-      .set({ revoked_at_ms: nowMs })
-      .where('serial', 'in', serials.slice(at, at + REVOKE_BATCH_MAX))
-      .where('revoked_at_ms', 'is', null)
-      .execute();
-  }
 }

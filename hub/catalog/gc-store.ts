@@ -2,28 +2,30 @@ import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type {
   Due,
+  GcRun,
   GcStore,
   HoldStore,
   IdleBlob,
   LinkFate,
+  ManifestFate,
   PurgeStore,
+  UntaggedManifest,
   UnusedLink,
 } from '../gc/store.ts';
-import { link, lockBlob, noteRemoved, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
+import { noteRun, runOf, runsOf } from './gc-runs.ts';
+import { link, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
 import type { OpenCatalog } from './open-catalog.ts';
+import * as holds from './removal-holds.ts';
 import type { RegistryTables } from './schema.ts';
 import { transact } from './transact.ts';
+import { releaseNamed, settleManifest, untaggedManifests } from './untagged.ts';
+import { settleLink, unusedLinks } from './unused-links.ts';
 
 type Database = Kysely<RegistryTables>;
 type Write = Transaction<RegistryTables>;
 type Times = { beforeMs: number; nowMs: number };
 
 const COLLECTOR = 'blobs';
-/** Names of rows that hold removals off begin with this; the second sorts after all of them. */
-const HOLD = 'hold ';
-const AFTER_HOLDS = 'hold!';
-/** Held by who holds removals off; those who claim blobs share it. */
-const REMOVALS = 'removals';
 /** The claim of those who take content down; those of collections are above 0. */
 const PURGE = -1;
 
@@ -37,57 +39,62 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
     this.#manifestsChanged = () => catalog.manifestsChanged();
   }
 
-  async unusedLinks({
-    beforeMs,
-    max,
-    after,
-  }: Due<UnusedLink>): Promise<(UnusedLink & { size: number; used: boolean })[]> {
-    const due = this.#db
-      .selectFrom('repository_blob as own')
-      .innerJoin('blob', 'blob.digest', 'own.digest')
-      .select(['own.repository', 'own.digest', 'own.unused_since_ms', 'blob.size'])
-      .select((is) =>
-        is
-          .selectFrom('manifest_reference as reference')
-          .select(is.fn.countAll().as('n'))
-          .whereRef('reference.repository', '=', 'own.repository')
-          .whereRef('reference.digest', '=', 'own.digest')
-          .where('reference.kind', '=', 'blob')
-          .as('uses'),
-      )
-      .where('own.unused_since_ms', '<=', beforeMs);
-    const rest =
-      after === undefined
-        ? due
-        : due.where((is) =>
-            is(
-              is.refTuple('own.unused_since_ms', 'own.digest', 'own.repository'),
-              '>',
-              is.tuple(after.sinceMs, after.digest, after.repository),
-            ),
-          );
-    const rows = await rest
-      .orderBy('own.unused_since_ms')
-      .orderBy('own.digest')
-      .orderBy('own.repository')
-      .limit(max)
-      .execute();
-    return rows.map(({ repository, digest, unused_since_ms, size, uses }) => {
-      const sinceMs = Number(unused_since_ms);
-      return { repository, digest, sinceMs, size: Number(size), used: Number(uses) > 0 };
-    });
+  noteRun(run: GcRun): Promise<void> {
+    return noteRun(this.#db, run);
+  }
+
+  run(id: string): Promise<GcRun | undefined> {
+    return runOf(this.#db, id);
+  }
+
+  runs(max: number): Promise<GcRun[]> {
+    return runsOf(this.#db, max);
+  }
+
+  async isTaken(nowMs: number): Promise<boolean> {
+    const row = await this.#db
+      .selectFrom('collector')
+      .select('name')
+      .where('name', '=', COLLECTOR)
+      .where('held_until_ms', '>', nowMs)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  untaggedManifests(due: Due<UntaggedManifest>) {
+    return untaggedManifests(this.#db, due);
+  }
+
+  async settleManifests(manifests: readonly UntaggedManifest[], times: Times) {
+    const fates: ManifestFate[] = [];
+    try {
+      for (const one of manifests) {
+        fates.push(await transact(this.#db, (db) => settleManifest(db, one, times)));
+      }
+    } finally {
+      if (fates.length > 0) this.#manifestsChanged();
+    }
+    return fates;
+  }
+
+  unusedLinks(due: Due<UnusedLink>) {
+    return unusedLinks(this.#db, due);
   }
 
   settleLinks(links: readonly UnusedLink[], times: Times): Promise<LinkFate[]> {
     const inOrder = links.toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
     return transact(this.#db, async (db) => {
       const fates: LinkFate[] = [];
-      for (const one of inOrder) fates.push(await settle(db, one, times));
+      for (const one of inOrder) fates.push(await settleLink(db, one, times));
       return fates;
     });
   }
 
-  async idleBlobs({ beforeMs, max, after }: Due<IdleBlob>): Promise<IdleBlob[]> {
+  async idleBlobs({
+    beforeMs,
+    max,
+    after,
+  }: Due<Pick<IdleBlob, 'digest' | 'sinceMs'>>): Promise<IdleBlob[]> {
     const due = this.#db
       .selectFrom('blob')
       .select(['digest', 'size', 'quarantined_at_ms'])
@@ -114,7 +121,7 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
   ): Promise<Digest[]> {
     if (blobs.length === 0) return [];
     return transact(this.#db, (db) => claimBlobs(db, blobs, { claim, beforeMs, nowMs }), {
-      share: REMOVALS,
+      share: holds.REMOVALS,
     });
   }
 
@@ -220,42 +227,20 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
       .execute();
   }
 
-  hold(id: string, { untilMs, nowMs }: { untilMs: number; nowMs: number }): Promise<void> {
-    const row = { name: `${HOLD}${id}`, holder: '', epoch: 0, begun_at_ms: nowMs };
-    const work = async (db: Write): Promise<void> => {
-      await db
-        .deleteFrom('collector')
-        .where('name', '>=', HOLD)
-        .where('name', '<', AFTER_HOLDS)
-        .where('held_until_ms', '<=', nowMs)
-        .execute();
-      await db
-        .insertInto('collector')
-        .values({ ...row, held_until_ms: untilMs })
-        .execute();
-    };
-    return transact(this.#db, work, { lock: REMOVALS });
+  hold(id: string, times: { untilMs: number; nowMs: number }): Promise<void> {
+    return holds.hold(this.#db, id, times);
   }
 
-  async keepHold(id: string, { untilMs, nowMs }: { untilMs: number; nowMs: number }) {
-    const { numUpdatedRows } = await this.#db
-      .updateTable('collector')
-      .set({ held_until_ms: untilMs })
-      .where('name', '=', `${HOLD}${id}`)
-      .where('held_until_ms', '>', nowMs)
-      .executeTakeFirst();
-    return numUpdatedRows > 0n;
+  keepHold(id: string, times: { untilMs: number; nowMs: number }): Promise<boolean> {
+    return holds.keepHold(this.#db, id, times);
   }
 
-  async endHold(id: string): Promise<void> {
-    await this.#db.deleteFrom('collector').where('name', '=', `${HOLD}${id}`).execute();
+  endHold(id: string): Promise<void> {
+    return holds.endHold(this.#db, id);
   }
 
-  async heldUntil(nowMs: number): Promise<number | undefined> {
-    const row = await holdsAt(this.#db, nowMs)
-      .select((is) => is.fn.max('held_until_ms').as('until'))
-      .executeTakeFirst();
-    return row?.until === undefined || row.until === null ? undefined : Number(row.until);
+  heldUntil(nowMs: number): Promise<number | undefined> {
+    return holds.heldUntil(this.#db, nowMs);
   }
 
   purge(digest: Digest, nowMs: number): Promise<boolean> {
@@ -271,6 +256,13 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
         .where('digest', '=', digest)
         .executeTakeFirst();
       await db.deleteFrom('repository_blob').where('digest', '=', digest).execute();
+      const places = await db
+        .selectFrom('manifest')
+        .select('repository')
+        .where('digest', '=', digest)
+        .orderBy('repository')
+        .execute();
+      for (const { repository } of places) await releaseNamed(db, { repository, digest }, nowMs);
       await db.deleteFrom('manifest').where('digest', '=', digest).execute();
       return numUpdatedRows > 0n;
     };
@@ -327,7 +319,7 @@ async function claimBlobs(
     )
     .where('quarantined_at_ms', '<=', beforeMs)
     .where('pinned_until_ms', '<=', nowMs)
-    .where((is) => is.not(is.exists(holdsAt(db, nowMs).select('name'))))
+    .where((is) => is.not(is.exists(holds.holdsAt(db, nowMs).select('name'))))
     .where((is) =>
       is.not(
         is.exists(
@@ -341,67 +333,4 @@ async function claimBlobs(
     .returning('digest')
     .execute();
   return rows.map(({ digest }) => digest);
-}
-
-/** What holds removals off. */
-function holdsAt(db: Database, nowMs: number) {
-  return db
-    .selectFrom('collector')
-    .where('name', '>=', HOLD)
-    .where('name', '<', AFTER_HOLDS)
-    .where('held_until_ms', '>', nowMs);
-}
-
-async function lockLink(db: Write, repository: string, digest: Digest): Promise<void> {
-  await db
-    .updateTable('repository_blob')
-    .set((own) => ({ unused_since_ms: own.ref('unused_since_ms').$castTo<number | null>() }))
-    .where('repository', '=', repository)
-    .where('digest', '=', digest)
-    .execute();
-}
-
-/** The blob is locked first: a mount of it waits, or this waits for the mount. */
-async function settle(db: Write, one: UnusedLink, { beforeMs, nowMs }: Times): Promise<LinkFate> {
-  const { repository, digest } = one;
-  await lockBlob(db, digest, 'any');
-  // What the next statement sees is then what the last push or delete of this link left.
-  await lockLink(db, repository, digest);
-  const due = { repository, digest, beforeMs };
-  const gone = await db
-    .deleteFrom('repository_blob')
-    .where('repository', '=', repository)
-    .where('digest', '=', digest)
-    .where('unused_since_ms', '<=', beforeMs)
-    .where((is) => is.not(is.exists(usesOf(db, repository, digest))))
-    .executeTakeFirst();
-  if (gone.numDeletedRows === 0n) return { fate: await keep(db, due) };
-  await noteRemoved(db, repository, digest, nowMs);
-  const quarantined = await quarantineUnlinked(db, digest, nowMs);
-  return { fate: 'removed', ...(quarantined === undefined ? {} : { quarantined }) };
-}
-
-async function keep(
-  db: Write,
-  { repository, digest, beforeMs }: { repository: string; digest: Digest; beforeMs: number },
-): Promise<'used' | 'fresh'> {
-  const { numUpdatedRows } = await db
-    .updateTable('repository_blob')
-    .set({ unused_since_ms: null })
-    .where('repository', '=', repository)
-    .where('digest', '=', digest)
-    .where('unused_since_ms', '<=', beforeMs)
-    .where((is) => is.exists(usesOf(db, repository, digest)))
-    .executeTakeFirst();
-  return numUpdatedRows > 0n ? 'used' : 'fresh';
-}
-
-function usesOf(db: Write, repository: string, digest: Digest) {
-  return db
-    .selectFrom('manifest_reference')
-    .select('digest')
-    .where('repository', '=', repository)
-    .where('digest', '=', digest)
-    .where('kind', '=', 'blob')
-    .limit(1);
 }

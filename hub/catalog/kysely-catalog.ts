@@ -18,6 +18,7 @@ import { reachable } from './reach.ts';
 import { putReferrer, referrersOf } from './referrers.ts';
 import type { RegistryTables } from './schema.ts';
 import { transact } from './transact.ts';
+import { releaseManifest, releaseNamed, releaseTags, useManifests } from './untagged.ts';
 import type { UploadTables } from './upload-store.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
@@ -156,18 +157,23 @@ export class KyselyCatalog implements Catalog {
   }
 
   async deleteTag(repository: string, tag: string): Promise<boolean> {
-    const result = await this.#db
-      .deleteFrom('tag')
-      .where('repository', '=', repository)
-      .where('name', '=', tag)
-      .executeTakeFirst()
-      .finally(() => this.#cache?.changed(repository, [{ tag }]));
-    return result.numDeletedRows > 0n;
+    const removed = transact(this.#db, async (db) => {
+      const row = await db
+        .deleteFrom('tag')
+        .where('repository', '=', repository)
+        .where('name', '=', tag)
+        .returning('digest')
+        .executeTakeFirst();
+      if (row === undefined) return false;
+      await releaseManifest(db, { repository, digest: row.digest }, Date.now());
+      return true;
+    });
+    return removed.finally(() => this.#cache?.changed(repository, [{ tag }]));
   }
 
   async deleteManifest(repository: string, digest: Digest): Promise<boolean> {
     const removed = transact(this.#db, async (db) => {
-      await links.releaseBlobs(db, repository, digest, Date.now());
+      await releaseNamed(db, { repository, digest }, Date.now());
       const { numDeletedRows } = await db
         .deleteFrom('manifest')
         .where('repository', '=', repository)
@@ -229,6 +235,8 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
   await links.refusePurged(db, digest);
   await links.createRepository(db, repository);
   await links.useBlobs(db, manifest);
+  await useManifests(db, manifest);
+  const nowMs = Date.now();
   await db
     .insertInto('manifest')
     .values({
@@ -238,9 +246,13 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
       bytes,
       subject: subject ?? null,
       artifact_type: artifactType ?? null,
+      // Also of one with a tag: the collector looks at it once, and finds no tag that moved on.
+      untagged_since_ms: nowMs,
     })
     .onConflict((conflict) =>
-      conflict.columns(['repository', 'digest']).doUpdateSet({ media_type: mediaType }),
+      conflict
+        .columns(['repository', 'digest'])
+        .doUpdateSet({ media_type: mediaType, untagged_since_ms: nowMs }),
     )
     .execute();
   if (subject !== undefined) await putReferrer(db, { ...manifest, subject });
@@ -261,6 +273,8 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
   }
   // In one order for all: pushes that move the same tags then wait for each other in a row.
   for (const batch of links.batches(manifest.tags.toSorted())) {
+    // oxlint-disable-next-line no-await-in-loop -- one statement after the other
+    await releaseTags(db, { repository, digest, tags: batch }, nowMs);
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await db
       .insertInto('tag')

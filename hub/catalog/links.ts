@@ -164,15 +164,33 @@ export async function releaseBlobs(
   manifest: Digest,
   nowMs: number,
 ): Promise<void> {
+  await releaseThese(db, repository, await blobsOf(db, { repository, digest: manifest }), nowMs);
+}
+
+/** Blobs that a manifest names, in the order in which rows are locked. */
+export async function blobsOf(
+  db: Database,
+  { repository, digest }: { repository: string; digest: Digest },
+): Promise<Digest[]> {
   const rows = await db
     .selectFrom('manifest_reference')
     .select('digest')
     .where('repository', '=', repository)
-    .where('manifest_digest', '=', manifest)
+    .where('manifest_digest', '=', digest)
     .where('kind', '=', 'blob')
     .orderBy('digest')
     .execute();
-  for (const batch of batches(rows.map(({ digest }) => digest))) {
+  return rows.map((one) => one.digest);
+}
+
+/** These may be unused from now on. */
+export async function releaseThese(
+  db: Write,
+  repository: string,
+  digests: readonly Digest[],
+  nowMs: number,
+): Promise<void> {
+  for (const batch of batches(digests)) {
     await db
       .updateTable('repository_blob')
       .set({ unused_since_ms: nowMs })

@@ -7,6 +7,8 @@ import { up as uploads } from './migrations/0004-uploads.ts';
 import { up as objects } from './migrations/0005-objects.ts';
 import { up as access } from './migrations/0006-access.ts';
 import { up as gc } from './migrations/0007-gc.ts';
+import { up as shared } from './migrations/0008-shared.ts';
+import { up as collections } from './migrations/0011-collections.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };
@@ -14,7 +16,17 @@ type VersionTables = { schema_version: { version: number } };
 type Migration = (db: Kysely<RegistryTables>) => Promise<void>;
 
 /** In order; the first makes version 1. What was released here is never changed. */
-const MIGRATIONS: readonly Migration[] = [registry, fleet, referrers, uploads, objects, access, gc];
+const MIGRATIONS: readonly Migration[] = [
+  registry,
+  fleet,
+  referrers,
+  uploads,
+  objects,
+  access,
+  gc,
+  shared,
+  collections,
+];
 
 /** The version that this program makes. */
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -11,13 +11,18 @@ import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { snapshotConformance } from './snapshot-conformance.ts';
+import { uploadStoreConformance } from './upload-store-conformance.ts';
+import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 import { transact, type TransactOptions } from './transact.ts';
+import { untaggedConformance } from './untagged-conformance.ts';
 
 const BLOB = digestOf(Buffer.from('a blob'));
 
@@ -46,6 +51,7 @@ catalogConformance('in PostgreSQL', rig, { skip });
 referrersConformance('in PostgreSQL', rig, { skip });
 snapshotConformance('in PostgreSQL', rig, { skip });
 gcConformance('in PostgreSQL', rig, { skip });
+untaggedConformance('in PostgreSQL', rig, { skip });
 accessStoreConformance(
   'in PostgreSQL',
   async (t) => {
@@ -64,6 +70,24 @@ fleetStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+  },
+  { skip },
+);
+
+uploadStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
+  },
+  { skip },
+);
+
+namedLeaseConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<LeaseTables>();
   },
   { skip },
 );

@@ -13,7 +13,7 @@ type OptionalBytes = ColumnType<Uint8Array | null, Uint8Array | null, Uint8Array
 /** What a manifest names: content of the blob store, or another manifest. */
 export type ReferenceKind = 'blob' | 'manifest';
 
-/** Tables of migrations 0001, 0003 and 0007. */
+/** Tables of migrations 0001, 0003, 0007 and 0011. */
 export type RegistryTables = {
   blob: {
     digest: Digest;
@@ -43,6 +43,8 @@ export type RegistryTables = {
     bytes: Bytes;
     subject: Digest | null;
     artifact_type: string | null;
+    /** Since when nothing is known to reach it; null while something does. */
+    untagged_since_ms: OptionalTime;
   };
   manifest_reference: {
     repository: string;
@@ -73,6 +75,15 @@ export type RegistryTables = {
     held_until_ms: Big;
     epoch: number;
     begun_at_ms: Big;
+  };
+  /** Collections of late. */
+  gc_run: {
+    id: string;
+    begun_at_ms: Big;
+    ended_at_ms: OptionalTime;
+    result: string;
+    /** A JSON object of numbers. */
+    report: string;
   };
   /** Content that was taken down. */
   purged_digest: { digest: Digest; purged_at_ms: Big };

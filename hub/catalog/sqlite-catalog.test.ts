@@ -11,11 +11,16 @@ import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { namedLeaseConformance } from './named-lease-conformance.ts';
+import type { LeaseTables } from './named-lease.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import type { RegistryTables } from './schema.ts';
 import { snapshotConformance } from './snapshot-conformance.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
+import { untaggedConformance } from './untagged-conformance.ts';
+import { uploadStoreConformance } from './upload-store-conformance.ts';
+import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 
 async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-catalog-'));
@@ -40,10 +45,20 @@ catalogConformance('in SQLite', rig);
 referrersConformance('in SQLite', rig);
 snapshotConformance('in SQLite', rig);
 gcConformance('in SQLite', rig, { alone: true });
+untaggedConformance('in SQLite', rig, { alone: true });
 fleetStoreConformance('in memory', async () => new MemoryFleetStore());
 fleetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyFleetStore({ db: db.withTables<FleetTables>() });
+});
+uploadStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
+});
+
+namedLeaseConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<LeaseTables>();
 });
 
 test('programs that open a new file at once make one schema', async (t) => {

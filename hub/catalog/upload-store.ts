@@ -193,12 +193,13 @@ export class KyselyUploadStore implements UploadStore {
     return found;
   }
 
-  async count(): Promise<number> {
-    const { count } = await this.#db
+  async counts(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#db
       .selectFrom('upload_session')
-      .select((expression) => expression.fn.countAll().as('count'))
-      .executeTakeFirstOrThrow();
-    return Number(count);
+      .select((expression) => ['subject', expression.fn.countAll().as('count')])
+      .groupBy('subject')
+      .execute();
+    return new Map(rows.map(({ subject, count }) => [subject, Number(count)]));
   }
 
   async letGoOf(holder: string): Promise<void> {

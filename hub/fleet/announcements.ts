@@ -1,25 +1,25 @@
-import { layoutOf } from '../../proto/chunks/layout.ts';
+import { layoutOf, UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import type {
   AnnounceAnswer,
   AnnouncedDownload,
   AnnounceRequest,
   AnnounceResponse,
 } from '../../proto/hubapi/schemas.ts';
-import { parseDigest } from '../../proto/oci/digest.ts';
+import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
+import type { BlobSizes } from './blob-sizes.ts';
 import { FleetError } from './errors.ts';
 import type { PrivateRights } from './grants.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
 import type { FleetMetrics } from './metrics.ts';
-import type { Statements } from './statements.ts';
 import type { AnnouncedBlob, Tracker } from './tracker.ts';
 
 type AnnouncementModules = {
   tracker: Tracker;
   table: MemberTable;
-  statements: Pick<Statements, 'chunkedSizeOf'>;
+  sizes: Pick<BlobSizes, 'sizeIn'>;
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: Pick<PrivateRights, 'mayRead'>;
   metrics: Pick<FleetMetrics, 'leases' | 'bypasses' | 'trackerSeconds'>;
@@ -50,8 +50,8 @@ export class Announcements {
   }
 
   /**
-   * Answers a member. Blobs that it may not know about, or whose size is not the one the hub
-   * hashed, get an empty answer.
+   * Answers a member. Blobs that it may not know about, that are not in the repository it names,
+   * or whose size is not the one the hub hashed, get an empty answer, each the same.
    * @throws FleetError INVALID_BODY for a bitmap that does not fit
    */
   async answer(member: MemberRecord, body: AnnounceRequest): Promise<AnnounceResponse> {
@@ -77,22 +77,23 @@ export class Announcements {
   }
 
   async #blobOf(download: AnnouncedDownload): Promise<AnnouncedBlob | undefined> {
-    const { statements, isPublic } = this.#modules;
-    const { namespace, repository, size } = download;
+    const { namespace, size, bypassWanted = 0 } = download;
     const digest = parseDigest(download.digest);
-    const ours = namespace === HUB_NAMESPACE;
-    if (ours && !(await isPublic(repository))) {
-      const { token } = download;
-      if (token === undefined) return undefined;
-      if (!(await this.#modules.privateRights.mayRead(token, repository))) return undefined;
-    }
-    const hubSize = await statements.chunkedSizeOf(digest);
-    if (hubSize !== undefined && hubSize !== size) return undefined;
-    const leasable = ours && hubSize !== undefined;
-    const hubChunksWanted = leasable ? download.hubChunksWanted : 0;
-    const { bypassWanted = 0 } = download;
+    const leasable = namespace === HUB_NAMESPACE;
+    if (leasable && !(await this.#isThere(download, digest))) return undefined;
+    const isChunked = size > UNCHUNKED_MAX_BYTES;
+    const hubChunksWanted = leasable && isChunked ? download.hubChunksWanted : 0;
     const have = bitmapOf(download, size);
     return { digest, size, have, hubChunksWanted, bypassWanted, leasable };
+  }
+
+  /** Whether the member may read the repository, and finds the blob there. */
+  async #isThere({ repository, size, token }: AnnouncedDownload, digest: Digest): Promise<boolean> {
+    const { sizes, isPublic, privateRights } = this.#modules;
+    if (!(await isPublic(repository))) {
+      if (token === undefined || !(await privateRights.mayRead(token, repository))) return false;
+    }
+    return (await sizes.sizeIn(repository, digest)) === size;
   }
 
   #certificatesOf(peerIds: readonly string[]): string[] {

@@ -29,12 +29,18 @@ function refusalOf(err: TrustError): FleetError {
 export class Callers {
   readonly #now: () => number;
   readonly #table: MemberTable;
+  readonly #look: (() => Promise<void>) | undefined;
   /** Time of the last request of each call by each member. */
   readonly #lastTimes = new Map<string, number>();
 
-  constructor(options: { now: () => number }, modules: { table: MemberTable }) {
+  /** `look`: lets the table know what other hubs changed; absent when there are none. */
+  constructor(
+    options: { now: () => number },
+    modules: { table: MemberTable; look?: (() => Promise<void>) | undefined },
+  ) {
     this.#now = options.now;
     this.#table = modules.table;
+    this.#look = modules.look;
   }
 
   /**
@@ -53,25 +59,20 @@ export class Callers {
    * Refuses a request that names no member, before its body is read. The name is not proved yet.
    * @throws FleetError UNSIGNED, CLOCK_SKEW, NOT_A_MEMBER, REVOKED
    */
-  expect(authorization: string | undefined): void {
-    const nowMs = this.#now();
-    try {
-      this.#table.require(claimedSigner(authorization, { nowMs }).peerId, { nowMs });
-    } catch (err) {
-      throw err instanceof TrustError ? refusalOf(err) : err;
-    }
+  async expect(authorization: string | undefined): Promise<void> {
+    await this.#require(this.#claimed(authorization));
   }
 
   /**
    * The member that signed the request. `graceMs`: how long ago its membership may have ended.
    * @throws FleetError UNSIGNED, BAD_SIGNATURE, CLOCK_SKEW, NOT_A_MEMBER, REVOKED
    */
-  member(
+  async member(
     request: CallerRequest,
     options: { graceMs?: number } = {},
-  ): { record: MemberRecord; timeMs: number } {
+  ): Promise<{ record: MemberRecord; timeMs: number }> {
     const { peerId, timeMs } = this.signer(request);
-    return { record: this.#table.require(peerId, { nowMs: this.#now(), ...options }), timeMs };
+    return { record: await this.#require(peerId, options), timeMs };
   }
 
   /**
@@ -95,6 +96,26 @@ export class Callers {
     const sinceMs = this.#now() - CLOCK_SKEW_MS;
     for (const [key, timeMs] of this.#lastTimes) {
       if (timeMs < sinceMs) this.#lastTimes.delete(key);
+    }
+  }
+
+  #claimed(authorization: string | undefined): string {
+    try {
+      return claimedSigner(authorization, { nowMs: this.#now() }).peerId;
+    } catch (err) {
+      throw err instanceof TrustError ? refusalOf(err) : err;
+    }
+  }
+
+  /** Another hub may have let it in a moment ago. */
+  async #require(peerId: string, options: { graceMs?: number } = {}): Promise<MemberRecord> {
+    const find = () => this.#table.require(peerId, { nowMs: this.#now(), ...options });
+    try {
+      return find();
+    } catch (err) {
+      if (this.#look === undefined) throw err;
+      await this.#look();
+      return find();
     }
   }
 }

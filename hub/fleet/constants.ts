@@ -77,6 +77,16 @@ export const CERTIFICATES_PER_MEMBER_MAX = 8;
 export const CERTIFICATES_PER_LIFE_MAX = 64;
 /** Enrolments, renewals and revocations that wait for each other. */
 export const MEMBER_WRITES_QUEUE_MAX = 4096;
+/**
+ * Time between two looks at what other hubs changed in the catalog they share: after so long a
+ * revocation or a new key of one counts at the others.
+ */
+export const SHARED_POLL_MS = 1000;
+/**
+ * Time from one look at the members in the catalog to the next, when agents call that this hub
+ * does not know: another may have let them in.
+ */
+export const MEMBERS_LOOK_GAP_MS = 200;
 /** Join tokens that exist at a time. */
 export const JOIN_TOKENS_MAX = 1000;
 
@@ -88,9 +98,13 @@ export const GRANT_CACHE_MS = 10_000;
 export const TAG_STATEMENT_CACHE_MAX = 10_000;
 /** How long one is reused while the tag does not move. */
 export const TAG_STATEMENT_CACHE_MS = 10_000;
-/** Statements kept, and blob facts kept for the tracker. */
+/** Statements kept. */
 export const STATEMENT_CACHE_MAX = 10_000;
-/** How long the tracker believes that a blob is not in the catalog. */
+/** Blobs of repositories whose size is kept for announcements. */
+export const BLOB_SIZES_MAX = 20_000;
+/** How long a blob of a repository is believed to be in it, when a member announces it. */
+export const BLOB_SIZE_CACHE_MS = 10_000;
+/** How long it is believed that it is not. */
 export const UNKNOWN_BLOB_CACHE_MS = 2000;
 /** Time between two clean-ups of old certificates. */
 export const PURGE_MS = 3_600_000;

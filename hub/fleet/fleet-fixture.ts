@@ -15,7 +15,7 @@ import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { peerIdFromPublicKey } from '../../proto/trust/peer-id.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
-import { createFleet, type Fleet } from './fleet.ts';
+import { createFleet, type CreateFleetModules, type Fleet } from './fleet.ts';
 import { MemoryFleetStore } from './memory-store.ts';
 import type { FleetConfig } from './options.ts';
 import type { FleetStore } from './store.ts';
@@ -35,6 +35,21 @@ export class TestAgent {
 /** `code` is that of a refusal, else ''. */
 export type Reply = { status: number; body: unknown; code: string };
 
+/** Every repository whose name ends with /app has one image of one blob. */
+function catalogOf(tags: ReadonlyMap<string, Digest>): CreateFleetModules['catalog'] {
+  return {
+    blobChunks: async (digest) =>
+      digest === BLOB ? { size: BLOB_SIZE, root: Buffer.alloc(32, 1) } : undefined,
+    blobIn: async (repository, digest) =>
+      repository.endsWith('/app') && digest === BLOB ? { size: BLOB_SIZE } : undefined,
+    reachable: async (repository, digest) =>
+      repository.endsWith('/app') && (digest === BLOB || digest === MANIFEST)
+        ? { manifestDigest: MANIFEST, digests: [BLOB] }
+        : undefined,
+    tagged: async (repository, tag) => tags.get(`${repository}:${tag}`),
+  };
+}
+
 /** A hub's fleet room in one process, with a clock that stands still until it is moved. */
 export class TestHub {
   readonly app: FastifyInstance = fastify();
@@ -44,17 +59,20 @@ export class TestHub {
   readonly fleet: Fleet;
   /** What tags name, as `repository:tag`. */
   readonly tags: Map<string, Digest>;
+  readonly keysDir: string;
   readonly #clock: { nowMs: number };
 
   private constructor(parts: {
     fleet: Fleet;
     clock: { nowMs: number };
+    keysDir: string;
     tags: Map<string, Digest>;
     logs: Record<string, unknown>[];
     metrics: MetricsRegistry;
   }) {
     this.fleet = parts.fleet;
     this.#clock = parts.clock;
+    this.keysDir = parts.keysDir;
     this.tags = parts.tags;
     this.logs = parts.logs;
     this.metrics = parts.metrics;
@@ -69,11 +87,17 @@ export class TestHub {
       store?: FleetStore;
       trustedProxies?: string[];
       purged?: () => { version: string; digests: readonly string[] };
+      shared?: boolean;
+      /** Another hub whose clock and key files this one has too. */
+      beside?: TestHub;
+      keysDir?: string;
     } = {},
   ): Promise<TestHub> {
     const folder = await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
+    const keysDir = options.keysDir ?? options.beside?.keysDir ?? join(folder, 'keys');
     const logs: Record<string, unknown>[] = [];
-    const clock = { nowMs: START_MS };
+    const { beside } = options;
+    const clock = beside === undefined ? { nowMs: START_MS } : beside.#clock;
     const tags = new Map<string, Digest>();
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
     const fleet = await createFleet(
@@ -87,22 +111,15 @@ export class TestHub {
           joinTokenLife: 3_600_000,
           ...options.config,
         },
-        keysDir: join(folder, 'keys'),
+        keysDir,
+        shared: options.shared ?? false,
         hubNames: ['hub.example'],
         trustedProxies: options.trustedProxies ?? [],
         now: () => clock.nowMs,
       },
       {
         store: options.store ?? new MemoryFleetStore(),
-        catalog: {
-          blobChunks: async (digest) =>
-            digest === BLOB ? { size: BLOB_SIZE, root: Buffer.alloc(32, 1) } : undefined,
-          reachable: async (repository, digest) =>
-            repository.endsWith('/app') && (digest === BLOB || digest === MANIFEST)
-              ? { manifestDigest: MANIFEST, digests: [BLOB] }
-              : undefined,
-          tagged: async (repository, tag) => tags.get(`${repository}:${tag}`),
-        },
+        catalog: catalogOf(tags),
         isPublic: (repository) => !repository.startsWith('private/'),
         // "Bearer <repository>" shows the right to it, and is lent as it is.
         privateRights: {
@@ -111,11 +128,12 @@ export class TestHub {
           mayRead: async (token, repository) => token === repository,
         },
         purged: options.purged ?? (() => ({ version: '', digests: [] })),
+        chores: { add: () => {} },
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },
     );
-    const hub = new TestHub({ fleet, clock, tags, logs, metrics });
+    const hub = new TestHub({ fleet, clock, keysDir, tags, logs, metrics });
     t.after(async () => {
       await fleet.close();
       await hub.app.close();
@@ -140,12 +158,23 @@ export class TestHub {
     body?: object,
     options: { query?: string; remote?: string; headers?: Record<string, string> } = {},
   ): Promise<Reply> {
+    const [method, path, bytes, headers] = this.signed(agent, call, body, options.query);
+    return await this.send(method, path, bytes, { ...headers, ...options.headers }, options);
+  }
+
+  /** What `send` takes, to send it more than once. */
+  signed(
+    agent: TestAgent,
+    call: keyof typeof FLEET_PATHS,
+    body?: object,
+    query = '',
+  ): ['GET' | 'POST', string, Buffer, { authorization: string }] {
     this.wait(1);
-    const path = FLEET_PATHS[call] + (options.query ?? '');
+    const path = FLEET_PATHS[call] + query;
     const method = body === undefined ? 'GET' : 'POST';
     const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body));
     const authorization = signRequest({ method, path, body: bytes, nowMs: this.nowMs }, agent);
-    return await this.send(method, path, bytes, { authorization, ...options.headers }, options);
+    return [method, path, bytes, { authorization }];
   }
 
   /** A request as it is. */

@@ -198,7 +198,7 @@ test('members, tokens, revocations and the fleet id outlive a restart', async (t
   await before.enrol(b, 'b');
   await before.fleet.revokeNode('b');
   const version = (await members(before, a)).version;
-  const after = await TestHub.start(t, { store });
+  const after = await TestHub.start(t, { store, keysDir: before.keysDir });
   after.wait(60_000);
   assert.equal(after.fleet.fleetId, before.fleet.fleetId);
   const unchanged = await after.call(a, 'members', undefined, { query: `?version=${version}` });

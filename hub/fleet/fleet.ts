@@ -7,10 +7,12 @@ import { messageOf } from '../../proto/std/errors.ts';
 import type { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
+import type { Chores } from '../catalog/chores.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
+import { BlobSizes } from './blob-sizes.ts';
 import { Callers, type CallerRequest } from './callers.ts';
-import { PURGE_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
+import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
 import { loadKeyRing, saveKeyRing } from './key-files.ts';
@@ -35,6 +37,8 @@ export type CreateFleetOptions = {
   hubNames: readonly string[];
   /** Networks of proxies whose X-Forwarded-For is believed. */
   trustedProxies: readonly string[];
+  /** Whether other hubs may have the same store. */
+  shared: boolean;
   /** Milliseconds since 1970. */
   now?: () => number;
   random?: () => number;
@@ -44,6 +48,7 @@ export type CreateFleetModules = {
   store: FleetStore;
   catalog: {
     blobChunks(digest: Digest): Promise<{ size: number; root: Buffer } | undefined>;
+    blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined>;
     reachable(repository: string, digest: Digest): Promise<Reach | undefined>;
     tagged(repository: string, tag: string): Promise<Digest | undefined>;
   };
@@ -52,6 +57,7 @@ export type CreateFleetModules = {
   privateRights: PrivateRights;
   /** What was taken down; nothing, unless said otherwise. */
   purged?: () => PurgedDigests;
+  chores: Pick<Chores, 'add'>;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -64,6 +70,7 @@ export type FleetNode = Pick<
 export type FleetTokenKeys = {
   current(): SigningKey;
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
+  sealed(tag: string, bytes: Uint8Array): Buffer;
 };
 
 /** The hub's side of the swarm. */
@@ -81,7 +88,7 @@ export interface Fleet {
    * The node that signed a request, for routes outside of the fleet API.
    * Throws FleetError UNSIGNED, BAD_SIGNATURE, CLOCK_SKEW, NOT_A_MEMBER, REVOKED.
    */
-  callerOf(request: CallerRequest): { peerId: string; node: string; zone: string };
+  callerOf(request: CallerRequest): Promise<{ peerId: string; node: string; zone: string }>;
   /** The keys for tokens of the token service. */
   readonly tokenKeys: FleetTokenKeys;
   /** Signs tokens with a new key from now on; what the old one signed stays valid. */
@@ -114,6 +121,15 @@ type Parts = {
   fleetId: string;
 };
 
+/** Gives the signed list of keys, signed anew when the ring has changed. */
+function bundleOf(ring: KeyRing): () => Buffer {
+  let bundle = { serial: ring.serial, bytes: ring.bundle() };
+  return () => {
+    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
+    return bundle.bytes;
+  };
+}
+
 async function assemble(parts: Parts) {
   const { options, modules, ring, fleetId } = parts;
   const { config, now } = options;
@@ -130,6 +146,7 @@ async function assemble(parts: Parts) {
   const members = await Members.open(
     {
       fleetId,
+      shared: options.shared,
       lifeMs: config.membershipLife,
       allowedNetworks: networksOf(config.addressCidrs),
       zoneOf: zonesOf(config),
@@ -158,21 +175,20 @@ async function assemble(parts: Parts) {
     { fleetId, now },
     { catalog, isPublic, signingKey: () => ring.signingKey('tag'), metrics },
   );
-  const statements = new Statements(
-    { now },
-    { catalog, signingKey: () => ring.signingKey('statement'), metrics },
-  );
-  const callers = new Callers({ now }, { table: members.table });
+  const statements = new Statements({
+    catalog,
+    signingKey: () => ring.signingKey('statement'),
+    metrics,
+  });
+  const { table } = members;
+  const callers = new Callers({ now }, { table, look: members.look });
+  const sizes = new BlobSizes({ now }, { catalog });
   const announcements = new Announcements(
     { now },
-    { tracker, table: members.table, statements, isPublic, privateRights, metrics },
+    { tracker, table, sizes, isPublic, privateRights, metrics },
   );
-  const purges = new PurgeNews({ table: members.table, list: modules.purged ?? (() => NOTHING) });
-  let bundle = { serial: ring.serial, bytes: ring.bundle() };
-  const keyBundle = (): Buffer => {
-    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
-    return bundle.bytes;
-  };
+  const purges = new PurgeNews({ table, list: modules.purged ?? (() => NOTHING) });
+  const keyBundle = bundleOf(ring);
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -205,10 +221,10 @@ export async function createFleet(
   const sweeper = setInterval(() => tracker.sweep(now()), TRACKER_SWEEP_MS);
   const purger = setInterval(() => {
     callers.purge();
-    members.purge().catch((err: unknown) => {
-      modules.logger.warn({ reason: messageOf(err) }, 'old memberships could not be deleted');
-    });
+    members.forget();
   }, PURGE_MS);
+  modules.chores.add({ name: 'memberships', everyMs: PURGE_MS, run: () => members.purge() });
+  const looks = follow(members.look === undefined ? [] : [members.look], modules.logger);
   sweeper.unref();
   purger.unref();
   return {
@@ -218,13 +234,14 @@ export async function createFleet(
     statementFor: (digest) => statements.statementFor(digest),
     createJoinToken: ({ expiresInMs = options.config.joinTokenLife, uses = 1 } = {}) =>
       tokens.create({ expiresInMs, uses, nowMs: now() }),
-    callerOf: (request) => {
-      const { peerId, node, zone } = callers.member(request).record;
+    callerOf: async (request) => {
+      const { peerId, node, zone } = (await callers.member(request)).record;
       return { peerId, node, zone };
     },
     tokenKeys: {
       current: () => ring.signingKey('token'),
       find: (keyId) => ring.verificationKey('token', keyId),
+      sealed: (tag, bytes) => ring.sealed(tag, bytes),
     },
     rotateTokenKey: async () => {
       ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
@@ -236,6 +253,22 @@ export async function createFleet(
     close: async () => {
       clearInterval(sweeper);
       clearInterval(purger);
+      clearInterval(looks);
     },
   };
+}
+
+/** Looks, time and again, at what other hubs changed. */
+function follow(looks: readonly (() => Promise<void>)[], logger: Logger): NodeJS.Timeout {
+  let failing = false;
+  const timer = setInterval(() => {
+    Promise.all(looks.map((look) => look())).then(
+      () => (failing = false),
+      (err: unknown) => {
+        if (!failing) logger.warn({ reason: messageOf(err) }, 'changes of other hubs not seen');
+        failing = true;
+      },
+    );
+  }, SHARED_POLL_MS);
+  return timer.unref();
 }

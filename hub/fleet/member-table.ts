@@ -36,24 +36,45 @@ export class MemberTable {
     this.#deltas.clear();
   }
 
+  /** Puts a certificate in, or in its own place unless that has seen a later change. */
   add(row: CertificateRow): void {
     const record = { ...row, text: row.certificate.toString('base64') };
     const rows = this.#byPeer.get(row.peerId) ?? [];
+    const known = rows.find(({ serial }) => serial === row.serial);
+    if (known !== undefined && known.changed >= row.changed) return;
+    const others = known === undefined ? rows : rows.filter((one) => one !== known);
     this.#byPeer.set(
       row.peerId,
-      [...rows, record].sort((a, b) => a.serial - b.serial),
+      [...others, record].sort((a, b) => a.serial - b.serial),
     );
     const peers = this.#byNode.get(row.node) ?? new Set<string>();
     this.#byNode.set(row.node, peers.add(row.peerId));
   }
 
+  /**
+   * Takes over what was changed, in the order of the changes; the peers that have no current
+   * certificate left.
+   */
+  follow(rows: readonly CertificateRow[]): string[] {
+    const before = new Set(rows.filter(({ peerId }) => this.newest(peerId)).map(peerOf));
+    for (const row of rows) this.add(row);
+    const last = rows.at(-1)?.changed ?? 0;
+    if (last > this.#version) this.version = last;
+    return [...before].filter((peerId) => this.newest(peerId) === undefined);
+  }
+
   /** Marks certificates as revoked; the peers that have no current one left. */
-  revoke(serials: ReadonlySet<number>, nowMs: number): string[] {
+  revoke(
+    serials: ReadonlySet<number>,
+    { nowMs, changed }: { nowMs: number; changed: number },
+  ): string[] {
     const gone: string[] = [];
     for (const [peerId, rows] of this.#byPeer) {
       if (!rows.some((row) => serials.has(row.serial))) continue;
       const marked = rows.map((row) =>
-        serials.has(row.serial) ? { ...row, revokedAtMs: row.revokedAtMs ?? nowMs } : row,
+        serials.has(row.serial) && row.revokedAtMs === undefined
+          ? { ...row, revokedAtMs: nowMs, changed }
+          : row,
       );
       this.#byPeer.set(peerId, marked);
       if (marked.at(-1)?.revokedAtMs !== undefined) gone.push(peerId);
@@ -196,6 +217,10 @@ export class MemberTable {
     peers?.delete(peerId);
     if (peers?.size === 0) this.#byNode.delete(node);
   }
+}
+
+function peerOf({ peerId }: CertificateRow): string {
+  return peerId;
 }
 
 function newestFirst(serials: number[]): number[] {

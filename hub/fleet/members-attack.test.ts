@@ -25,6 +25,7 @@ function certificate(serial: number, peerId: string): CertificateRow {
     revokedAtMs: undefined,
     certificate: Buffer.of(serial % 256),
     build: '',
+    changed: serial,
   };
 }
 
@@ -40,7 +41,7 @@ test('a member that enrols or renews without end costs a bounded number of rows'
     // oxlint-disable-next-line no-await-in-loop -- as above
     assert.equal((await hub.call(agent, 'renew', body)).status, 200);
   }
-  assert.equal((await store.certificates()).length, CERTIFICATES_PER_LIFE_MAX);
+  assert.equal((await store.changesSince(0)).length, CERTIFICATES_PER_LIFE_MAX);
   const list = checkBody(MembersResponse, (await hub.call(agent, 'members')).body);
   assert.equal(list.memberships?.length, 1);
 });
@@ -56,7 +57,7 @@ test('a member that changed too often is heard again when it has to renew', asyn
   }
   hub.wait(WEEK_MS / 3);
   await hub.call(agent, 'renew', { ...endpoint, libp2pPort: 9999 });
-  const ports = (await store.certificates()).map((row) => row.libp2pPort);
+  const ports = (await store.changesSince(0)).map((row) => row.libp2pPort);
   assert.equal(ports.at(-1), 9999);
 });
 
@@ -64,8 +65,9 @@ test('a member cannot push a revoked one out of the list of revocations', () => 
   const table = new MemberTable({ revokedMax: 5 });
   table.add(certificate(1, 'gone'));
   for (let serial = 2; serial <= 20; serial++) table.add(certificate(serial, 'busy'));
-  table.revoke(new Set([1]), 0);
-  table.revoke(new Set(Array.from({ length: 18 }, (_, i) => i + 2)), 0);
+  const change = { nowMs: 0, changed: 99 };
+  table.revoke(new Set([1]), change);
+  table.revoke(new Set(Array.from({ length: 18 }, (_, i) => i + 2)), change);
   assert.deepEqual(table.revokedSerials(), [1, 19, 18, 17, 16]);
 });
 
@@ -74,11 +76,11 @@ test('strangers with invented tokens do not hold up those with real ones', async
   const held = Promise.withResolvers<void>();
   const hub = await TestHub.start(t, { store });
   const writing = Promise.withResolvers<void>();
-  const put = store.putCertificate.bind(store);
-  store.putCertificate = async (...input) => {
+  const write = store.changeMembers.bind(store);
+  store.changeMembers = async (work) => {
     writing.resolve();
     await held.promise;
-    return put(...input);
+    return write(work);
   };
   const member = hub.enrol(new TestAgent(), 'a');
   await writing.promise;

@@ -132,7 +132,7 @@ export class FleetRoutes {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<void> => {
-    this.#modules.callers.expect(request.headers.authorization);
+    await this.#modules.callers.expect(request.headers.authorization);
     const told = Number(request.headers['content-length'] ?? ANNOUNCE_MAX_BYTES);
     try {
       const permits = Math.min(told, ANNOUNCE_MAX_BYTES);
@@ -158,11 +158,14 @@ export class FleetRoutes {
     return { keyBundle: this.#modules.keyBundle().toString('base64') };
   }
 
-  #memberList(request: FastifyRequest): Answer {
-    const { record } = this.#modules.callers.member(signedPartOf(request));
+  async #memberList(request: FastifyRequest): Promise<Answer> {
+    const { callers, members, purges } = this.#modules;
+    const { record } = await callers.member(signedPartOf(request));
     const query = new URL(request.raw.url ?? '', 'http://hub').searchParams;
     const known = query.get('version');
-    const news = this.#modules.purges.newsFor(record.peerId, query.get('purged') ?? undefined);
+    // It heard of that from another hub.
+    if (Number(known) > members.table.version) await members.look?.();
+    const news = purges.newsFor(record.peerId, query.get('purged') ?? undefined);
     const answer = this.#memberNews(known, query);
     if (news === undefined) return answer;
     const told: object = Buffer.isBuffer(answer) ? JSON.parse(answer.toString()) : answer;
@@ -187,7 +190,7 @@ export class FleetRoutes {
     callers.inOrder('enrol', peerId, timeMs);
     const remote = this.#remoteOf(request);
     try {
-      const { text, node, zone } = await members.enrol(body, remote);
+      const { text, node, zone } = await members.enrol(body, { remote, timeMs });
       callers.passed('enrol', peerId, timeMs);
       if (body.zone !== undefined && body.zone !== zone) {
         logger.debug({ node, zone, said: body.zone }, 'the agent names another zone than the hub');
@@ -208,17 +211,17 @@ export class FleetRoutes {
   async #renew(request: FastifyRequest): Promise<RenewResponse> {
     const { members, callers, keyBundle } = this.#modules;
     const signed = signedPartOf(request);
-    const { record, timeMs } = callers.member(signed, { graceMs: RENEW_GRACE_MS });
+    const { record, timeMs } = await callers.member(signed, { graceMs: RENEW_GRACE_MS });
     const body = bodyOf(RenewRequest, request);
     callers.inOrder('renew', record.peerId, timeMs);
     callers.passed('renew', record.peerId, timeMs);
     const remote = this.#remoteOf(request);
-    const { text } = await members.renew(record.peerId, { ...body, remote });
+    const { text } = await members.renew(record.peerId, body, { remote, timeMs });
     return { membership: text, keyBundle: keyBundle().toString('base64') };
   }
 
   async #grant(request: FastifyRequest): Promise<GrantResponse> {
-    const { record } = this.#modules.callers.member(signedPartOf(request));
+    const { record } = await this.#modules.callers.member(signedPartOf(request));
     const wish = bodyOf(GrantRequest, request);
     const { namespace, repository, digest, authorization } = wish;
     const { peerId } = record;
@@ -237,7 +240,7 @@ export class FleetRoutes {
   }
 
   async #tag(request: FastifyRequest): Promise<TagResponse> {
-    this.#modules.callers.member(signedPartOf(request));
+    await this.#modules.callers.member(signedPartOf(request));
     const name = bodyOf(TagRequest, request);
     const statement = await this.#modules.tags.statementFor(name);
     if (statement === undefined) {
@@ -249,7 +252,7 @@ export class FleetRoutes {
 
   async #announce(request: FastifyRequest): Promise<AnnounceResponse> {
     const { callers, announcements } = this.#modules;
-    const { record, timeMs } = callers.member(signedPartOf(request));
+    const { record, timeMs } = await callers.member(signedPartOf(request));
     const body = bodyOf(AnnounceRequest, request);
     callers.inOrder('announce', record.peerId, timeMs);
     callers.passed('announce', record.peerId, timeMs);

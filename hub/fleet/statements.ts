@@ -3,7 +3,7 @@ import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { signStatement } from '../../proto/chunks/statement.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
-import { STATEMENT_CACHE_MAX, UNKNOWN_BLOB_CACHE_MS } from './constants.ts';
+import { STATEMENT_CACHE_MAX } from './constants.ts';
 import type { FleetMetrics } from './metrics.ts';
 
 type StatementModules = {
@@ -20,16 +20,9 @@ export class Statements {
   readonly #signed = new LRUCache<Digest, { keyId: Buffer; size: number; bytes: Buffer }>({
     max: STATEMENT_CACHE_MAX,
   });
-  readonly #unknown: LRUCache<Digest, true>;
 
-  constructor(options: { now: () => number }, modules: StatementModules) {
+  constructor(modules: StatementModules) {
     this.#modules = modules;
-    this.#unknown = new LRUCache({
-      max: STATEMENT_CACHE_MAX,
-      ttl: UNKNOWN_BLOB_CACHE_MS,
-      perf: { now: options.now },
-      ttlResolution: 0,
-    });
   }
 
   /**
@@ -40,14 +33,6 @@ export class Statements {
     const bytes = (await this.#find(digest))?.bytes;
     this.#modules.metrics.statements.inc({ result: bytes === undefined ? 'none' : 'signed' });
     return bytes;
-  }
-
-  /** Size of a chunked blob of the hub in bytes; a negative answer may be a little old. */
-  async chunkedSizeOf(digest: Digest): Promise<number | undefined> {
-    if (this.#unknown.has(digest)) return undefined;
-    const found = await this.#find(digest);
-    if (found === undefined) this.#unknown.set(digest, true);
-    return found?.size;
   }
 
   async #find(digest: Digest): Promise<{ size: number; bytes: Buffer } | undefined> {

@@ -11,6 +11,8 @@ export type CertificateRow = {
   notAfterMs: number;
   /** undefined while it is not revoked. */
   revokedAtMs: number | undefined;
+  /** Number of the change that made or revoked it; its own serial at first. */
+  changed: number;
   /** The signed bytes. */
   certificate: Buffer;
   /** Version of the agent's program, as it said. */
@@ -28,6 +30,20 @@ export type JoinTokenRow = {
 
 export type TokenVerdict = 'ok' | 'expired' | 'used-up';
 
+/** What one change of the members reads and writes. */
+export interface MembersChange {
+  /** A number larger than every one before, from 1 on; it is of no change that is undone. */
+  nextSerial(): Promise<number>;
+  changesSince(serial: number): Promise<CertificateRow[]>;
+  /** Uses a join token up by one when it is 'ok'. */
+  useToken(token: { tokenId: string; nowMs: number }): Promise<TokenVerdict>;
+  put(row: CertificateRow): Promise<void>;
+  /** Those that are revoked already stay as they are. */
+  revoke(serials: readonly number[], change: { nowMs: number; changed: number }): Promise<void>;
+  /** Notes the time of a signed request; false: one of the same call was as late or later. */
+  noteCall(call: string, peerId: string, timeMs: number): Promise<boolean>;
+}
+
 /**
  * What of the fleet outlives a restart. Every method is one transaction, durable when its promise
  * resolves.
@@ -35,24 +51,23 @@ export type TokenVerdict = 'ok' | 'expired' | 'used-up';
 export interface FleetStore {
   /** The value of a setting; `initial` is stored and returned when there is none yet. */
   settingOnce(key: string, initial: string): Promise<string>;
-  /** A number larger than every one returned before, from 1 on. */
-  nextSerial(): Promise<number>;
+  /** undefined: there is none. */
+  setting(key: string): Promise<string | undefined>;
   /** The last number that nextSerial returned; 0 before the first. */
   lastSerial(): Promise<number>;
 
-  /** All stored certificates. */
-  certificates(): Promise<CertificateRow[]>;
   /**
-   * Stores a certificate and revokes others by serial. With a token, the token is used up by one
-   * first, and nothing is stored unless it is 'ok'.
+   * Certificates by the number of their last change, those after `serial` only. Who has all up to
+   * one number misses none before it: changes become visible in the order of their numbers.
    */
-  putCertificate(
-    row: CertificateRow,
-    change: { revoke: readonly number[]; token?: { tokenId: string; nowMs: number } },
-  ): Promise<TokenVerdict>;
-  revoke(serials: readonly number[], nowMs: number): Promise<void>;
-  /** Deletes certificates that ended before `endedBeforeMs`. */
-  purge(endedBeforeMs: number): Promise<void>;
+  changesSince(serial: number): Promise<CertificateRow[]>;
+  /**
+   * Changes the members, one change at a time whichever hub makes it: all of it, or nothing when
+   * `work` throws. It may be run again, so it must change nothing else.
+   */
+  changeMembers<Result>(work: (change: MembersChange) => Promise<Result>): Promise<Result>;
+  /** Deletes certificates that ended, and times of requests that were, before. */
+  purge(before: { endedMs: number; calledMs: number }): Promise<void>;
 
   joinToken(tokenId: string): Promise<JoinTokenRow | undefined>;
   /** Deletes tokens that expired before `nowMs`, then stores one; false when `max` are left. */

@@ -32,7 +32,10 @@ export type AnnouncedBlob = {
   hubChunksWanted: number;
   /** Chunks the member would take from its source without a lease. */
   bypassWanted: number;
-  /** Whether the hub leases chunks of it at all. */
+  /**
+   * Whether it is a blob of the hub, which leases chunks of it. Of what is from elsewhere the hub
+   * does not know who may read it.
+   */
   leasable: boolean;
 };
 
@@ -78,13 +81,14 @@ type MemberState = {
 };
 
 /**
- * Digest and size. Of content that the hub does not have nobody knows the size but the members,
- * and one that lies must not keep the others apart.
+ * Digest and size, and whose. Who says that he has a blob from elsewhere has shown no right to the
+ * hub's, and is not told who has that. Of content that the hub does not have nobody knows the size
+ * but the members, and one that lies must not keep the others apart.
  */
-type SwarmKey = `${Digest} ${number}`;
+type SwarmKey = `${'hub' | 'other'} ${Digest} ${number}`;
 
-function keyOf({ digest, size }: AnnouncedBlob): SwarmKey {
-  return `${digest} ${size}`;
+function keyOf({ digest, size, leasable }: AnnouncedBlob): SwarmKey {
+  return `${leasable ? 'hub' : 'other'} ${digest} ${size}`;
 }
 
 const LIMITS: TrackerLimits = {

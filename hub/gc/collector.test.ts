@@ -33,15 +33,25 @@ test('what a manifest of any repository names stays, the rest goes in two steps'
   assert.equal(await gc.head(base, 'team/other'), 200);
 });
 
-test('a rehearsal tells what would go and takes nothing', async (t) => {
+test('the list of garbage tells what would go, page by page, and takes nothing', async (t) => {
   const gc = await TestGc.start(t);
   await gc.registry.push(own);
-  const collector = gc.collector();
-  assert.deepEqual((await collector.rehearse({ signal })).unlinked, 1);
+  await gc.pushImage([base]);
+  const [unused, ...rest] = await gc.garbage();
+  assert.deepEqual(
+    [unused?.kind, unused?.repository, unused?.digest, unused?.size, rest],
+    ['repository-blob', 'team/app', digestOf(own), own.length, []],
+  );
   assert.equal(await gc.head(own), 200);
+  assert.deepEqual(await gc.garbage({ graceMs: HOUR_MS }), []);
   await gc.collector({ quarantineMs: HOUR_MS }).collect({}, { signal });
-  const { deleted, deletedBytes, dryRun } = await collector.rehearse({ signal });
-  assert.deepEqual([deleted, deletedBytes, dryRun], [1, own.length, true]);
+  const more = Array.from({ length: 5 }, (_, i) => Buffer.from(`layer ${i}`));
+  for (const layer of more) await gc.registry.push(layer);
+  const pages = await gc.garbage({}, 2);
+  assert.deepEqual(
+    pages.map(({ kind, digest }) => `${kind} ${digest}`).sort(),
+    [...more.map((one) => `repository-blob ${digestOf(one)}`), `blob ${digestOf(own)}`].sort(),
+  );
   assert.ok(await gc.isStored(own));
 });
 

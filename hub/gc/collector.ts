@@ -7,15 +7,27 @@ import type { BlobRemover } from '../blobs/port.ts';
 import { GC_BATCH, GC_LEASE_MS } from './constants.ts';
 import { GcError } from './errors.ts';
 import type { GcMetrics } from './metrics.ts';
-import type { Due, GcStore, IdleBlob, LinkFate, UnusedLink } from './store.ts';
+import type {
+  Due,
+  GcCounts,
+  GcRun,
+  GcStore,
+  IdleBlob,
+  LinkFate,
+  UnusedLink,
+  UntaggedManifest,
+} from './store.ts';
 
 type Unused = UnusedLink & { used: boolean; size: number };
+type Untagged = UntaggedManifest & { used: boolean; size: number };
 
 export type CollectorOptions = {
   /** A blob that nobody uses is left alone for this long. */
   graceMs: number;
   /** Bytes of a blob that was collected are kept for this long. */
   quarantineMs: number;
+  /** A manifest that nothing reaches is deleted after this long; undefined: never. */
+  untaggedMs?: number | undefined;
   now?: () => number;
 };
 
@@ -26,23 +38,16 @@ type Modules = {
   logger: Logger;
 };
 
-/** What a collection did, or would do. Sizes in bytes. */
-export type GcReport = {
-  dryRun: boolean;
-  /** Unused blobs of repositories that were looked at. */
-  looked: number;
-  /** Taken from a repository. */
-  unlinked: number;
-  quarantined: number;
-  quarantinedBytes: number;
-  deleted: number;
-  deletedBytes: number;
-  /** Blobs whose bytes could not be removed; the next collection tries again. */
-  failed: number;
+export type CollectWish = {
+  /** Not when another one began within this time. */
+  unlessWithinMs?: number;
+  /** Told the id of the collection once it has begun. */
+  begun?: (id: string) => void;
 };
 
 /**
- * Collects blobs that no manifest names while pushes and pulls go on. Every step is a condition
+ * Collects manifests that nothing reaches, if it is to, and blobs that no manifest names, while
+ * pushes and pulls go on. Every step is a condition
  * in the catalog, so that a push finds a blob gone and sends it, or the collector finds it in use.
  * Killed at any moment, the next collection goes on.
  */
@@ -63,56 +68,39 @@ export class Collector {
    * otherwise. The cost follows what is unused, not what is stored.
    */
   async collect(
-    wish: { unlessWithinMs?: number },
+    wish: CollectWish,
     { signal }: { signal: AbortSignal },
-  ): Promise<GcReport | undefined> {
-    const { store, metrics } = this.#modules;
+  ): Promise<GcCounts | undefined> {
+    const { store, metrics, logger } = this.#modules;
     const nowMs = this.#now();
     const holder = this.#holder;
     const dueMs = nowMs - (wish.unlessWithinMs ?? 0);
     const claim = await store.take({ holder, nowMs, untilMs: nowMs + GC_LEASE_MS, dueMs });
     if (claim === undefined) return undefined;
+    const run = { id: randomUUID(), begunMs: nowMs };
     const started = performance.now();
-    const report = emptyReport(false);
+    const report = noCounts();
+    let result: GcRun['result'] = 'failed';
     try {
+      await store.noteRun({ ...run, result: 'running', report: report });
+      wish.begun?.(run.id);
+      await this.#collectManifests(report, signal);
       await this.#collectLinks(report, signal);
       await this.#removeBlobs(report, claim, signal);
       await store.forgetLinks(nowMs - this.#options.quarantineMs - this.#options.graceMs);
-      metrics.runs.inc({ result: 'ok' });
+      result = 'ok';
       metrics.lastEnd.set(this.#now() / 1000);
     } catch (err) {
-      metrics.runs.inc({ result: signal.aborted ? 'stopped' : 'failed' });
+      if (signal.aborted) result = 'stopped';
       throw err;
     } finally {
+      metrics.runs.inc({ result });
       metrics.lastSeconds.set((performance.now() - started) / 1000);
+      const endedMs = this.#now();
+      await store.noteRun({ ...run, endedMs, result, report: report }).catch(() => {});
       await store.release(holder).catch(() => undefined);
     }
-    this.#modules.logger.info(report, 'blobs collected');
-    return report;
-  }
-
-  /** What a collection would do now; changes nothing. */
-  async rehearse({ signal }: { signal: AbortSignal }): Promise<GcReport> {
-    const { store } = this.#modules;
-    const report = emptyReport(true);
-    const nowMs = this.#now();
-    for await (const links of pages<Unused>(
-      (due) => store.unusedLinks(due),
-      this.#linkDueMs(nowMs),
-    )) {
-      signal.throwIfAborted();
-      report.looked += links.length;
-      const unused = links.filter(({ used }) => !used);
-      report.unlinked += unused.length;
-    }
-    for await (const blobs of pages<IdleBlob>(
-      (due) => store.idleBlobs(due),
-      this.#blobDueMs(nowMs),
-    )) {
-      signal.throwIfAborted();
-      report.deleted += blobs.length;
-      for (const { size } of blobs) report.deletedBytes += size;
-    }
+    logger.info(report, 'blobs collected');
     return report;
   }
 
@@ -130,7 +118,28 @@ export class Collector {
     return repositories;
   }
 
-  async #collectLinks(report: GcReport, signal: AbortSignal): Promise<void> {
+  /** What only a deleted manifest reached is due with it: once more, until none was deleted. */
+  async #collectManifests(report: GcCounts, signal: AbortSignal): Promise<void> {
+    const { store, metrics } = this.#modules;
+    const nowMs = this.#now();
+    const beforeMs = this.#untaggedDueMs(nowMs);
+    if (beforeMs === undefined) return;
+    for (let before = -1; before < report.manifests;) {
+      before = report.manifests;
+      for await (const manifests of pages<Untagged>(
+        (due) => store.untaggedManifests(due),
+        beforeMs,
+      )) {
+        await this.#goOn(signal);
+        for (const fate of await store.settleManifests(manifests, { beforeMs, nowMs })) {
+          metrics.manifests.inc({ fate });
+          if (fate === 'removed') report.manifests += 1;
+        }
+      }
+    }
+  }
+
+  async #collectLinks(report: GcCounts, signal: AbortSignal): Promise<void> {
     const { store } = this.#modules;
     const nowMs = this.#now();
     const beforeMs = this.#linkDueMs(nowMs);
@@ -148,7 +157,7 @@ export class Collector {
    * they are claimed, and what was pushed since has another name; what it forgets is under its own
    * claim.
    */
-  async #removeBlobs(report: GcReport, claim: number, signal: AbortSignal): Promise<void> {
+  async #removeBlobs(report: GcCounts, claim: number, signal: AbortSignal): Promise<void> {
     const { store } = this.#modules;
     const nowMs = this.#now();
     const beforeMs = this.#blobDueMs(nowMs);
@@ -213,7 +222,7 @@ export class Collector {
     throw new GcError('another hub has taken over the collection', { code: 'LEASE_LOST' });
   }
 
-  #count({ fate, quarantined }: LinkFate, report: GcReport): void {
+  #count({ fate, quarantined }: LinkFate, report: GcCounts): void {
     const { metrics } = this.#modules;
     metrics.links.inc({ fate });
     if (fate === 'removed') report.unlinked += 1;
@@ -222,6 +231,11 @@ export class Collector {
     report.quarantinedBytes += quarantined;
     metrics.quarantined.inc();
     metrics.quarantinedBytes.inc(quarantined);
+  }
+
+  #untaggedDueMs(nowMs: number): number | undefined {
+    const { untaggedMs } = this.#options;
+    return untaggedMs === undefined ? undefined : nowMs - untaggedMs;
   }
 
   #linkDueMs(nowMs: number): number {
@@ -233,9 +247,9 @@ export class Collector {
   }
 }
 
-function emptyReport(dryRun: boolean): GcReport {
-  const counts = { looked: 0, unlinked: 0, quarantined: 0, quarantinedBytes: 0 };
-  return { dryRun, ...counts, deleted: 0, deletedBytes: 0, failed: 0 };
+function noCounts(): GcCounts {
+  const counts = { manifests: 0, looked: 0, unlinked: 0, quarantined: 0, quarantinedBytes: 0 };
+  return { ...counts, deleted: 0, deletedBytes: 0, failed: 0 };
 }
 
 /** Batch after batch; what stays where it is is not read twice. */

@@ -7,6 +7,7 @@ type GcProblem =
   | { code: 'HOLD_LOST' }
   /** A collection goes on already, here or at another hub. */
   | { code: 'COLLECTING' }
+  | { code: 'PAGE_UNKNOWN' }
   | { code: 'PURGED_LIMIT'; max: number };
 
 /** Why something was not collected, restored or taken down. */

@@ -6,6 +6,7 @@ import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { KyselyGcStore } from '../catalog/gc-store.ts';
 import { TestRegistry } from '../registry/registry-fixture.ts';
 import { Collector, type CollectorOptions } from './collector.ts';
+import { GarbageList, type Garbage } from './garbage.ts';
 import { createGcMetrics } from './metrics.ts';
 
 /** A registry over real HTTP, files and database, and collectors of what it does not use. */
@@ -40,6 +41,19 @@ export class TestGc {
         ...modules,
       },
     );
+  }
+
+  /** What a collection would begin with. */
+  async garbage(options: Partial<CollectorOptions> = {}, n = 1000): Promise<Garbage[]> {
+    const times = { graceMs: 0, quarantineMs: 0, now: () => Date.now() + this.aheadMs };
+    const list = new GarbageList({ ...times, ...options }, { store: this.store });
+    const found: Garbage[] = [];
+    for (let last: string | undefined; ;) {
+      const page = await list.garbage({ n, last });
+      found.push(...page.entries);
+      if (page.next === undefined) return found;
+      last = page.next;
+    }
   }
 
   /** Pushes an image of these layers by digest. */

@@ -9,6 +9,11 @@ export function createGcMetrics(m: MetricsRegistry) {
     runs: m.counter('gc_runs_total', 'Collections by their end.', ['result']),
     lastSeconds: m.gauge('gc_last_seconds', 'How long the last collection took.'),
     lastEnd: m.gauge('gc_last_timestamp_seconds', 'When a collection last ended well.'),
+    manifests: m.counter(
+      'gc_manifests_total',
+      'Manifests that may have been of no use, by what became of them.',
+      ['fate'],
+    ),
     links: m.counter('gc_links_total', 'Unused blobs of repositories, by what became of them.', [
       'fate',
     ]),

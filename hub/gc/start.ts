@@ -6,10 +6,11 @@ import { KyselyGcStore } from '../catalog/gc-store.ts';
 import type { OpenCatalog } from '../catalog/open-catalog.ts';
 import { Collector } from './collector.ts';
 import { GC_LOOK_MS } from './constants.ts';
+import { GarbageList } from './garbage.ts';
 import { createGcMetrics } from './metrics.ts';
-import type { GcConfig } from './options.ts';
+import { untaggedMsOf, type GcConfig } from './options.ts';
 import { Purges } from './purges.ts';
-import { scheduleCollections } from './schedule.ts';
+import { GcRuns } from './runs.ts';
 
 type Modules = {
   catalog: Pick<OpenCatalog, 'db' | 'manifestsChanged'>;
@@ -18,7 +19,7 @@ type Modules = {
   logger: Logger;
 };
 
-export type Gc = { collector: Collector; purges: Purges };
+export type Gc = { collector: Collector; runs: GcRuns; list: GarbageList; purges: Purges };
 
 /** Begins to collect by the schedule, and to follow what other hubs take down. */
 export async function startGc(
@@ -28,10 +29,15 @@ export async function startGc(
 ): Promise<Gc> {
   const { gc } = config;
   const store = new KyselyGcStore(catalog);
-  const collector = new Collector(
-    { graceMs: gc.grace, quarantineMs: gc.quarantine },
-    { store, blobs, metrics: createGcMetrics(metrics), logger },
-  );
+  const times = {
+    graceMs: gc.grace,
+    quarantineMs: gc.quarantine,
+    untaggedMs: untaggedMsOf(gc),
+  };
+  const list = new GarbageList(times, { store });
+  const gcMetrics = createGcMetrics(metrics);
+  const collector = new Collector(times, { store, blobs, metrics: gcMetrics, logger });
+  const runs = starting.use(new GcRuns({ collector, store, logger }));
   const purges = new Purges({ store, blobs, logger });
   await purges.refresh();
   const timer = setInterval(() => {
@@ -46,6 +52,6 @@ export async function startGc(
       {},
       'blobs are not collected: hubs on one PostgreSQL can only share blobs that are in S3',
     );
-  } else starting.use(scheduleCollections({ intervalMs: gc.interval }, { collector, logger }));
-  return { collector, purges };
+  } else runs.schedule({ intervalMs: gc.interval });
+  return { collector, runs, list, purges };
 }

@@ -14,11 +14,61 @@ export type LinkFate = {
 /** A blob that no repository has. */
 export type IdleBlob = { digest: Digest; size: number; sinceMs: number };
 
+/** A manifest that no tag, index or subject was known to reach since `sinceMs`. */
+export type UntaggedManifest = { repository: string; digest: Digest; sinceMs: number };
+
+/** As of a link: `used` is one that something reaches after all. */
+export type ManifestFate = LinkFate['fate'];
+
 /** Entries with times up to `beforeMs`, oldest first, that follow `after`. */
 export type Due<T> = { beforeMs: number; max: number; after?: T | undefined };
 
+/** How a collection went; `running` until its hub says otherwise, or for ever if that died. */
+export type GcRun = {
+  id: string;
+  begunMs: number;
+  endedMs?: number;
+  result: 'running' | 'ok' | 'failed' | 'stopped';
+  report: GcCounts;
+};
+
+/** What a collection did. Sizes in bytes. */
+export type GcCounts = {
+  /** Deleted since nothing reached them. */
+  manifests: number;
+  /** Unused blobs of repositories that were looked at. */
+  looked: number;
+  /** Taken from a repository. */
+  unlinked: number;
+  quarantined: number;
+  quarantinedBytes: number;
+  deleted: number;
+  deletedBytes: number;
+  /** Blobs whose bytes could not be removed; the next collection tries again. */
+  failed: number;
+};
+
 /** What the collector reads and writes in the catalog. */
 export interface GcStore {
+  /** Remembers a collection, or how it went on; those long before are forgotten. */
+  noteRun(run: GcRun): Promise<void>;
+  run(id: string): Promise<GcRun | undefined>;
+  /** Those begun last come first. */
+  runs(max: number): Promise<GcRun[]>;
+  /** Whether a hub collects now. */
+  isTaken(nowMs: number): Promise<boolean>;
+  /** Untagged manifests that are due, their bytes, and whether something reaches them. */
+  untaggedManifests(
+    due: Due<UntaggedManifest>,
+  ): Promise<(UntaggedManifest & { size: number; used: boolean })[]>;
+  /**
+   * Deletes those of the manifests that are still due and that nothing reaches, each for itself.
+   * What they named, and what referred to them, is then untagged since they were.
+   */
+  settleManifests(
+    manifests: readonly UntaggedManifest[],
+    times: { beforeMs: number; nowMs: number },
+  ): Promise<ManifestFate[]>;
   /** Unused links that are due, and whether a manifest names them. */
   unusedLinks(due: Due<UnusedLink>): Promise<(UnusedLink & { size: number; used: boolean })[]>;
   /** Decides on links in one transaction; each only if it is still due. */
@@ -27,7 +77,7 @@ export interface GcStore {
     times: { beforeMs: number; nowMs: number },
   ): Promise<LinkFate[]>;
   /** Blobs in quarantine that are due. */
-  idleBlobs(due: Due<IdleBlob>): Promise<IdleBlob[]>;
+  idleBlobs(due: Due<Pick<IdleBlob, 'digest' | 'sinceMs'>>): Promise<IdleBlob[]>;
   /**
    * Those of the blobs whose bytes may be removed now: in quarantine ever since they were listed,
    * pinned by nobody, and only while nobody holds removals off. They cannot come back before

@@ -1,5 +1,9 @@
 /** Uploads that may be open at the same time. */
 export const UPLOADS_MAX = 1024;
+/** Of these, those of one account or robot: the others still get a place. */
+export const UPLOADS_PER_SUBJECT_MAX = 256;
+/** A hub that has to refuse an upload counts anew what is in the store, so often at most. */
+export const UPLOADS_COUNT_MS = 1000;
 /** Repositories that a mount without `from` looks at for the blob. */
 export const MOUNT_SOURCES_MAX = 16;
 /** An upload without a request for this long is dropped. */

@@ -78,7 +78,7 @@ test('what no upload names is removed after a grace', async (t) => {
   const { hub, clock, files } = await rig(t);
   const [one, other] = [await hub('one'), await hub('other')];
   const named = await one.create(OWNER);
-  await one.nameless(async (session) => {
+  await one.nameless('ann', async (session) => {
     await session.append(slices(randomBytes(10)), () => undefined);
     await other.sweep();
     assert.equal((await files()).length, 2);
@@ -143,7 +143,9 @@ test('an upload that rests holds no file of the hub and goes on nevertheless', a
   await assert.rejects(uploads.create(OWNER), { code: 'PENDING_LIMIT' });
   clock.ms += UPLOAD_RELEASE_MS + 1;
   await uploads.sweep();
-  await uploads.nameless((other) => other.append(slices(Buffer.from('other')), () => undefined));
+  await uploads.nameless('ann', (other) =>
+    other.append(slices(Buffer.from('other')), () => undefined),
+  );
   await append(uploads, target, Buffer.from('two'));
   assert.equal(await uploads.size(target), 6);
 });

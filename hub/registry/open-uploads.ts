@@ -3,6 +3,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { BlobSweeper, BlobWriter } from '../blobs/port.ts';
 import {
+  UPLOADS_COUNT_MS,
+  UPLOADS_PER_SUBJECT_MAX,
   UPLOAD_EXPIRED_BATCH,
   UPLOAD_HOLD_MS,
   UPLOAD_HOLD_RENEW_MS,
@@ -11,11 +13,14 @@ import {
   UPLOAD_RELEASE_MS,
 } from './constants.ts';
 import { heldByOther, UploadSession } from './upload-session.ts';
+import { UploadPlaces } from './upload-places.ts';
 import type { UploadHold, UploadStore, UploadTarget } from './upload-store.ts';
 
 export type OpenUploadsOptions = {
   /** Uploads that may be open at the same time. */
   uploadsMax: number;
+  /** Of these, those of one subject. */
+  perSubjectMax?: number | undefined;
   /** Names this hub among those that share the store; the same after a restart. */
   holder: string;
 };
@@ -49,17 +54,21 @@ export class OpenUploads {
   readonly #now: () => number;
   readonly #live = new Map<string, Live>();
   readonly #busy = new Set<string>();
-  /** Uploads in the store, as far as this hub knows, and those begun that nobody can name. */
-  #count = 0;
+  readonly #places: UploadPlaces;
+  #countedMs = Number.NEGATIVE_INFINITY;
+  #counting: Promise<void> | undefined;
 
   constructor(options: OpenUploadsOptions, modules: Modules) {
     this.#options = options;
     this.#modules = modules;
     this.#now = modules.now ?? Date.now;
+    const { uploadsMax: max, perSubjectMax = UPLOADS_PER_SUBJECT_MAX } = options;
+    this.#places = new UploadPlaces({ max, perSubjectMax });
   }
 
+  /** Uploads in the store, as far as this hub knows, and those that nobody can name. */
   get count(): number {
-    return this.#count;
+    return this.#places.taken;
   }
 
   /**
@@ -67,7 +76,8 @@ export class OpenUploads {
    * @throws OciError TOOMANYREQUESTS; BlobStoreError; errors of the store
    */
   async create(owner: Omit<UploadTarget, 'id'>): Promise<UploadTarget> {
-    const session = await this.#begin();
+    const { subject } = owner;
+    const session = await this.#begin(subject);
     try {
       const target = { ...owner, id: session.id };
       const { state, size } = await session.park();
@@ -75,21 +85,25 @@ export class OpenUploads {
       const times = { nowMs, expiresAtMs: nowMs + UPLOAD_IDLE_MS };
       await this.#modules.store.create({ ...target, state, size }, times);
       this.#live.set(session.id, { session, epoch: 0, usedMs: nowMs });
+      this.#places.keep(subject);
       return target;
     } catch (err) {
-      this.#count -= 1;
+      this.#places.give(subject);
       await session.discard();
       throw err;
     }
   }
 
-  /** Runs a task with an upload that nobody can name and that is gone afterwards. */
-  async nameless<T>(task: (session: UploadSession) => Promise<T>): Promise<T> {
-    const session = await this.#begin();
+  /**
+   * Runs a task with an upload that nobody can name and that is gone afterwards.
+   * @throws OciError TOOMANYREQUESTS; BlobStoreError; whatever the task throws
+   */
+  async nameless<T>(subject: string, task: (session: UploadSession) => Promise<T>): Promise<T> {
+    const session = await this.#begin(subject);
     try {
       return await task(session);
     } finally {
-      this.#count -= 1;
+      this.#places.give(subject);
       await session.discard();
     }
   }
@@ -129,11 +143,11 @@ export class OpenUploads {
       try {
         result = await task(upload);
       } catch (err) {
-        await this.#leave(upload, hold).catch((failure: unknown) => this.#tell(failure));
+        await this.#leave(target, upload, hold).catch((failure: unknown) => this.#tell(failure));
         throw err;
       }
       keeper[Symbol.dispose]();
-      await this.#leave(upload, hold);
+      await this.#leave(target, upload, hold);
       return result;
     } finally {
       this.#busy.delete(id);
@@ -154,24 +168,35 @@ export class OpenUploads {
       // Nobody names the bytes of those that expired now: they are removed with the others.
       const known = (ids: readonly string[]) => store.known(ids);
       await blobs.sweep({ beforeMs: nowMs - UPLOAD_ORPHAN_MS, known });
-      this.#count = await store.count();
+      await this.#places.learn(() => store.counts());
     } catch (err) {
       this.#tell(err);
     }
   }
 
-  async #begin(): Promise<UploadSession> {
-    const { uploadsMax } = this.#options;
-    if (this.#count >= uploadsMax) {
-      throw ociError('TOOMANYREQUESTS', `${uploadsMax} uploads are open; try again later`);
-    }
-    this.#count += 1;
+  async #begin(subject: string): Promise<UploadSession> {
+    if (this.#places.isFullFor(subject)) await this.#recount();
+    this.#places.take(subject);
     try {
       return new UploadSession(await this.#modules.blobs.begin());
     } catch (err) {
-      this.#count -= 1;
+      this.#places.give(subject);
       throw err;
     }
+  }
+
+  /** Others may have ended some that were begun here. */
+  async #recount(): Promise<void> {
+    const nowMs = this.#now();
+    if (this.#counting === undefined && nowMs - this.#countedMs >= UPLOADS_COUNT_MS) {
+      this.#countedMs = nowMs;
+      this.#counting = this.#places
+        .learn(() => this.#modules.store.counts())
+        .finally(() => {
+          this.#counting = undefined;
+        });
+    }
+    await this.#counting;
   }
 
   async #hold(target: UploadTarget): Promise<{ hold: UploadHold; session: UploadSession }> {
@@ -197,7 +222,7 @@ export class OpenUploads {
     });
     if (pending === undefined) {
       await store.remove(hold);
-      this.#count -= 1;
+      this.#places.remove(target.subject);
       throw unknownUpload();
     }
     const session = new UploadSession(pending);
@@ -206,11 +231,15 @@ export class OpenUploads {
   }
 
   /** Does what was decided of the upload. Whatever happens, no hold stays behind. */
-  async #leave({ session, outcome }: HeldUpload, hold: UploadHold): Promise<void> {
+  async #leave(
+    { subject }: UploadTarget,
+    { session, outcome }: HeldUpload,
+    hold: UploadHold,
+  ): Promise<void> {
     const { store } = this.#modules;
     if (outcome === 'drop') {
       this.#live.delete(hold.id);
-      this.#count -= 1;
+      this.#places.remove(subject);
       await session.discard();
       return store.remove(hold);
     }

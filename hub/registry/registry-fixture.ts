@@ -13,7 +13,8 @@ import { ociError } from '../../proto/oci/errors.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
-import { generateSigningKey } from '../../proto/trust/keys.ts';
+import { KeyRing } from '../../proto/trust/key-ring.ts';
+import { keysOf } from '../access/access-fixture.ts';
 import { openAccess } from '../access/access.ts';
 import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
@@ -103,8 +104,7 @@ export class TestRegistry {
       beside?.catalog ?? (await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') }));
     const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
     const rights = new Rights({ now: Date.now }, { store });
-    const tokenKey = generateSigningKey('token');
-    const tokenKeys = { current: () => tokenKey, find: () => undefined };
+    const tokenKeys = keysOf(KeyRing.create(Date.now()));
     const access = await openAccess(
       { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
       { dataDir: folder, tokenKeys, rights, store, logger },

@@ -45,6 +45,8 @@ export interface RegistryGuard {
 
 export type RegistryOptions = {
   uploadsMax?: number;
+  /** Of these, those of one account or robot. */
+  uploadsPerSubjectMax?: number;
   /** Nothing that is not in the repository, unless said otherwise. */
   sparse?: SparseContent;
   /** Hosts in image names that mean this registry, beside the one a client asks. */
@@ -95,7 +97,8 @@ export class Registry {
 
   constructor(options: RegistryOptions, modules: RegistryModules) {
     const { uploadsMax = UPLOADS_MAX, holder = 'hub' } = options;
-    const { sparse = { indexes: false, images: false } } = options;
+    const { sparse = { indexes: false, images: false }, uploadsPerSubjectMax: perSubjectMax } =
+      options;
     this.#modules = modules;
     this.#sparse = sparse;
     this.#names = new Set(options.names?.map(canonicalHost));
@@ -110,7 +113,7 @@ export class Registry {
       }
     };
     const metrics = () => this.#metrics;
-    const open = new OpenUploads({ uploadsMax, holder }, { blobs, store, logger });
+    const open = new OpenUploads({ uploadsMax, perSubjectMax, holder }, { blobs, store, logger });
     const subjectOf = ({ request }: Exchange) => guard.subjectOf(request);
     this.#uploads = new Uploads({ blobs, catalog, open, metrics, mayPull, subjectOf });
     this.#metrics = modules.metrics(() => open.count);

@@ -46,7 +46,8 @@ export interface UploadStore {
   takeExpired(nowMs: number, max: number): Promise<UploadRecord[]>;
   /** Which of these uploads there are. */
   known(ids: readonly string[]): Promise<ReadonlySet<string>>;
-  count(): Promise<number>;
+  /** How many there are of each subject that has any. */
+  counts(): Promise<ReadonlyMap<string, number>>;
   /** Lets go of all that this holder holds: it has started anew. */
   letGoOf(holder: string): Promise<void>;
 }

@@ -62,12 +62,13 @@ export class Uploads {
     }
     const digest = query.get('digest');
     const expected = digest === null ? undefined : checkedDigest(digest);
+    const subject = await subjectOf(exchange);
     if (expected === undefined) {
-      const target = await open.create({ repository, subject: await subjectOf(exchange) });
+      const target = await open.create({ repository, subject });
       return this.#progress(exchange, target, 0, 202);
     }
     // Nobody is told where this upload is: it cannot go on.
-    await open.nameless(async (session) => {
+    await open.nameless(subject, async (session) => {
       await session.append(bytesOf(exchange.request), (count) => this.#count(count));
       const commit = () => session.commit(expected, async () => Buffer.alloc(0));
       await this.#keep(exchange, { target: { repository }, digest: expected }, commit);

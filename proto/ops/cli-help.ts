@@ -8,6 +8,7 @@ caches and shares image layers with its peers.
   hub [--config FILE]            run the hub
   hub join-token create          make a token with which agents enrol
   hub check [--hash] [--repair]  check the data of a hub that does not run
+  gc run|status|list|restore     collect what nothing names, and take it back
   backup create|verify|restore   back a running hub up, look at a backup, put it back
   purge DIGEST                   take content down, at the hub and on all nodes
   agent [--config FILE]          run the agent of this node
@@ -92,6 +93,23 @@ but the admin has rights afterwards, and nodes join again.
   --replace            move a catalog and blobs that are in the data folder out of the way
 
 exit codes: 0 done, 1 failed, or something is wrong with the backup; 69 hub not reachable, or in use
+`;
+
+export const GC_HELP = `usage: flotilla gc run [--wait] [--dry-run]
+       flotilla gc status
+       flotilla gc list
+       flotilla gc restore DIGEST
+
+Asks the running hub as its administrator; all take --config FILE, --url URL and --json.
+
+  run      collect now what nothing has named for gc.grace; the hub does it in the background
+             --wait     until it has ended, and print what it did
+             --dry-run  list what it would take now, and take nothing
+  status   whether a collection goes on, and how the last one went
+  list     blobs that were collected and whose bytes are kept for gc.quarantine
+  restore  give such a blob back to the repositories that had it
+
+exit codes: 0 done, 1 refused or, with --wait, not ended well
 `;
 
 export const PURGE_HELP = `usage: flotilla purge DIGEST [--lift] [--config FILE] [--url URL]

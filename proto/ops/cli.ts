@@ -18,11 +18,12 @@ import {
   JOIN_TOKEN_HELP,
   MAIN_HELP,
 } from './cli-help.ts';
-import { BACKUP_HELP, PURGE_HELP, VERSION_HELP } from './cli-help.ts';
+import { BACKUP_HELP, GC_HELP, PURGE_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
 import { EXIT } from './exit-codes.ts';
+import { runGcCommand } from './gc-cli.ts';
 import { nearest } from './nearest.ts';
 
 export type ProgramKind = 'hub' | 'agent';
@@ -129,11 +130,13 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return purge(rest, modules);
     case 'backup':
       return backup(rest, modules);
+    case 'gc':
+      return collect(rest, modules);
     case 'config':
       return config(rest, modules);
     default: {
       if (isAdminCommand(command)) return admin(command, rest, modules);
-      const own = ['hub', 'agent', 'version', 'config', 'purge', 'backup', 'help'];
+      const own = ['hub', 'agent', 'version', 'config', 'purge', 'backup', 'gc', 'help'];
       const known = [...own, ...adminWords()];
       const meant = nearest(command, known);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
@@ -187,6 +190,29 @@ async function admin(word: string, args: readonly string[], modules: CliModules)
     return EXIT.ok;
   } catch (err) {
     if (err instanceof AdminUsage) throw new UsageError(err.message, adminHelp(word));
+    throw err;
+  }
+}
+
+async function collect(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    url: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    wait: { type: 'boolean', default: false },
+    'dry-run': { type: 'boolean', default: false },
+  } as const;
+  const { values, positionals } = parse(args, options, 2, GC_HELP);
+  if (values.help === true) return show(GC_HELP, modules);
+  const place = { ...(await configInput(values.config)), url: values.url };
+  const ask = (request: AdminRequest) => modules.admin.ask(place, request);
+  const { json, wait, 'dry-run': dryRun } = values;
+  const out = (text: string): void => modules.out(text);
+  try {
+    const done = await runGcCommand(positionals, { json, wait, dryRun }, { out, ask });
+    return done ? EXIT.ok : EXIT.failure;
+  } catch (err) {
+    if (err instanceof AdminUsage) throw new UsageError(err.message, GC_HELP);
     throw err;
   }
 }

@@ -29,3 +29,5 @@ export const JOIN_TOKEN_REQUEST_TIMEOUT_MS = 10_000;
 export const PURGE_WAIT_MS = 60_000;
 /** Time between two questions which nodes have. */
 export const PURGE_POLL_MS = 1000;
+/** How often `gc run --wait` asks whether the collection has ended. */
+export const GC_POLL_MS = 500;

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, hash, sign, type KeyObject } from 'node:crypto';
 import { TrustError } from './errors.ts';
 import { BUNDLE_KEYS_MAX, signBundle, type CertifiedKey } from './key-bundle.ts';
 import {
@@ -191,6 +191,17 @@ export class KeyRing {
   /** Hex SHA-256 of the root's raw public key. */
   fingerprint(): string {
     return fingerprintOf(rawPublicKey(this.#root.publicKey));
+  }
+
+  /**
+   * A value that follows from these bytes for whoever has this ring, and that nobody else can
+   * compute or check a guess against: SHA-256 of the root's signature (deterministic, RFC 8032
+   * section 5.1.6). The root is never replaced, so that no rotation changes it. `tag` is a domain
+   * tag that nothing else is signed under.
+   */
+  sealed(tag: string, bytes: Uint8Array): Buffer {
+    const signed = Buffer.concat([Buffer.from(`${tag}\0`, 'latin1'), bytes]);
+    return hash('sha256', sign(null, signed, this.#root.privateKey), 'buffer');
   }
 
   /**

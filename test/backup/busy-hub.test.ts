@@ -147,5 +147,6 @@ test('a backup to a full disk says so, and goes on when there is room', { skip }
   await attempt(['mount', '-o', 'remount,size=512m', disk]);
   const done = create(hub, to);
   assert.equal((await done.exited).code, 0, done.output());
-  assert.equal((await flotilla('backup', 'verify', to)).code, 0);
+  const verified = await flotilla('backup', 'verify', to);
+  assert.equal(verified.code, 0, verified.stdout + verified.stderr);
 });

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { FilesystemBlobStore } from '../../hub/blobs/filesystem.ts';
 import { KyselyGcStore } from '../../hub/catalog/gc-store.ts';
 import { openSqliteCatalog } from '../../hub/catalog/sqlite-catalog.ts';
-import { Collector, type GcReport } from '../../hub/gc/collector.ts';
+import { Collector } from '../../hub/gc/collector.ts';
 import { createGcMetrics } from '../../hub/gc/metrics.ts';
 import { digestHex, digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
@@ -100,7 +100,7 @@ test('nothing is removed from a hub while a backup of it is made', async (t) => 
 });
 
 /** Collects as another hub on the same data would, without any delay. */
-async function collect({ folder }: TestHub): Promise<GcReport> {
+async function collect({ folder }: TestHub): Promise<{ deleted: number }> {
   const catalog = await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') });
   const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
   try {

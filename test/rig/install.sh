@@ -10,7 +10,7 @@ set -eu
 
 PACKAGES="containerd runc skopeo podman buildah umoci busybox-static containernetworking-plugins
 iproute2 iptables docker.io docker-registry util-linux openssl nginx-light
-ceph-mon ceph-osd radosgw postgresql procps"
+ceph-mon ceph-osd radosgw postgresql procps strace"
 # oras is not in Debian 12; this release has a build that runs on its libc.
 NEWER_SUITE=trixie
 ORAS_PACKAGE=oras

@@ -7,6 +7,7 @@ const reduced = {
   swarmNodes: 4,
   memoryBlobBytes: 512 * MIB,
   catalogManifests: 100_000,
+  mutantStep: 8,
 };
 
 /** Sizes under `npm run soak`. */
@@ -16,6 +17,7 @@ const full: typeof reduced = {
   swarmNodes: 6,
   memoryBlobBytes: 4096 * MIB,
   catalogManifests: 1_000_000,
+  mutantStep: 1,
 };
 
 /** How big the trials are in this run. */

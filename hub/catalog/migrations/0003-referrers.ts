@@ -70,7 +70,7 @@ async function createTable(db: Kysely<RegistryTables>): Promise<void> {
 }
 
 /** The manifest was checked when it was pushed. */
-function referrerOf(row: Selectable<RegistryTables['manifest']>) {
+function referrerOf(row: Omit<Selectable<RegistryTables['manifest']>, 'untagged_since_ms'>) {
   const { repository, digest, subject, media_type, bytes } = row;
   if (subject === null) return undefined;
   const size = bytes.byteLength;

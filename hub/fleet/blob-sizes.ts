@@ -1,0 +1,44 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../../proto/oci/digest.ts';
+import { BLOB_SIZES_MAX, BLOB_SIZE_CACHE_MS, UNKNOWN_BLOB_CACHE_MS } from './constants.ts';
+
+type BlobSizesModules = {
+  catalog: { blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined> };
+};
+
+/** What the hub hashed, by repository: a blob of one repository is none of another's business. */
+export class BlobSizes {
+  readonly #catalog: BlobSizesModules['catalog'];
+  readonly #known: LRUCache<string, Promise<number | undefined>>;
+
+  constructor(options: { now: () => number }, { catalog }: BlobSizesModules) {
+    this.#catalog = catalog;
+    this.#known = new LRUCache({
+      max: BLOB_SIZES_MAX,
+      ttl: BLOB_SIZE_CACHE_MS,
+      perf: { now: options.now },
+      ttlResolution: 0,
+    });
+  }
+
+  /**
+   * Size in bytes of a blob of this repository; undefined when the repository does not have it.
+   * The answer is as old as BLOB_SIZE_CACHE_MS, "no" as UNKNOWN_BLOB_CACHE_MS.
+   */
+  async sizeIn(repository: string, digest: Digest): Promise<number | undefined> {
+    const key = `${repository} ${digest}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    // Many members ask for the same at once: the catalog is asked once.
+    const asking = this.#catalog.blobIn(repository, digest).then((found) => found?.size);
+    this.#known.set(key, asking);
+    try {
+      const size = await asking;
+      if (size === undefined) this.#known.set(key, asking, { ttl: UNKNOWN_BLOB_CACHE_MS });
+      return size;
+    } catch (err) {
+      this.#known.delete(key);
+      throw err;
+    }
+  }
+}

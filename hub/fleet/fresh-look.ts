@@ -1,0 +1,35 @@
+import { sleep } from '../../proto/std/abort.ts';
+
+/**
+ * Looks at what may have changed elsewhere. A look begins after it was asked for, so it sees what
+ * was there then; one begins at most each `gapMs`, and all who ask meanwhile share the next.
+ */
+export class FreshLook {
+  readonly #gapMs: number;
+  readonly #look: () => Promise<void>;
+  #next: Promise<void> | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #beganMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: { gapMs: number }, modules: { look: () => Promise<void> }) {
+    this.#gapMs = options.gapMs;
+    this.#look = modules.look;
+  }
+
+  /** Rejects with what the look rejects with. */
+  ask(): Promise<void> {
+    this.#next ??= this.#begin();
+    return this.#next;
+  }
+
+  async #begin(): Promise<void> {
+    const waitMs = this.#beganMs + this.#gapMs - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    await this.#running;
+    this.#next = undefined;
+    this.#beganMs = performance.now();
+    const look = this.#look();
+    this.#running = look.catch(() => undefined);
+    await look;
+  }
+}

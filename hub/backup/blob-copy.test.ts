@@ -33,6 +33,18 @@ async function* cut(rest: Buffer): AsyncGenerator<Buffer> {
   throw new AdminError('the hub broke off', { code: 'HUB_UNREACHABLE', url: 'http://hub' });
 }
 
+function others(rest: Buffer) {
+  return whole(Buffer.alloc(rest.length));
+}
+
+function fewer(rest: Buffer) {
+  return whole(rest.subarray(1));
+}
+
+function nothing() {
+  return undefined;
+}
+
 async function copy(t: TestContext, hub: ReturnType<typeof hubThat>, before?: Buffer) {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-copy-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -71,9 +83,7 @@ test('what is no part of the blob is begun anew', async (t) => {
 });
 
 test('other bytes, fewer bytes and no bytes are no blob', async (t) => {
-  const others = (rest: Buffer) => whole(Buffer.alloc(rest.length));
-  const fewer = (rest: Buffer) => whole(rest.subarray(1));
-  for (const answer of [others, fewer, () => undefined]) {
+  for (const answer of [others, fewer, nothing]) {
     const { fate, names } = await copy(t, hubThat(answer, answer));
     assert.deepEqual([fate, names], ['lost', []]);
   }

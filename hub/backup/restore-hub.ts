@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { isDigest, type Digest } from '../../proto/oci/digest.ts';
 import { claimFolder } from '../../proto/ops/folder-lock.ts';
@@ -20,7 +20,7 @@ import type { BackupManifest } from './manifest.ts';
 import type { Progress } from './progress.ts';
 import { markerIn, removeMarker, setMarker, unfinished } from './restore-marker.ts';
 import { RestoredBlobs, type BlobCounts } from './restored-blobs.ts';
-import { findRing, restartRing } from './restored-keys.ts';
+import { findRing, restartRing, type RingSource } from './restored-keys.ts';
 import { RestoredRights, type LockedRights, type RightsPolicy } from './restored-rights.ts';
 import { purgedOf } from './rows-of.ts';
 import { RowReader } from './rows.ts';
@@ -28,6 +28,7 @@ import { checkCatalog, Verification } from './verify.ts';
 
 const CATALOG = 'catalog.sqlite';
 const RESTORING = 'catalog.sqlite.restoring';
+const PRIVATE_FOLDER_MODE = 0o700;
 
 export type RestoreOptions = {
   /** The folder of the backup. */
@@ -48,7 +49,7 @@ export type RestoreReport = {
   manifest: BackupManifest;
   blobs: BlobCounts;
   locked: LockedRights;
-  keys: string;
+  keys: RingSource;
   /** Digests that stay taken down. */
   purged: readonly string[];
 };
@@ -96,19 +97,22 @@ export async function restoreHub(
     const counts = await restoreBlobs(config, parts, signal);
     const policy = options.rightsFrom === undefined ? options.policy : 'kept';
     const backupMs = Date.parse(rights.manifest.time);
-    const changes = new RestoredRights({ policy, nowMs, backupMs, newFleet: ring === undefined });
+    const changes = new RestoredRights({
+      policy,
+      nowMs,
+      backupMs,
+      newFleet: ring.source === 'new',
+    });
     await fill(parts, changes);
     await takeDown(parts, nowMs);
     await tables.close();
     if (config.catalog.url === undefined) await putInPlace(dataDir);
-    if (ring !== undefined) {
-      restartRing(ring, { policy, nowMs, backupMs });
-      await makeDurableFolder(keysDir);
-      await saveKeyRing(keysDir, ring.ring);
-    }
+    restartRing(ring, { policy, nowMs, backupMs });
+    if (await makeDurableFolder(keysDir)) await chmod(keysDir, PRIVATE_FOLDER_MODE);
+    await saveKeyRing(keysDir, ring.ring);
     await removeMarker(dataDir);
     const { manifest } = content;
-    const keys = ring?.source ?? 'new';
+    const keys = ring.source;
     return { manifest, blobs: counts, locked: changes.locked, keys, purged: [...purged] };
   } finally {
     await tables.close();
@@ -188,7 +192,7 @@ async function beginIn(
 
 async function moveAside(dataDir: string, names: readonly string[]): Promise<void> {
   const aside = path.join(dataDir, `replaced-${new Date().toISOString().replaceAll(':', '')}`);
-  await mkdir(aside, { mode: 0o700 });
+  await mkdir(aside, { mode: PRIVATE_FOLDER_MODE });
   const all = names.flatMap((name) =>
     name === CATALOG ? [name, `${name}-wal`, `${name}-shm`] : [name],
   );

@@ -13,17 +13,24 @@ import type { RightsPolicy } from './restored-rights.ts';
 /** What ended keys signed that must not be good again, though it did not end by itself yet. */
 const LOCKED_PURPOSES: readonly KeyPurpose[] = ['token', 'membership', 'grant', 'tag'];
 
-export type RingSource = 'given' | 'data folder' | 'backup';
+export type RingSource = 'given' | 'data folder' | 'backup' | 'new';
 
-/** The ring that the restored hub goes on with; undefined for a fleet that begins anew. */
+/** The ring that the restored hub goes on with. */
 export async function findRing(
   options: { keysDir: string; given: string | undefined; newKeys: boolean },
   { folder, manifest }: { folder: BackupFolder; manifest: BackupManifest },
-): Promise<{ ring: KeyRing; source: RingSource } | undefined> {
+): Promise<{ ring: KeyRing; source: RingSource }> {
   const { keysDir, given, newKeys } = options;
   const { rootFingerprint: fingerprint, keys } = manifest;
-  if (newKeys) return undefined;
-  const own = given === undefined ? await textOf(path.join(keysDir, KEY_RING_FILE)) : undefined;
+  const file = path.join(keysDir, KEY_RING_FILE);
+  const own = given === undefined ? await textOf(file) : undefined;
+  if (newKeys) {
+    if (own === undefined) return { ring: KeyRing.create(Date.now()), source: 'new' };
+    throw new BackupError(`there are keys in ${file}: move them away, or use them`, {
+      code: 'TARGET_NOT_EMPTY',
+      folder: keysDir,
+    });
+  }
   const backup = keys === undefined ? undefined : await folder.readText(keys.file);
   const text = given ?? own ?? backup;
   if (text === undefined) {
@@ -55,6 +62,7 @@ export function restartRing(
   { ring, source }: { ring: KeyRing; source: RingSource },
   { policy, nowMs, backupMs }: { policy: RightsPolicy; nowMs: number; backupMs: number },
 ): void {
+  if (source === 'new') return;
   const gap = KEY_SERIAL_GAP + Math.max(0, Math.floor((nowMs - backupMs) / 1000));
   const old: readonly KeyPurpose[] = source === 'backup' ? ['statement'] : [];
   const purposes: readonly KeyPurpose[] =

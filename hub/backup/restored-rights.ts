@@ -17,6 +17,9 @@ export type LockedRights = {
 
 type Row = Record<string, Value>;
 
+/** Settings of a fleet that has these keys. */
+const OF_KEYS = ['fleet-id', 'root-fingerprint'];
+
 /** Changes the rows of rights on their way out of a backup. */
 export class RestoredRights {
   readonly #options: { policy: RightsPolicy; nowMs: number; backupMs: number; newFleet: boolean };
@@ -58,6 +61,8 @@ export class RestoredRights {
 
   readonly #changes: Readonly<Record<string, (row: Row) => Row | undefined>> = {
     fleet_meta: (row) => this.#meta(row),
+    // The ring that goes on is another one, see restartRing.
+    fleet_key_ring: () => undefined,
     fleet_member: (row) => this.#member(row),
     account: (row) => this.#account(row),
     robot: (row) => this.#robot(row),
@@ -65,7 +70,7 @@ export class RestoredRights {
   };
 
   #meta(row: Row): Row | undefined {
-    if (row['key'] === 'fleet-id' && this.#options.newFleet) return undefined;
+    if (OF_KEYS.includes(String(row['key'])) && this.#options.newFleet) return undefined;
     if (row['key'] !== 'serial') return row;
     this.#serial = true;
     return { ...row, number: this.#serialAfter(Number(row['number'])) };

@@ -11,6 +11,7 @@ import { createGcMetrics } from '../../hub/gc/metrics.ts';
 import { digestHex, digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { freePort } from '../rig/free-port.ts';
 import { TestHub } from '../registry/test-hub.ts';
 import { backup, check, clientOf, never, restore, scratch, verify } from './backup-rig.ts';
 
@@ -118,6 +119,33 @@ async function collect({ folder }: TestHub): Promise<{ deleted: number }> {
     await catalog.close();
   }
 }
+
+test('a backup goes on when the hub is started again meanwhile', async (t) => {
+  const folder = await scratch(t);
+  const port = await freePort();
+  const sections = { http: { listen: [`127.0.0.1:${port}`] } };
+  const data = path.join(folder, 'data');
+  const layers = Array.from({ length: 9 }, () => randomBytes(400_000));
+  const first = await TestHub.start(sections, { folder: data, keep: true });
+  const { url } = first;
+  await first.pushImage('v1', layers);
+  const client = clientOf(first);
+  const blob = client.blob.bind(client);
+  let asked = 0;
+  let second: Promise<TestHub> | undefined;
+  t.after(async () => (await second)?.[Symbol.asyncDispose]());
+  client.blob = async (...ask) => {
+    asked += 1;
+    if (asked === 3) {
+      second = first.hub.close().then(() => TestHub.start(sections, { folder: data }));
+    }
+    return blob(...ask);
+  };
+  const { manifest } = await backup({ url }, path.join(folder, 'backup'), { client });
+  assert.equal(manifest.blobs?.count, 10);
+  assert.notEqual(second, undefined);
+  assert.deepEqual((await verify(path.join(folder, 'backup'))).problems, []);
+});
 
 test('a blob that the hub has lost is named, and the rest is backed up', async (t) => {
   const folder = await scratch(t);

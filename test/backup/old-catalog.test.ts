@@ -1,6 +1,6 @@
 // A catalog that is older than what was issued and ended since.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { TOKEN_PATH } from '../../hub/http/guard.ts';
@@ -186,4 +186,10 @@ test('a backup without its keys is restored with them, or begins a fleet', async
   assert.equal(await node.renew(anew), 'NOT_A_MEMBER');
   await assert.rejects(node.pollKeys(anew));
   assert.ok((await new FleetNode('node').enrol(anew)).serial > 1);
+  const keys = path.join(at('anew'), 'keys');
+  assert.equal((await stat(keys)).mode & 0o077, 0);
+  assert.equal((await stat(path.join(keys, 'key-ring.pem'))).mode & 0o077, 0);
+  await anew.hub.close();
+  const again = restore(at('backup'), at('anew'), { newKeys: true, replace: true });
+  await assert.rejects(again, { code: 'TARGET_NOT_EMPTY', message: /there are keys in/ });
 });

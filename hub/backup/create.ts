@@ -7,7 +7,7 @@ import { isPassing, type BackupClient } from './client.ts';
 import { ATTEMPTS_MAX, BLOBS_AT_ONCE } from './constants.ts';
 import { DigestSet } from './digest-set.ts';
 import { BackupError } from './errors.ts';
-import { KEYS_FILE, type BackupFolder } from './folder.ts';
+import type { BackupFolder } from './folder.ts';
 import { Held } from './held.ts';
 import { Lanes } from './lanes.ts';
 import { BACKUP_FORMAT, type BackupManifest } from './manifest.ts';
@@ -65,11 +65,11 @@ export class Backup {
   async #run(id: string, signal: AbortSignal): Promise<BackupReport> {
     const { folder, progress } = this.#modules;
     const { catalogOnly, keyRing } = this.#options;
-    const file = folder.newCatalogName();
+    const { catalog: file, keys: keysFile } = folder.newNames();
     const { bytes, sha256 } = await this.#catalog(id, file, signal);
     const { head, rows, blobs, known } = await this.#totals(file);
     progress.say(`catalog: ${roundBytes(bytes)}; ${blobs.count} blobs, ${roundBytes(blobs.bytes)}`);
-    const keys = keyRing === undefined ? undefined : await this.#keys(keyRing, head);
+    const keys = keyRing === undefined ? undefined : await this.#keys(keyRing, keysFile, head);
     const { wanted, lost } = await this.#blobs({ id, file, blobs }, signal);
     const purged = await this.#modules.client.purged();
     const missing = lost.filter((digest) => !purged.has(digest)).sort();
@@ -131,7 +131,11 @@ export class Backup {
     return { head, rows: reader.counts, blobs, known };
   }
 
-  async #keys(pem: string, head: RowsHead): Promise<NonNullable<BackupManifest['keys']>> {
+  async #keys(
+    pem: string,
+    file: string,
+    head: RowsHead,
+  ): Promise<NonNullable<BackupManifest['keys']>> {
     const { rootFingerprint: fingerprint } = head;
     const found = KeyRing.fromPem(pem).fingerprint();
     if (found !== fingerprint) {
@@ -140,8 +144,8 @@ export class Backup {
         { code: 'KEYS_OTHER', found, fingerprint },
       );
     }
-    await this.#modules.folder.writeFile(KEYS_FILE, pem);
-    return { file: KEYS_FILE, sha256: createHash('sha256').update(pem).digest('hex') };
+    await this.#modules.folder.writeFile(file, pem);
+    return { file, sha256: createHash('sha256').update(pem).digest('hex') };
   }
 
   /** Copies what is not there yet; the blobs that are wanted, and those the hub has not. */

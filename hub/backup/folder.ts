@@ -12,19 +12,18 @@ import { slicesOf, writeAll } from './slices.ts';
 // backup.json                 what the backup is; written last
 // unfinished                  while a backup is being written
 // catalog-<random>.ndjson     rows of the catalog, see rows.ts
-// key-ring.pem                private keys, when they were asked for
+// key-ring-<random>.pem       private keys, when they were asked for
 // blobs/<algorithm>/<hex>     as in an OCI image layout
 //
 // All of it holds what only the hub should know: hashes of passwords, private images.
 
 const MANIFEST = 'backup.json';
 const UNFINISHED = 'unfinished';
-export const KEYS_FILE = 'key-ring.pem';
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 const NAME_BYTES = 6;
 const ALGORITHMS = ['sha256', 'sha512'];
-const OWN = /^(?:backup\.json|unfinished|blobs|key-ring\.pem|catalog-[0-9a-z]+\.ndjson)(?:\.new)?$/;
+const OWN = /^(?:backup\.json|unfinished|blobs|key-ring-\w+\.pem|catalog-\w+\.ndjson)(?:\.new)?$/;
 
 /** A folder with a backup, or one that is to have one. */
 export class BackupFolder {
@@ -110,9 +109,10 @@ export class BackupFolder {
     });
   }
 
-  /** A name for a catalog that none has yet. */
-  newCatalogName(): string {
-    return `catalog-${randomBytes(NAME_BYTES).toString('hex')}.ndjson`;
+  /** Names that no file has yet: until a backup is done the one before it stays as it is. */
+  newNames(): { catalog: string; keys: string } {
+    const id = randomBytes(NAME_BYTES).toString('hex');
+    return { catalog: `catalog-${id}.ndjson`, keys: `key-ring-${id}.pem` };
   }
 
   /** Puts a small file in its place, durably, with what it holds or not at all. */

@@ -26,7 +26,7 @@ export const BackupManifest = Type.Object({
   fleetId: Type.String(),
   rootFingerprint: Type.String(),
   catalog: Type.Object({
-    file: Type.String({ pattern: '^catalog-[0-9a-z]+\\.ndjson$' }),
+    file: Type.String({ pattern: '^catalog-[0-9a-f]+\\.ndjson$' }),
     bytes: Count,
     sha256: Sha256,
     rows: Type.Record(Type.String(), Count),
@@ -43,7 +43,9 @@ export const BackupManifest = Type.Object({
     }),
   ),
   /** Private keys of the fleet, when they were asked for. */
-  keys: Type.Optional(Type.Object({ file: Type.Literal('key-ring.pem'), sha256: Sha256 })),
+  keys: Type.Optional(
+    Type.Object({ file: Type.String({ pattern: '^key-ring-[0-9a-f]+\\.pem$' }), sha256: Sha256 }),
+  ),
 });
 export type BackupManifest = Static<typeof BackupManifest>;
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
 import { digestHex, digestOf } from '../../proto/oci/digest.ts';
 import { TestHub } from '../registry/test-hub.ts';
-import { backup, restore, scratch, verify } from './backup-rig.ts';
+import { backup, clientOf, restore, scratch, verify } from './backup-rig.ts';
 
 const LAYER = Buffer.from('the bytes of a layer');
 let hub: TestHub;
@@ -71,8 +71,9 @@ for (const [title, harm, complaint] of DAMAGES) {
 
 test('keys that were changed are noticed', async (t) => {
   const { folder } = await whole(t);
-  await flip(path.join(folder, 'key-ring.pem'), -40);
-  assert.match((await verify(folder, false)).problems.join(), /key-ring.pem was changed/);
+  const ring = (await readdir(folder)).find((name) => name.startsWith('key-ring-')) ?? '';
+  await flip(path.join(folder, ring), -40);
+  assert.match((await verify(folder, false)).problems.join(), /key-ring-\w+.pem was changed/);
   await assert.rejects(restore(folder, path.join(await scratch(t), 'data')));
 });
 
@@ -122,4 +123,20 @@ test('a backup of the catalog alone goes with blobs that are there still', async
   await restore(folder, dataDir, options);
   await using again = await TestHub.start({}, { folder: dataDir });
   assert.ok((await again.ask(`/v2/team/app/blobs/${digestOf(LAYER)}`)).body.equals(LAYER));
+});
+
+test('while a backup is brought up to date, the one before it is whole', async (t) => {
+  const { folder } = await whole(t);
+  const ring = path.join(hub.folder, 'keys', 'key-ring.pem');
+  await hub.api('POST', '/keys/token/rotate');
+  await hub.pushImage('v2', [Buffer.from('another layer')]);
+  const client = clientOf(hub);
+  client.blob = () => Promise.reject(new Error('broken off'));
+  const keyRing = await readFile(ring, 'utf8');
+  const broken = backup(hub, folder, { keyRing, incremental: true, client });
+  await assert.rejects(broken, /broken off/);
+  assert.deepEqual((await verify(folder)).problems, []);
+  const dataDir = path.join(await scratch(t), 'data');
+  const { manifest } = await restore(folder, dataDir, { policy: 'kept' });
+  assert.equal(manifest.catalog.rows['tag'], 1);
 });

@@ -18,6 +18,7 @@ import { runProgram } from '../proto/ops/program.ts';
 const PASSWORD_BYTES = 18;
 
 const { env } = process;
+const surroundings = { env, tell: (text: string) => void process.stderr.write(`${text}\n`) };
 
 const agent: ProgramEntry = {
   schema: async () => (await import('../agent/options.ts')).AgentOptions,
@@ -97,6 +98,11 @@ const code = await runCli(process.argv.slice(2), {
   purge: async (wish: PurgeWish) => {
     const { purge } = await import('./purge.ts');
     return purge(wish, env);
+  },
+  backup: {
+    create: async (wish) => (await import('./backup.ts')).createBackup(wish, surroundings),
+    verify: async (wish) => (await import('./backup.ts')).verifyBackup(wish, surroundings),
+    restore: async (wish) => (await import('./backup.ts')).restoreBackup(wish, surroundings),
   },
   createJoinToken: async (wish: JoinTokenWish) => {
     const { createJoinToken } = await import('./join-token.ts');

@@ -22,11 +22,14 @@ import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
 import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
 import { registerApi } from './api/server.ts';
+import { assertRestored } from './backup/restore-marker.ts';
+import { BackupService } from './backup/service.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
 import { KyselyAccessStore } from './catalog/access-store.ts';
 import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
+import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
@@ -75,7 +78,7 @@ export type Hub = {
 /**
  * Starts a hub: the composition root.
  * @throws ConfigError; OpsError LISTEN_FAILED, FOLDER_IN_USE, FOLDER_UNUSABLE; BlobStoreError;
- * errors of the catalog
+ * BackupError RESTORE_UNFINISHED; errors of the catalog
  */
 export async function startHub(config: HubConfig, modules: HubModules): Promise<Hub> {
   const { logger, build = readBuildInfo() } = modules;
@@ -85,17 +88,18 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
   const { externalUrl, certificate, postgres, advertise } = checkedOptions(config);
-  const keysDir = path.join(dataDir, 'keys');
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
+  await assertRestored(dataDir);
   const storage = await openStorage(config, starting, { postgres, metrics, logger });
   const { catalog, blobs, gc, holder, shared } = storage;
   const others = { advertise, caFile: config.replicas.caFile, holder };
   const replicas = await openReplicas(others, { catalog, metrics, logger });
-  const room = await openRoom(config, { ...storage, replicas, keysDir, metrics, logger });
+  const room = await openRoom(config, { ...storage, replicas, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
+  const uplink = await openUplink(config, { metrics, logger });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
@@ -104,15 +108,16 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       uploads: await openUploads(catalog, { holder, shared }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
-      uplink: await openUplink(config, { metrics, logger }),
+      uplink,
       callerOf,
       metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
       logger,
     },
   );
   starting.defer(() => registry.close());
-  const { version } = build;
-  const api = await startApi({ ...room, gc, replicas, version, callerOf, logger });
+  const backups = openBackups({ catalog, blobs, fleet, build });
+  const inside = { ...room, gc, replicas, backups };
+  const api = await startApi({ ...inside, uplink, build, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
   const guards = connectionGuards(config, { metrics, logger });
@@ -193,6 +198,18 @@ function openBlobs(
   return openBlobStore(blobs, { dataDir: hub.dataDir, index, outage });
 }
 
+/** What it takes to make backups of this hub while it runs. */
+function openBackups(modules: {
+  catalog: OpenCatalog;
+  blobs: BlobStore;
+  fleet: Fleet;
+  build: BuildInfo;
+}): BackupService {
+  const { catalog, build } = modules;
+  const hold = new KyselyGcStore(catalog);
+  return new BackupService({ ...modules, hold, build: build.version });
+}
+
 /** What this hub held when it died is free again. */
 async function openUploads(
   { db }: Pick<OpenCatalog, 'db'>,
@@ -207,7 +224,6 @@ async function openUploads(
 async function openRoom(
   config: HubConfig,
   modules: {
-    keysDir: string;
     shared: boolean;
     catalog: OpenCatalog;
     gc: Gc;
@@ -217,8 +233,9 @@ async function openRoom(
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, shared, catalog, gc, chores, replicas, metrics, logger } = modules;
+  const { shared, catalog, gc, chores, replicas, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
+  const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
   const rights = new Rights({ now: Date.now }, { store });
@@ -348,11 +365,13 @@ async function startApi(modules: {
   administration: Administration;
   gc: Gc;
   replicas: Replicas | undefined;
-  version: string;
+  backups: BackupService;
+  uplink: Uplink;
+  build: BuildInfo;
   callerOf: (request: IncomingMessage) => string;
   logger: Logger;
 }) {
-  const { fleet, access, administration, gc, callerOf, logger } = modules;
+  const { fleet, access, callerOf, build, logger, ...rest } = modules;
   const app = fastify({
     logger: false,
     exposeHeadRoutes: false,
@@ -367,8 +386,8 @@ async function startApi(modules: {
   registerApi(app, {
     access,
     callerOf,
-    routes: apiRoutes({ administration, fleet, gc, logger }),
-    version: modules.version,
+    routes: apiRoutes({ ...rest, fleet, callerOf, logger }),
+    version: build.version,
     logger,
   });
   await app.ready();

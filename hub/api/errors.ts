@@ -54,7 +54,7 @@ export function asApiError(err: unknown): ApiError {
   if (err instanceof AccessError && err.data.code === 'THROTTLED') {
     return new ApiError('THROTTLED', err.message, { cause: err, waitMs: err.data.waitMs });
   }
-  if (hasCode(err, 'BUSY')) return said('BUSY');
+  if (hasCode(err, 'BUSY', 'TOO_MANY_SNAPSHOTS')) return said('BUSY');
   if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
   if (hasCode(err, 'IN_USE', 'COLLECTING', 'COLLECTED_ELSEWHERE', 'PURGED')) return said('IN_USE');

@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Type, type Static, type TObject, type TSchema } from 'typebox';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import type { Identity } from '../access/access.ts';
@@ -15,6 +16,22 @@ export type ApiCall<Body> = {
   params: Readonly<Record<string, string>>;
   query: Readonly<Record<string, string>>;
   body: Body;
+};
+
+/** An answer that is no JSON, and may be long. */
+export class RawAnswer {
+  /** Writes and ends it; `signal` aborts when the client is gone. */
+  readonly write: (to: RawExchange) => Promise<void>;
+
+  constructor(write: (to: RawExchange) => Promise<void>) {
+    this.write = write;
+  }
+}
+
+export type RawExchange = {
+  request: IncomingMessage;
+  response: ServerResponse;
+  signal: AbortSignal;
 };
 
 /** One operation of the administration, as it is served and as it is described. */

@@ -14,6 +14,7 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import type { Administration } from '../access/administration.ts';
 import type { AccountRow } from '../access/store.ts';
 import type { Fleet } from '../fleet/fleet.ts';
+import { backupRoutes, type BackupRouteModules } from './backup-routes.ts';
 import { ApiError } from './errors.ts';
 import { gcRoutes, type GcRouteModules } from './gc-routes.ts';
 import { purgeRoutes, type PurgeRouteModules } from './purge-routes.ts';
@@ -22,6 +23,7 @@ import { projectRoutes } from './project-routes.ts';
 import { route, type ApiRoute } from './route.ts';
 
 export type RouteModules = GcRouteModules &
+  BackupRouteModules &
   PurgeRouteModules & {
     administration: Administration;
     fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
@@ -37,6 +39,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...fleetRoutes(modules),
     ...gcRoutes(modules),
     ...purgeRoutes(modules),
+    ...backupRoutes(modules),
   ];
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import swagger from '@fastify/swagger';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type, type TSchema } from 'typebox';
 import { API_BASE, API_BODY_MAX_BYTES, ApiProblem } from '../../proto/hubapi/admin.ts';
 import { checkBody } from '../../proto/hubapi/body.ts';
@@ -9,7 +9,8 @@ import type { Access, Identity } from '../access/access.ts';
 import { isAtLeast } from '../access/project.ts';
 import { ApiError } from './errors.ts';
 import { refuseWith } from './refusals.ts';
-import { NO_ANSWER, NO_BODY, type ApiRoute } from './route.ts';
+import { connectionSignal } from '../registry/http.ts';
+import { NO_ANSWER, NO_BODY, RawAnswer, type ApiRoute } from './route.ts';
 
 export const OPENAPI_PATH = `${API_BASE}/openapi.json`;
 
@@ -84,6 +85,7 @@ function addRoute(scope: FastifyInstance, one: ApiRoute, modules: ServerModules)
       const query = checkBody(one.query, Object.fromEntries(queryOf(request)));
       const call = { identity, params: paramsOf(request), query: textsOf(query) };
       const answer = await one.run({ ...call, body: bodyOf(request) });
+      if (answer instanceof RawAnswer) return sendRaw(answer, request, reply, modules.logger);
       reply.code(one.status).header('cache-control', 'no-store');
       return answer === undefined ? reply.send() : reply.send(answer);
     },
@@ -147,6 +149,25 @@ function describe(one: ApiRoute): object {
 function operationIdOf({ method, path }: ApiRoute): string {
   const words = path.split('/').filter((word) => word !== '');
   return [method.toLowerCase(), ...words.map((word) => word.replace(':', 'by-'))].join('-');
+}
+
+/** Headers are out when something goes wrong: the client sees an answer that is cut. */
+async function sendRaw(
+  answer: RawAnswer,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  logger: Logger,
+): Promise<FastifyReply> {
+  reply.hijack();
+  const { raw: response } = reply;
+  const signal = connectionSignal(request.raw);
+  try {
+    await answer.write({ request: request.raw, response, signal });
+  } catch (err) {
+    if (!signal.aborted) logger.warn({ err }, 'an answer of the administration was cut');
+    response.destroy();
+  }
+  return reply;
 }
 
 function paramsOf({ params }: FastifyRequest): Readonly<Record<string, string>> {

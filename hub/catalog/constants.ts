@@ -48,6 +48,14 @@ export const MANIFEST_CACHE_ENTRY_BYTES = 512;
 export const STATEMENT_CACHE_MAX = 256;
 /** Transactions that share one commit to the disk. */
 export const COMMIT_GROUP_MAX = 64;
+/** Rows that a snapshot of the catalog holds at a time. */
+export const SNAPSHOT_ROWS = 500;
+/** Rows that it holds of tables whose rows may have megabytes. */
+export const SNAPSHOT_LARGE_ROWS = 8;
+/** Snapshots of the catalog that one hub reads at a time. */
+export const SNAPSHOTS_MAX = 2;
+/** PostgreSQL ends a snapshot whose reader says nothing for longer. */
+export const SNAPSHOT_IDLE_MS = 5 * 60_000;
 /** Collections that the catalog remembers. */
 export const GC_RUNS_KEPT = 50;
 /** How long a program that uses a shared catalog is believed to be there without saying so. */

@@ -8,6 +8,9 @@ type CatalogProblem =
   | { code: 'DATABASE_UNFIT' }
   /** By a program that it cannot be used beside. */
   | { code: 'CATALOG_IN_USE' }
+  | { code: 'TOO_MANY_SNAPSHOTS' }
+  /** Rows of a backup that do not fit the tables. */
+  | { code: 'ROWS_UNFIT'; table: string }
   /** The repository has not, or no longer, a blob that a manifest needs. */
   | { code: 'BLOB_UNLINKED'; digest: string }
   /** Its bytes are being removed this moment. */

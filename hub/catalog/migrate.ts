@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from 'kysely';
+import { sql, type Kysely, type QueryExecutorProvider, type Transaction } from 'kysely';
 import { CatalogError } from './errors.ts';
 import { up as registry } from './migrations/0001-registry.ts';
 import { up as fleet } from './migrations/0002-fleet.ts';
@@ -30,14 +30,25 @@ const MIGRATIONS: readonly Migration[] = [
   collections,
 ];
 
+/** The version that this program makes. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** The version of the tables that are there; 0 for none. */
+export async function schemaVersion(db: QueryExecutorProvider): Promise<number> {
+  const { rows } = await sql<{ version: number | null }>`
+    select max(version) as version from schema_version`.execute(db);
+  return rows[0]?.version ?? 0;
+}
+
 /**
- * Brings the tables to the newest version, all steps or none. There is no way back. `begin` makes
- * programs that do this at the same time wait for each other, where beginning to write does not.
+ * Brings the tables to the newest version, or to version `to`, all steps or none. There is no way
+ * back. `begin` makes programs that do this at the same time wait for each other, where beginning
+ * to write does not.
  * @throws CatalogError SCHEMA_TOO_NEW for a database that a newer program has written
  */
 export async function migrate(
   db: Kysely<RegistryTables>,
-  options: { begin?: (db: Transaction<RegistryTables>) => Promise<void> } = {},
+  options: { begin?: (db: Transaction<RegistryTables>) => Promise<void>; to?: number } = {},
 ): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     await options.begin?.(transaction);
@@ -47,13 +58,9 @@ export async function migrate(
       .ifNotExists()
       .addColumn('version', 'integer', (column) => column.primaryKey())
       .execute();
-    const row = await own
-      .selectFrom('schema_version')
-      .select((expression) => expression.fn.max('version').as('version'))
-      .executeTakeFirst();
-    const found = row?.version ?? 0;
+    const found = await schemaVersion(transaction);
     if (found > MIGRATIONS.length) throw tooNew(found);
-    for (const [index, up] of MIGRATIONS.entries()) {
+    for (const [index, up] of MIGRATIONS.slice(0, options.to).entries()) {
       if (index < found) continue;
       // oxlint-disable-next-line no-await-in-loop -- one step after the other
       await up(transaction);

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { OutageLog } from '../../proto/ops/outage-log.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import type { PostgresSettings } from './options.ts';
 import { awaitPostgresCatalog } from './await-postgres.ts';
+import { poolOptionsOf } from './pool-options.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 
@@ -23,9 +23,7 @@ export async function openConfiguredCatalog(
   { dataDir, logger }: { dataDir: string; logger?: Logger },
 ): Promise<OpenCatalog> {
   if (postgres === undefined) return openSqliteCatalog({ path: catalogFileIn(dataDir) });
-  const { tls, caFile, ...target } = postgres;
-  const ca = caFile === undefined ? {} : { ca: await readFile(caFile, 'utf8') };
-  const options = { ...target, ...(tls ? { tls: ca } : {}) };
+  const options = await poolOptionsOf(postgres);
   if (logger === undefined) return openPostgresCatalog(options);
   const outage = new OutageLog({ what: 'PostgreSQL' }, { logger });
   return awaitPostgresCatalog({ ...options, outage }, { logger });

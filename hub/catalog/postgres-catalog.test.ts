@@ -22,6 +22,7 @@ import { referrersConformance } from './referrers-conformance.ts';
 import { replicaStoreConformance } from './replica-store-conformance.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
+import { snapshotConformance } from './snapshot-conformance.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
 import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 import { transact, type TransactOptions } from './transact.ts';
@@ -52,6 +53,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { target: PostgresPoolO
 
 catalogConformance('in PostgreSQL', rig, { skip });
 referrersConformance('in PostgreSQL', rig, { skip });
+snapshotConformance('in PostgreSQL', rig, { skip });
 gcConformance('in PostgreSQL', rig, { skip });
 untaggedConformance('in PostgreSQL', rig, { skip });
 accessStoreConformance(

@@ -1,10 +1,11 @@
 import { Kysely, sql, type Transaction } from 'kysely';
-import { MIGRATION_TIMEOUT_MS } from './constants.ts';
+import { MIGRATION_TIMEOUT_MS, SNAPSHOT_IDLE_MS } from './constants.ts';
 import { CatalogError } from './errors.ts';
 import { migrate } from './migrate.ts';
 import { DatabaseCatalog, type OpenCatalog } from './open-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
+import { RestoredTables } from './restored-tables.ts';
 import type { RegistryTables } from './schema.ts';
 import { lockNumber } from './transact.ts';
 
@@ -15,7 +16,29 @@ import { lockNumber } from './transact.ts';
  */
 export async function openPostgresCatalog(options: PostgresPoolOptions): Promise<OpenCatalog> {
   await prepare(options);
-  return new DatabaseCatalog(new Kysely({ dialect: postgresDialect(options) }));
+  const limits = { connections: 1, transactionIdleMs: SNAPSHOT_IDLE_MS };
+  return new DatabaseCatalog(new Kysely({ dialect: postgresDialect(options) }), {
+    reader: () => new Kysely({ dialect: postgresDialect({ ...options, ...limits }) }),
+  });
+}
+
+/**
+ * A PostgreSQL database that a backup is put into.
+ * @throws CatalogError CATALOG_UNAVAILABLE, DATABASE_UNFIT; errors of PostgreSQL
+ */
+export async function openPostgresTables(options: PostgresPoolOptions): Promise<RestoredTables> {
+  const limits = {
+    statementTimeoutMs: MIGRATION_TIMEOUT_MS,
+    answerTimeoutMs: MIGRATION_TIMEOUT_MS,
+  };
+  const db = new Kysely<RegistryTables>({ dialect: postgresDialect({ ...options, ...limits }) });
+  try {
+    await checkEncoding(db);
+  } catch (err) {
+    await db.destroy();
+    throw err;
+  }
+  return new RestoredTables({ db });
 }
 
 /** Over a connection of its own: changing the schema may take longer than any other statement. */

@@ -35,6 +35,7 @@ export type PostgresPoolOptions = PostgresTarget & {
   answerTimeoutMs?: number;
   /** Is told whether the server answers. */
   outage?: OutageLog | undefined;
+  transactionIdleMs?: number;
 };
 
 /** As Kysely writes them. */
@@ -76,7 +77,7 @@ function configOf(options: PostgresPoolOptions): PoolConfig {
     idleTimeoutMillis: POOL_IDLE_MS,
     statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
     query_timeout: options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: TRANSACTION_IDLE_MS,
+    idle_in_transaction_session_timeout: options.transactionIdleMs ?? TRANSACTION_IDLE_MS,
     // What the transactions of the catalog count on, whatever the database has as default.
     options: '-c default_transaction_isolation=read\\ committed',
     application_name: 'flotilla-hub',

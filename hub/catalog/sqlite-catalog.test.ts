@@ -21,6 +21,7 @@ import { referrersConformance } from './referrers-conformance.ts';
 import { replicaStoreConformance } from './replica-store-conformance.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
+import { snapshotConformance } from './snapshot-conformance.ts';
 import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { transact } from './transact.ts';
@@ -49,6 +50,7 @@ async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
 
 catalogConformance('in SQLite', rig);
 referrersConformance('in SQLite', rig);
+snapshotConformance('in SQLite', rig);
 gcConformance('in SQLite', rig, { alone: true });
 untaggedConformance('in SQLite', rig, { alone: true });
 fleetStoreConformance('in memory', async () => new MemoryFleetStore());

@@ -2,6 +2,7 @@ import { Kysely } from 'kysely';
 import { ManifestCache } from './manifest-cache.ts';
 import { migrate } from './migrate.ts';
 import { DatabaseCatalog, type OpenCatalog } from './open-catalog.ts';
+import { RestoredTables } from './restored-tables.ts';
 import type { RegistryTables } from './schema.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 
@@ -17,5 +18,13 @@ export async function openSqliteCatalog(options: { path: string }): Promise<Open
     await db.destroy();
     throw err;
   }
-  return new DatabaseCatalog(db, { cache: new ManifestCache() });
+  return new DatabaseCatalog(db, {
+    cache: new ManifestCache(),
+    reader: () => new Kysely({ dialect: sqliteDialect({ ...options, readOnly: true }) }),
+  });
+}
+
+/** A SQLite file that a backup is put into. @throws errors of node:sqlite */
+export function openSqliteTables(options: { path: string }): RestoredTables {
+  return new RestoredTables({ db: new Kysely({ dialect: sqliteDialect(options) }) });
 }

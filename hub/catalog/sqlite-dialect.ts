@@ -59,10 +59,10 @@ function rowsOf(names: readonly string[], found: readonly unknown[]): unknown[] 
   });
 }
 
-function adapterOf(database: DatabaseSync): SqliteDatabase {
+function adapterOf(database: DatabaseSync, readOnly: boolean): SqliteDatabase {
   const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
   const prepared = (sql: string): SqliteStatement => {
-    const statement = told(() => database.prepare(locking(sql)));
+    const statement = told(() => database.prepare(readOnly ? sql : locking(sql)));
     const names = statement.columns().map(({ name }) => name);
     statement.setReturnArrays(true);
     return {
@@ -97,19 +97,26 @@ function adapterOf(database: DatabaseSync): SqliteDatabase {
 
 /**
  * Opens the database at `path`, made if there is none: write-ahead log, durable at every commit
- * (sqlite.org/pragma.html#pragma_synchronous), foreign keys checked.
+ * (sqlite.org/pragma.html#pragma_synchronous), foreign keys checked. With `readOnly` transactions
+ * see one state of it, wait for nobody and let nobody wait.
  * @throws errors of node:sqlite
  */
-export function sqliteDialect(options: { path: string; busyMs?: number }): SqliteDialect {
+export function sqliteDialect(options: {
+  path: string;
+  readOnly?: boolean;
+  busyMs?: number;
+}): SqliteDialect {
+  const { readOnly = false } = options;
   const database = new DatabaseSync(options.path, {
     timeout: options.busyMs ?? BUSY_TIMEOUT_MS,
     enableForeignKeyConstraints: true,
+    readOnly,
   });
   try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    if (!readOnly) database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   } catch (err) {
     database.close();
     throw err;
   }
-  return new SqliteDialect({ database: adapterOf(database) });
+  return new SqliteDialect({ database: adapterOf(database, readOnly) });
 }

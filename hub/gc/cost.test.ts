@@ -107,7 +107,7 @@ test('SQLite walks through no table and no index but to the garbage', async (t) 
   const log = (event: { query: CompiledQuery }): void => void queries.push(event.query);
   const db = new Kysely<RegistryTables>({ dialect: sqliteDialect({ path: file }), log });
   t.after(() => db.destroy());
-  const store = new KyselyGcStore(new DatabaseCatalog(db));
+  const store = new KyselyGcStore(new DatabaseCatalog(db, { reader: () => db.withTables() }));
   const report = await collectorOver(store).collect({}, { signal });
   assert.deepEqual([report?.unlinked, report?.deleted], [GARBAGE, GARBAGE]);
   t.diagnostic(`${queries.length} statements beside ${LIVE} live blobs`);

@@ -9,6 +9,7 @@ caches and shares image layers with its peers.
   hub join-token create          make a token with which agents enrol
   hub check [--hash] [--repair]  check the data of a hub that does not run
   gc run|status|list|restore     collect what nothing names, and take it back
+  backup create|verify|restore   back a running hub up, look at a backup, put it back
   purge DIGEST                   take content down, at the hub and on all nodes
   agent [--config FILE]          run the agent of this node
   project, account, member, robot, node, keys
@@ -64,6 +65,37 @@ named by a manifest and not there.
   --json    print the report as JSON
 
 exit codes: 0 nothing wrong, or all of it repaired; 1 something wrong; 69 a hub runs
+`;
+
+export const BACKUP_HELP = `usage: flotilla backup create --to FOLDER [--incremental]
+                              [--catalog-only] [--include-keys] [--config FILE] [--url URL]
+       flotilla backup verify FOLDER [--quick] [--json]
+       flotilla backup restore FOLDER [--data-dir FOLDER] [--config FILE]
+                               [--keep-rights | --rights-from FOLDER] [--purged FILE]
+                               [--keys FILE | --new-keys] [--replace]
+
+create asks a running hub, here or elsewhere, for all that it has, while it goes on: everything that
+was pushed before the start is in the backup, whole. Interrupted, the same command goes on.
+  --incremental   bring the backup in FOLDER up to date; only blobs that are new are copied
+  --catalog-only  no blobs, for storage that is backed up in another way
+  --include-keys  with the private keys of the fleet, out of the data folder of the configuration
+
+verify reads every byte of a backup and names what is wrong with it.
+  --quick         look at the sizes of blobs only
+  --json          print the report as JSON
+
+restore makes the data of a hub that does not run out of a backup: in the data folder, database and
+bucket of the configuration. What was ended after the backup was made (accounts and robots disabled
+or deleted, projects hidden, nodes revoked) is not in it. So without the first two options nobody
+but the admin has rights afterwards, and nodes join again.
+  --keep-rights        as in the backup: nothing was ended since, as when a hub moves
+  --rights-from FOLDER as in a newer backup of the same hub; one with --catalog-only will do
+  --purged FILE        digests that were taken down since, one in a line
+  --keys FILE          the fleet's key ring, unless it is in the data folder or in the backup
+  --new-keys           the key ring is lost: begin a fleet that every node joins again
+  --replace            move a catalog and blobs that are in the data folder out of the way
+
+exit codes: 0 done, 1 failed, or something is wrong with the backup; 69 hub not reachable, or in use
 `;
 
 export const GC_HELP = `usage: flotilla gc run [--wait] [--dry-run]

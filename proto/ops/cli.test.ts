@@ -44,6 +44,11 @@ async function cli(...argv: string[]): Promise<Outcome> {
     },
     checkHub: async ({ hash }) => ({ text: `hash ${hash}\n`, clean: !hash }),
     purge: async ({ lift }) => (lift ? [] : ['node-7']),
+    backup: {
+      create: async (wish) => ({ text: JSON.stringify(wish), clean: true }),
+      verify: async ({ quick }) => ({ text: 'damaged', clean: quick }),
+      restore: async (wish) => ({ text: JSON.stringify(wish), clean: true }),
+    },
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';
@@ -73,6 +78,9 @@ test('--help is there at every level and exits 0', async () => {
     'hub join-token',
     'hub check',
     'purge',
+    'backup',
+    'backup create',
+    'backup restore',
   ]) {
     const argv = [...words.split(' ').filter((word) => word !== ''), '--help'];
     const { code, out, started } = await cli(...argv);
@@ -175,4 +183,27 @@ test('purge names the nodes that were not reached', async () => {
   assert.deepEqual([down.code, down.out], [1, `not reached: node-7\n${digest}: taken down\n`]);
   assert.equal((await cli('purge', digest, '--lift')).code, 0);
   assert.equal((await cli('purge', 'latest')).code, 2);
+});
+
+test('backup takes what it needs, and says in the exit code if something is wrong', async () => {
+  const made = await cli('backup', 'create', '--to', 'folder', '--incremental');
+  const { to, incremental, catalogOnly } = JSON.parse(made.out);
+  assert.deepEqual([made.code, to, incremental, catalogOnly], [0, 'folder', true, false]);
+  assert.equal((await cli('backup', 'verify', 'folder')).code, 1);
+  assert.equal((await cli('backup', 'verify', 'folder', '--quick')).code, 0);
+  const restored = await cli('backup', 'restore', 'folder', '--data-dir', 'data', '--keep-rights');
+  const { folder, dataDir, keepRights } = JSON.parse(restored.out);
+  assert.deepEqual([folder, dataDir, keepRights], ['folder', 'data', true]);
+  for (const words of [
+    [],
+    ['make'],
+    ['create'],
+    ['create', 'folder'],
+    ['verify'],
+    ['restore'],
+    ['restore', 'a', '--keep-rights', '--rights-from', 'b'],
+    ['restore', 'a', '--keys', 'b', '--new-keys'],
+  ]) {
+    assert.equal((await cli('backup', ...words)).code, 2, words.join(' '));
+  }
 });

@@ -8,6 +8,7 @@ import { adminHelp, adminWords, isAdminCommand, runAdminCommand } from './admin-
 import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
 import { AdminUsage } from './admin-commands.ts';
 import type { AdminRequest } from './admin-commands.ts';
+import { BACKUP_OPTIONS, type BackupCliModules, type BackupOutcome } from './backup-cli.ts';
 import { readBuildInfo } from './build-info.ts';
 import {
   AGENT_HELP,
@@ -17,7 +18,7 @@ import {
   JOIN_TOKEN_HELP,
   MAIN_HELP,
 } from './cli-help.ts';
-import { GC_HELP, PURGE_HELP, VERSION_HELP } from './cli-help.ts';
+import { BACKUP_HELP, GC_HELP, PURGE_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
@@ -65,6 +66,7 @@ export type CliModules = {
   checkHub(wish: CheckWish): Promise<{ text: string; clean: boolean }>;
   /** Takes content down at a running hub; nodes that have not acted on it, by name. */
   purge(wish: PurgeWish): Promise<string[]>;
+  backup: BackupCliModules;
   /** Asks a running hub for a join token. */
   createJoinToken(wish: JoinTokenWish): Promise<string>;
   /** Commands that change what is in a running hub. */
@@ -128,13 +130,16 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return runProgram('agent', rest, AGENT_HELP, modules);
     case 'purge':
       return purge(rest, modules);
+    case 'backup':
+      return backup(rest, modules);
     case 'gc':
       return collect(rest, modules);
     case 'config':
       return config(rest, modules);
     default: {
       if (isAdminCommand(command)) return admin(command, rest, modules);
-      const known = ['hub', 'agent', 'version', 'config', 'purge', 'gc', 'help', ...adminWords()];
+      const own = ['hub', 'agent', 'version', 'config', 'purge', 'backup', 'gc', 'help'];
+      const known = [...own, ...adminWords()];
       const meant = nearest(command, known);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
       throw new UsageError(`unknown command "${command}"${hint}`, MAIN_HELP);
@@ -250,6 +255,62 @@ async function purge(args: readonly string[], modules: CliModules): Promise<numb
   modules.out(`${digest}: ${lift ? 'may be pushed again' : 'taken down'}\n`);
   return unreached.length === 0 ? EXIT.ok : EXIT.failure;
 }
+
+async function backup([word, ...args]: readonly string[], modules: CliModules): Promise<number> {
+  const work = word === undefined ? undefined : BACKUPS[word];
+  if (work !== undefined) {
+    const outcome = await work(args, modules);
+    if (outcome === undefined) return show(BACKUP_HELP, modules);
+    modules.out(outcome.text);
+    return outcome.clean ? EXIT.ok : EXIT.failure;
+  }
+  if (word === '--help' || word === '-h') return show(BACKUP_HELP, modules);
+  throw new UsageError('backup needs create, verify or restore', BACKUP_HELP);
+}
+
+/** undefined: asked for help. */
+type BackupWork = (
+  args: readonly string[],
+  modules: CliModules,
+) => Promise<BackupOutcome | undefined>;
+
+const BACKUPS: Readonly<Record<string, BackupWork>> = {
+  create: async (args, { backup: { create } }) => {
+    const { values } = parse(args, BACKUP_OPTIONS.create, 0, BACKUP_HELP);
+    if (values.help === true) return undefined;
+    const { to, incremental, url } = values;
+    if (to === undefined) throw new UsageError('backup create needs --to FOLDER', BACKUP_HELP);
+    const { 'catalog-only': catalogOnly, 'include-keys': includeKeys } = values;
+    const input = await configInput(values.config);
+    return create({ ...input, to, incremental, catalogOnly, includeKeys, url });
+  },
+  verify: async (args, { backup: { verify } }) => {
+    const { values, positionals } = parse(args, BACKUP_OPTIONS.verify, 1, BACKUP_HELP);
+    if (values.help === true) return undefined;
+    const [folder] = positionals;
+    if (folder === undefined) throw new UsageError('backup verify needs a FOLDER', BACKUP_HELP);
+    return verify({ folder, quick: values.quick, json: values.json });
+  },
+  restore: async (args, { backup: { restore } }) => {
+    const { values, positionals } = parse(args, BACKUP_OPTIONS.restore, 1, BACKUP_HELP);
+    if (values.help === true) return undefined;
+    const [folder] = positionals;
+    if (folder === undefined) throw new UsageError('backup restore needs a FOLDER', BACKUP_HELP);
+    const { purged, keys, replace } = values;
+    const { 'keep-rights': keepRights, 'rights-from': rightsFrom, 'new-keys': newKeys } = values;
+    for (const [one, other] of [
+      [keepRights && '--keep-rights', rightsFrom !== undefined && '--rights-from'],
+      [keys !== undefined && '--keys', newKeys && '--new-keys'],
+    ]) {
+      if (one !== false && other !== false) {
+        throw new UsageError(`${one} and ${other} exclude each other`, BACKUP_HELP);
+      }
+    }
+    const wish = { folder, keepRights, rightsFrom, purged, keys, newKeys, replace };
+    const input = await configInput(values.config);
+    return restore({ ...input, ...wish, dataDir: values['data-dir'] });
+  },
+};
 
 function isDuration(text: string): boolean {
   try {

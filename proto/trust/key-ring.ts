@@ -237,6 +237,17 @@ export class KeyRing {
     this.#changed(nowMs);
   }
 
+  /**
+   * Goes on from a copy that may be old: whoever has seen a newer ring takes this one, if that had
+   * fewer than `gap` changes more. What keys of `purposes` ever signed is no longer valid.
+   */
+  restart(purposes: readonly KeyPurpose[], { gap, nowMs }: { gap: number; nowMs: number }): void {
+    this.#past = this.#past.filter(({ purpose }) => !purposes.includes(purpose));
+    for (const purpose of purposes) this.#active.set(purpose, generateSigningKey(purpose));
+    this.#serial += gap;
+    this.#changed(nowMs);
+  }
+
   #replace(purpose: KeyPurpose, state: 'retired' | 'revoked', nowMs: number): void {
     if (this.#active.size + this.#past.length >= BUNDLE_KEYS_MAX) {
       throw new RangeError(`the ring is full: a bundle holds at most ${BUNDLE_KEYS_MAX} keys`);

@@ -71,7 +71,7 @@ export class Client {
       return this.#delete(oldest);
     }
     if (random() < 0.08) return this.#untag();
-    return this.#push();
+    return this.push();
   }
 
   /** Images that it pushed and has not deleted, the oldest first. */
@@ -82,7 +82,8 @@ export class Client {
     );
   }
 
-  async #push(): Promise<void> {
+  /** Pushes an image under one of its tags. */
+  async push(): Promise<void> {
     const { random, number, ledger } = this.#options;
     const repository = REPOSITORIES[Math.floor(random() * REPOSITORIES.length)] ?? '';
     const config = Buffer.from(JSON.stringify({ n: random(), by: number }));

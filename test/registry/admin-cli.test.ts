@@ -26,6 +26,7 @@ async function flotilla(...words: string[]): Promise<Outcome> {
     env,
     programs: { hub: entry, agent: entry },
     checkHub: never,
+    backup: { create: never, verify: never, restore: never },
     purge: (wish) => purge(wish, env),
     createJoinToken: never,
     admin: {

@@ -30,6 +30,7 @@ async function flotilla(hub: TestHub, ...words: string[]) {
     env,
     programs: { hub: entry, agent: entry },
     checkHub: never,
+    backup: { create: never, verify: never, restore: never },
     purge: never,
     createJoinToken: never,
     admin: {

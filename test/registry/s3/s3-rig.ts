@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   CreateBucketCommand,
+  DeleteObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
   S3Client,
@@ -62,6 +63,11 @@ export class S3Server implements AsyncDisposable {
       objects: Contents.map(({ Key = '' }) => Key),
       uploads: Uploads.map(({ Key = '' }) => Key),
     };
+  }
+
+  /** Removes an object behind the back of its hub. */
+  async remove(key: string): Promise<void> {
+    await this.client.send(new DeleteObjectCommand({ Bucket: BUCKET, Key: key }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,80 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { hasCode } from '../../proto/std/errors.ts';
+import { KeyRing } from '../../proto/trust/key-ring.ts';
+import type { KeyPurpose } from '../../proto/trust/keys.ts';
+import { KEY_RING_FILE } from '../fleet/key-files.ts';
+import { KEY_SERIAL_GAP } from './constants.ts';
+import { BackupError } from './errors.ts';
+import type { BackupFolder } from './folder.ts';
+import type { BackupManifest } from './manifest.ts';
+import type { RightsPolicy } from './restored-rights.ts';
+
+/** What ended keys signed that must not be good again, though it did not end by itself yet. */
+const LOCKED_PURPOSES: readonly KeyPurpose[] = ['token', 'membership', 'grant', 'tag'];
+
+export type RingSource = 'given' | 'data folder' | 'backup' | 'new';
+
+/** The ring that the restored hub goes on with. */
+export async function findRing(
+  options: { keysDir: string; given: string | undefined; newKeys: boolean },
+  { folder, manifest }: { folder: BackupFolder; manifest: BackupManifest },
+): Promise<{ ring: KeyRing; source: RingSource }> {
+  const { keysDir, given, newKeys } = options;
+  const { rootFingerprint: fingerprint, keys } = manifest;
+  const file = path.join(keysDir, KEY_RING_FILE);
+  const own = given === undefined ? await textOf(file) : undefined;
+  if (newKeys) {
+    if (own === undefined) return { ring: KeyRing.create(Date.now()), source: 'new' };
+    throw new BackupError(`there are keys in ${file}: move them away, or use them`, {
+      code: 'TARGET_NOT_EMPTY',
+      folder: keysDir,
+    });
+  }
+  const backup = keys === undefined ? undefined : await folder.readText(keys.file);
+  const text = given ?? own ?? backup;
+  if (text === undefined) {
+    throw new BackupError(
+      `the keys of the fleet are not in the backup: give the ring with root ${fingerprint} with ` +
+        '--keys FILE, or begin a fleet with new keys, which every node has to join again, with ' +
+        '--new-keys',
+      { code: 'KEYS_MISSING', fingerprint },
+    );
+  }
+  const ring = KeyRing.fromPem(text);
+  const found = ring.fingerprint();
+  if (found !== fingerprint) {
+    throw new BackupError(
+      `the key ring has the root ${found}, the backup is of a hub with ${fingerprint}; ` +
+        'give the right one with --keys FILE',
+      { code: 'KEYS_OTHER', found, fingerprint },
+    );
+  }
+  const source = given !== undefined ? 'given' : own !== undefined ? 'data folder' : 'backup';
+  return { ring, source };
+}
+
+/**
+ * Lets a ring begin a new time: tokens of the time before are refused and, when rights are locked,
+ * memberships and grants too. Of a ring that may be old nothing is good that it signed.
+ */
+export function restartRing(
+  { ring, source }: { ring: KeyRing; source: RingSource },
+  { policy, nowMs, backupMs }: { policy: RightsPolicy; nowMs: number; backupMs: number },
+): void {
+  if (source === 'new') return;
+  const gap = KEY_SERIAL_GAP + Math.max(0, Math.floor((nowMs - backupMs) / 1000));
+  const old: readonly KeyPurpose[] = source === 'backup' ? ['statement'] : [];
+  const purposes: readonly KeyPurpose[] =
+    policy === 'kept' ? ['token'] : [...LOCKED_PURPOSES, ...old];
+  ring.restart(purposes, { gap, nowMs });
+}
+
+async function textOf(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (err) {
+    if (hasCode(err, 'ENOENT')) return undefined;
+    throw err;
+  }
+}

@@ -3,7 +3,8 @@ import type { ServerResponse } from 'node:http';
 import { abortable } from '../../proto/std/abort.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import type { UplinkBody } from '../uplink/uplink.ts';
-import type { BodyBuffers, BodyRoom } from './body-buffers.ts';
+import type { BodyBuffers } from './body-buffers.ts';
+import { whenSent } from './large-answers.ts';
 
 /**
  * Writes `[start, end)` of a blob into a response whose headers are sent, and ends it. Buffers are
@@ -18,7 +19,9 @@ export async function sendBody(
   { uplink, buffers }: { uplink: UplinkBody; buffers: BodyBuffers },
   onBytes: (count: number) => void,
 ): Promise<void> {
-  const { size, count } = roomFor(range, buffers, { response, signal });
+  const room = buffers.take(range.end - range.start);
+  whenSent({ response, signal }, () => room[Symbol.dispose]());
+  const { size, count } = room;
   const ring = Array.from({ length: count }, () => ({
     bytes: Buffer.allocUnsafe(size),
     free: Promise.resolve(),
@@ -43,23 +46,6 @@ export async function sendBody(
   } catch (err) {
     if (!signal.aborted) throw err;
   }
-}
-
-/** Room that is held until the last byte has left, or the client is gone. */
-function roomFor(
-  { start, end }: { start: number; end: number },
-  buffers: BodyBuffers,
-  { response, signal }: { response: ServerResponse; signal: AbortSignal },
-): BodyRoom {
-  const room = buffers.take(end - start);
-  const release = (): void => {
-    room[Symbol.dispose]();
-    signal.removeEventListener('abort', release);
-  };
-  response.once('close', release);
-  signal.addEventListener('abort', release, { once: true });
-  if (signal.aborted) release();
-  return room;
 }
 
 function written(response: ServerResponse, part: Buffer): Promise<void> {

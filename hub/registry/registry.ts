@@ -12,6 +12,7 @@ import { BodyBuffers } from './body-buffers.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
+import { LargeAnswers } from './large-answers.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
@@ -91,6 +92,7 @@ export class Registry {
   readonly #uploads: Uploads;
   readonly #manifestReader = new ManifestReader();
   readonly #buffers = new BodyBuffers();
+  readonly #answers = new LargeAnswers();
   readonly #metrics: RegistryMetrics;
   #inFlight = 0;
   #draining = false;
@@ -125,7 +127,7 @@ export class Registry {
     const started = performance.now();
     const { path, query } = targetOf(request);
     const signal = connectionSignal(request);
-    const exchange: Exchange = { request, response, query, signal };
+    const exchange: Exchange = { request, response, query, signal, answers: this.#answers };
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
     this.#tellNamespace(exchange);
     let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';

@@ -6,16 +6,16 @@ import { BLOB, download, MANIFEST, TestAgent, TestHub } from './fleet-fixture.ts
 const ENDPOINT = { addresses: [], libp2pPort: 7412, lanePort: 0, version: '0' };
 const PLACE = { namespace: 'hub', repository: 'team/app' };
 
+function announce(fields: object): object {
+  return { full: false, downloads: [{ ...download({}), ...fields }] };
+}
+
 test('text that a database cannot hold is refused before anything looks it up', async (t) => {
   const hub = await TestHub.start(t);
   const agent = new TestAgent();
   await hub.enrol(agent, 'a');
   const token = await hub.fleet.createJoinToken();
   const enrol = { ...ENDPOINT, token, node: 'b', peerId: agent.peerId };
-  const announce = (fields: object) => ({
-    full: false,
-    downloads: [{ ...download({}), ...fields }],
-  });
   const calls: [keyof typeof FLEET_PATHS, object][] = [
     ['enrol', { ...enrol, node: 'b\0' }],
     ['enrol', { ...enrol, version: '1\0' }],

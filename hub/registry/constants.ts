@@ -56,6 +56,10 @@ export const REQUESTS_MAX = 4096;
 export const REFUSED_BODY_MS = 10_000;
 /** What a client that is told to come back later is told to wait, seconds. */
 export const RETRY_AFTER_S = 5;
+/** An answer out of memory that is larger than this is counted until its client has taken it. */
+export const LARGE_ANSWER_BYTES = 64 * 1024;
+/** Bytes of such answers; more get 503. */
+export const LARGE_ANSWERS_MAX_BYTES = 128 * 1024 * 1024;
 /** Bodies up to this are put into one piece with the headers of the answer. */
 export const ONE_PIECE_BYTES = 16 * 1024;
 /** A blob no manifest names is noted as in use again when it is asked for this long after. */

@@ -11,11 +11,11 @@ import { Agent, request, type Dispatcher } from 'undici';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
-import { createLogger } from '../../proto/ops/logger.ts';
+import { createLogger, type Logger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import { keysOf } from '../access/access-fixture.ts';
-import { openAccess } from '../access/access.ts';
+import { openAccess, type Access } from '../access/access.ts';
 import { createAccessMetrics } from '../access/metrics.ts';
 import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
@@ -57,6 +57,23 @@ type Parts = {
   metrics: MetricsRegistry;
   logged: Record<string, unknown>[];
 };
+
+function accessTo(
+  { db }: Pick<OpenCatalog, 'db'>,
+  modules: { dataDir: string; metrics: MetricsRegistry; logger: Logger },
+): Promise<Access> {
+  const store = new KyselyAccessStore({ db: db.withTables<AccessTables>() });
+  return openAccess(
+    { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
+    {
+      ...modules,
+      tokenKeys: keysOf(KeyRing.create(Date.now())),
+      rights: new Rights({ now: Date.now }, { store }),
+      store,
+      metrics: createAccessMetrics(modules.metrics),
+    },
+  );
+}
 
 /** The registry API over real HTTP, files and database, for one test. */
 export class TestRegistry {
@@ -106,20 +123,7 @@ export class TestRegistry {
     const logger = createLogger({ level: 'debug', name: 'test' }, { write });
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
     const { blobs, catalog } = options.drivers ?? (await openDrivers(folder, beside));
-    const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
-    const rights = new Rights({ now: Date.now }, { store });
-    const tokenKeys = keysOf(KeyRing.create(Date.now()));
-    const access = await openAccess(
-      { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
-      {
-        dataDir: folder,
-        tokenKeys,
-        rights,
-        store,
-        metrics: createAccessMetrics(metrics),
-        logger,
-      },
-    );
+    const access = await accessTo(catalog, { dataDir: folder, metrics, logger });
     const { externalUrl, trustedProxies = [] } = options;
     const callerOf = options.callerOf ?? createCallerOf({ trustedProxies });
     const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });

@@ -20,6 +20,7 @@ import {
   UPLOADS_MAX,
 } from './constants.ts';
 import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } from './http.ts';
+import { LargeAnswers } from './large-answers.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
@@ -103,6 +104,7 @@ export class Registry {
     minBytes: BODY_MEMORY_MIN_BYTES,
     maxBytes: BODY_MEMORY_BYTES,
   });
+  readonly #answers = new LargeAnswers();
   readonly #metrics: RegistryMetrics;
   #inFlight = 0;
   #draining = false;
@@ -137,7 +139,7 @@ export class Registry {
     const started = performance.now();
     const { path, query } = targetOf(request);
     const signal = connectionSignal(request);
-    const exchange: Exchange = { request, response, query, signal };
+    const exchange: Exchange = { request, response, query, signal, answers: this.#answers };
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
     this.#tellNamespace(exchange);
     let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';

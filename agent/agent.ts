@@ -18,7 +18,7 @@ import { createFetchMetrics, type FetchMetrics } from './fetch/metrics.ts';
 import { openFleet, openGrants, openTags, startSwarm } from './joining.ts';
 import { LinkBudgets } from './link/budgets.ts';
 import { HubTokens } from './mirror/hub-tokens.ts';
-import { startMirror } from './mirror/mirror.ts';
+import { startMirror, type Mirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
 import { PurgedContent } from './purged.ts';
@@ -76,12 +76,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
-  const purged = starting.use(
-    await PurgedContent.open(
-      { file: path.join(config.store.dataDir, 'purged.json'), awaitsHub: fleet !== undefined },
-      { store, logger },
-    ),
-  );
+  const awaitsHub = fleet !== undefined;
+  const purged = starting.use(await openPurged(config, { store, awaitsHub, logger }));
   const content = (modules.wrapContent ?? ((own) => own))(purged.reader(readerOf(store)));
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
@@ -121,18 +117,37 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   if (node !== undefined) fleet?.start({ ...node.presence, purge, heard });
   if (node !== undefined) downloads.start();
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');
-  const running = starting.move();
+  const peerId = fleet?.identity.peerId ?? '';
+  const drainMs = config.ops.drainTimeout;
+  return agentOf({ state, peerId, drainMs }, { mirror, ops }, starting.move());
+}
+
+function agentOf(
+  { state, peerId, drainMs }: { state: { draining: boolean }; peerId: string; drainMs: number },
+  parts: { mirror: Mirror; ops: OpsServer },
+  running: AsyncDisposableStack,
+): Agent {
+  const { mirror, ops } = parts;
   return {
     mirrorUrls: mirror.urls,
     opsUrls: ops.urls,
-    peerId: fleet?.identity.peerId ?? '',
-    drainMs: config.ops.drainTimeout,
+    peerId,
+    drainMs,
     drain: async (deadline) => {
       state.draining = true;
       await mirror.drain(deadline);
     },
     close: () => running.disposeAsync(),
   };
+}
+
+function openPurged(
+  { store: { dataDir } }: Pick<AgentConfig, 'store'>,
+  modules: { store: FsContentStore; awaitsHub: boolean; logger: Logger },
+): Promise<PurgedContent> {
+  const { store, awaitsHub, logger } = modules;
+  const file = path.join(dataDir, 'purged.json');
+  return PurgedContent.open({ file, awaitsHub }, { store, logger });
 }
 
 /** Known when the grants are open, which need what was opened before. */

@@ -260,8 +260,13 @@ async function openRoom(
   const { tokenKeys } = fleet;
   const loginStore = shared ? sharedLogins(catalog, chores) : undefined;
   const access = await openAccess(config.access, {
-    ...{ dataDir, tokenKeys, rights, store, loginStore, logger },
+    dataDir,
+    tokenKeys,
+    rights,
+    store,
+    loginStore,
     metrics: createAccessMetrics(metrics),
+    logger,
   });
   own.access = access;
   const { adminUsername } = config.access;

@@ -43,10 +43,18 @@ async function tokenOf(hub: TestHub, authorization: string | undefined): Promise
   return `Bearer ${token}`;
 }
 
+async function guess(hub: TestHub, i: number): Promise<number> {
+  const headers = { 'x-forwarded-for': `192.0.2.${i}` };
+  const authorization = basic('ada', `guess ${i}`);
+  return (await hub.ask('/v2/', { authorization, headers })).status;
+}
+
+async function opens(hub: TestHub, authorization: string): Promise<number> {
+  return (await hub.ask('/v2/', { authorization })).status;
+}
+
 test('a token of one hub opens the other, the moment after a rotation too', { skip }, async (t) => {
   const [a, b] = await hubs(t);
-  const opens = async (hub: TestHub, authorization: string): Promise<number> =>
-    (await hub.ask('/v2/', { authorization })).status;
   const before = await tokenOf(a, BASIC);
   assert.equal(await opens(b, before), 200);
   assert.equal((await a.api('POST', '/keys/token/rotate')).status, 200);
@@ -58,11 +66,6 @@ test('a token of one hub opens the other, the moment after a rotation too', { sk
 test('ten guesses at two hubs are throttled like ten at one', { skip }, async (t) => {
   const [a, b] = await hubs(t);
   await a.api('POST', '/accounts', { name: 'ada', password: 'ada-password' });
-  const guess = async (hub: TestHub, i: number): Promise<number> => {
-    const headers = { 'x-forwarded-for': `192.0.2.${i}` };
-    const authorization = basic('ada', `guess ${i}`);
-    return (await hub.ask('/v2/', { authorization, headers })).status;
-  };
   const statuses: number[] = [];
   for (let i = 0; i < 2 * ACCOUNT_FAILURES_BURST; i += 2) {
     statuses.push(...(await Promise.all([guess(a, i), guess(b, i + 1)])));

@@ -43,7 +43,7 @@ export const TRUST_LIFE_MS = 30 * 86_400_000;
 /** How long it is believed what the catalog said of such an address. */
 export const TRUST_LOOK_MS = 5000;
 /** How long a login waits for the catalog to count; then each hub counts for itself. */
-export const LOGIN_STORE_TIMEOUT_MS = 1000;
+export const LOGIN_STORE_TIMEOUT_MS = 2000;
 /** And for how long it does so before the catalog is asked again. */
 export const LOGIN_STORE_PAUSE_MS = 5000;
 /** Logins that ask the catalog to count at a time; more count at this hub only. */

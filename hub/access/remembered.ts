@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 export class Remembered<Row extends object> {
   readonly #rows: LRUCache<string, { row: Row | undefined }>;
   readonly #load: (...names: string[]) => Promise<Row | undefined>;
+  readonly #now: () => number;
   #generation = 0;
 
   constructor(
@@ -12,6 +13,7 @@ export class Remembered<Row extends object> {
   ) {
     const { max, ttlMs: ttl, now } = options;
     this.#rows = new LRUCache({ max, ttl, perf: { now }, ttlResolution: 0 });
+    this.#now = now;
     this.#load = modules.load;
   }
 
@@ -22,9 +24,11 @@ export class Remembered<Row extends object> {
     const known = this.#rows.get(key);
     if (known !== undefined) return known.row;
     const generation = this.#generation;
+    // A row is as old as the question: another hub may have changed it since.
+    const start = this.#now();
     const row = await this.#load(...names);
     // What was read before a change is not kept after it.
-    if (generation === this.#generation) this.#rows.set(key, { row });
+    if (generation === this.#generation) this.#rows.set(key, { row }, { start });
     return row;
   }
 

@@ -74,7 +74,7 @@ export type FleetPart = {
     knows: (peerId: string) => boolean;
   };
   /** The keys for calls between hubs. */
-  keys: FleetTokenKeys;
+  keys: Pick<FleetTokenKeys, 'current' | 'find' | 'look'>;
 };
 
 export type FleetTokenKeys = {

@@ -79,7 +79,7 @@ export type FleetPart = {
     knows: (peerId: string) => boolean;
   };
   /** The keys for calls between hubs. */
-  keys: Omit<FleetTokenKeys, 'sealed'>;
+  keys: Pick<FleetTokenKeys, 'current' | 'find' | 'look'>;
 };
 
 export type FleetTokenKeys = {

@@ -99,6 +99,7 @@ export class ReplicaDesk implements TrackerDesk {
       await this.#modules.refresh(limit);
     } catch {
       gathered.unowned.push(...refused);
+      this.#count('refused', refused.length);
       return;
     }
     const split = this.#split(refused);

@@ -17,6 +17,8 @@ import { until } from '../rig/until.ts';
 
 /** Blobs of both owners, with near certainty. */
 const LAYERS = [40, 24, 16, 12, 8, 8].map((size) => size * MIB);
+/** So large that what may be taken beside leases is a small part, on a slow machine too. */
+const LARGE_LAYERS = [160, 160, 5, 5, 5, 5].map((size) => size * MIB);
 const COPIES_MAX = 1.2;
 const PROGRESS_TIMEOUT_MS = 90_000;
 /** Slow enough that a pull is under way when a hub is killed. */
@@ -96,7 +98,7 @@ describe('two hubs on one PostgreSQL and one bucket, behind nginx', { skip }, ()
   });
 
   test('a swarm of both takes about one copy of an image from them', async () => {
-    const image = await fleet.publish('swarm', LAYERS);
+    const image = await fleet.publish('swarm', LARGE_LAYERS);
     const earlier = (await fleet.hub.machine.traffic()).sentBytes;
     await Promise.all(fleet.nodes.map(({ containerd }) => containerd.pull(image.reference)));
     const copies = ((await fleet.hub.machine.traffic()).sentBytes - earlier) / image.bytes;
@@ -110,13 +112,17 @@ describe('two hubs on one PostgreSQL and one bucket, behind nginx', { skip }, ()
     }
   });
 
-  for (const number of [1, 2]) {
+  const kills = [
+    { number: 1, part: 0.05 },
+    { number: 2, part: 0.5 },
+  ];
+  for (const { number, part } of kills) {
     test(`hub ${number} may be killed while a swarm pulls, and comes back`, async () => {
       const image = await fleet.publish(`killed-${number}`, LAYERS);
       const hub = pair.hubs[number - 1];
       assert.ok(hub);
       await fleet.hub.machine.shape(SLOW_MBIT);
-      await killedMeanwhile(image, hub);
+      await killedMeanwhile(image, hub, part);
       await hub.start();
       await pair.agreed();
       for (const node of fleet.nodes.slice(0, 2)) await pullsAgain(node, image);
@@ -125,7 +131,7 @@ describe('two hubs on one PostgreSQL and one bucket, behind nginx', { skip }, ()
     });
   }
 
-  async function killedMeanwhile(image: Published, hub: Program): Promise<void> {
+  async function killedMeanwhile(image: Published, hub: Program, part: number): Promise<void> {
     const fetched = async (): Promise<number> => {
       const counts = fleet.nodes.map((node) => fetchedBytes(node, 'hub', 'peer'));
       return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
@@ -133,9 +139,9 @@ describe('two hubs on one PostgreSQL and one bucket, behind nginx', { skip }, ()
     const start = await fetched();
     const pulling = Promise.all(fleet.nodes.map((node) => pulls(node, image)));
     pulling.catch(() => {});
-    await until('a third of all the pulls', PROGRESS_TIMEOUT_MS, async () => {
-      const part = ((await fetched()) - start) / (image.bytes * fleet.nodes.length);
-      return part >= 0.33 ? true : undefined;
+    await until('a part of all the pulls', PROGRESS_TIMEOUT_MS, async () => {
+      const there = ((await fetched()) - start) / (image.bytes * fleet.nodes.length);
+      return there >= part ? true : undefined;
     });
     await hub.kill();
     await pulling;

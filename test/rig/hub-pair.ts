@@ -1,5 +1,6 @@
 // Two hubs on one PostgreSQL and one bucket behind nginx, all on the hub machine of a test network.
-import { copyFile, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
@@ -93,7 +94,10 @@ export class HubPair {
     const s3 = { endpoint, bucket: BUCKET, accessKeyId, secretAccessKey };
     const { user, port } = postgres.target;
     const place = `host=${postgres.socketFolder}&port=${port}`;
+    const encryptionKeyFile = path.join(scratch.folder, 'fleet-key');
+    await writeFile(encryptionKeyFile, randomBytes(32).toString('hex'), { mode: 0o600 });
     const shared = {
+      fleet: { keys: { encryptionKeyFile } },
       catalog: { url: `postgres://${user}@/${database}?${place}`, tls: 'off' },
       blobs: { driver: 's3', s3 },
     };
@@ -101,8 +105,6 @@ export class HubPair {
     for (const name of ['hub-a', 'hub-b']) {
       const at = { name, port: FIRST_PORT + hubs.length * PORTS_EACH };
       const hub = await programOf(scratch, { machine, worker }, at, shared);
-      const [first] = hubs;
-      if (first !== undefined) await copyKeys(scratch, first, hub);
       stops.push(() => hub.stop());
       await hub.start();
       hubs.push(hub);
@@ -145,15 +147,10 @@ async function programOf(
   config['http'] = { listen: [`127.0.0.1:${at.port}`], trustedProxies: ['127.0.0.1'] };
   config['ops'] = { listen: [`127.0.0.1:${at.port + 1}`] };
   config['replicas'] = { advertise: `http://127.0.0.1:${at.port}` };
-  Object.assign(config, shared);
+  for (const [section, values] of Object.entries(shared)) {
+    config[section] = { ...config[section], ...values };
+  }
   return new Program({ kind: 'hub', ...on, folder, config, opsPort: at.port + 1 });
-}
-
-/** Hubs of one fleet have the same keys. */
-async function copyKeys(scratch: Scratch, from: Program, to: Program): Promise<void> {
-  const name = path.join('keys', 'key-ring.pem');
-  await scratch.make(path.basename(to.folder), 'data', 'keys');
-  await copyFile(path.join(from.folder, 'data', name), path.join(to.folder, 'data', name));
 }
 
 async function startNginx(

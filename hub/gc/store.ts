@@ -114,6 +114,15 @@ export interface GcStore {
   release(holder: string): Promise<void>;
 }
 
+/** Bytes that a store has and the catalog does not know of. */
+export interface OrphanStore {
+  /**
+   * Puts those of the blobs that the catalog does not know into quarantine, and tells which; one
+   * that is being pushed comes out of it with its push.
+   */
+  adopt(blobs: readonly { digest: Digest; size: number }[], nowMs: number): Promise<Digest[]>;
+}
+
 /**
  * Holding removals off in the catalog. From when `hold` resolves until `untilMs`, no hub begins to
  * remove bytes of blobs: what the catalog has as live then keeps its bytes. Content that is taken

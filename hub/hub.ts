@@ -79,8 +79,8 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => blobs.close());
   const holder = await holderOf(dataDir);
   const gc = await startGc({ ...config, holder }, starting, { catalog, blobs, metrics, logger });
-  const purged = () => gc.purges.list;
-  const room = await openRoom(config, { keysDir, catalog, purged, metrics, logger });
+  const news = purgeModules(gc);
+  const room = await openRoom(config, { keysDir, catalog, news, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
@@ -150,18 +150,30 @@ async function openUploads(
   return uploads;
 }
 
+function purgeModules({ purges }: Gc): PurgeModules {
+  return {
+    purged: () => purges.list,
+    purgeActed: (...acted) => void purges.noteActed(...acted),
+  };
+}
+
+type PurgeModules = {
+  purged: () => PurgedList;
+  purgeActed: (peerId: string, version: string) => void;
+};
+
 /** The fleet and the rights in it: each needs something of the other. */
 async function openRoom(
   config: HubConfig,
   modules: {
     keysDir: string;
     catalog: OpenCatalog;
-    purged: () => PurgedList;
+    news: PurgeModules;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { keysDir, catalog, purged, metrics, logger } = modules;
+  const { keysDir, catalog, news, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
@@ -177,7 +189,7 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
-      purged,
+      ...news,
       metrics,
       logger,
     },

@@ -269,6 +269,7 @@ export class KyselyGcStore implements GcStore, HoldStore, OrphanStore, PurgeStor
         .values({ digest, purged_at_ms: nowMs })
         .onConflict((conflict) => conflict.column('digest').doNothing())
         .execute();
+      await db.deleteFrom('purge_acted').execute();
       const { numUpdatedRows } = await db
         .updateTable('blob')
         .set({ deleting: PURGE, quarantined_at_ms: nowMs })
@@ -304,6 +305,25 @@ export class KyselyGcStore implements GcStore, HoldStore, OrphanStore, PurgeStor
       .where('digest', '=', digest)
       .executeTakeFirst();
     return row !== undefined;
+  }
+
+  async noteActed(peerId: string, version: string): Promise<void> {
+    await change(this.#db, (db) =>
+      db
+        .insertInto('purge_acted')
+        .values({ peer_id: peerId, version })
+        .onConflict((conflict) => conflict.column('peer_id').doUpdateSet({ version }))
+        .execute(),
+    );
+  }
+
+  async acted(version: string): Promise<ReadonlySet<string>> {
+    const rows = await this.#db
+      .selectFrom('purge_acted')
+      .select('peer_id')
+      .where('version', '=', version)
+      .execute();
+    return new Set(rows.map(({ peer_id: peerId }) => peerId));
   }
 
   forgetPurged(digest: Digest): Promise<void> {

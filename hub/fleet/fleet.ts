@@ -19,7 +19,7 @@ import { Members } from './members.ts';
 import { createFleetMetrics } from './metrics.ts';
 import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
-import { PurgeNews, type PurgedDigests } from './purge-news.ts';
+import { PurgeNews, type PurgeSource } from './purge-news.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
@@ -40,7 +40,7 @@ export type CreateFleetOptions = {
   random?: () => number;
 };
 
-export type CreateFleetModules = {
+export type CreateFleetModules = PurgeSource & {
   store: FleetStore;
   catalog: {
     blobChunks(digest: Digest): Promise<{ size: number; root: Buffer } | undefined>;
@@ -50,8 +50,6 @@ export type CreateFleetModules = {
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
-  /** What was taken down; nothing, unless said otherwise. */
-  purged?: () => PurgedDigests;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -91,7 +89,7 @@ export interface Fleet {
   /** Ends the membership of a node; false when the name is not in use. */
   revokeNode(node: string): Promise<boolean>;
   /** Nodes that have not yet removed all that was taken down, by name. */
-  unreachedByPurge(): string[];
+  unreachedByPurge(elsewhere?: ReadonlySet<string>): string[];
   close(): Promise<void>;
 }
 
@@ -105,7 +103,7 @@ function zonesOf(config: FleetConfig): (node: string) => string {
   return (node) => zones.get(node) ?? '';
 }
 
-const NOTHING: PurgedDigests = { version: '', digests: [] };
+const NOBODY: ReadonlySet<string> = new Set();
 
 type Parts = {
   options: Required<CreateFleetOptions>;
@@ -167,7 +165,7 @@ async function assemble(parts: Parts) {
     { now },
     { tracker, table: members.table, statements, isPublic, privateRights, metrics },
   );
-  const purges = new PurgeNews({ table: members.table, list: modules.purged ?? (() => NOTHING) });
+  const purges = new PurgeNews({ ...modules, table: members.table });
   let bundle = { serial: ring.serial, bytes: ring.bundle() };
   const keyBundle = (): Buffer => {
     if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
@@ -232,7 +230,7 @@ export async function createFleet(
     },
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
-    unreachedByPurge: () => purges.unreached(now()),
+    unreachedByPurge: (elsewhere = NOBODY) => purges.unreached(now(), elsewhere),
     close: async () => {
       clearInterval(sweeper);
       clearInterval(purger);

@@ -149,6 +149,10 @@ export interface PurgeStore {
   isPurged(digest: Digest): Promise<boolean>;
   /** By digest. */
   purged(max: number): Promise<Digest[]>;
+  /** A peer has acted on the list of this version. */
+  noteActed(peerId: string, version: string): Promise<void>;
+  /** Peers that have, since something was taken down or lifted last. */
+  acted(version: string): Promise<ReadonlySet<string>>;
   /** The bytes of a blob that was taken down are gone. */
   forgetPurged(digest: Digest): Promise<void>;
 }

@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
-import type { Digest } from '../proto/oci/digest.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
 import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
@@ -76,8 +75,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
-  const awaitsHub = fleet !== undefined;
-  const purged = starting.use(await openPurged(config, { store, awaitsHub, logger }));
+  const purged = starting.use(await openPurged(config, fleet, { store, logger }));
   const content = (modules.wrapContent ?? ((own) => own))(purged.reader(readerOf(store)));
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
@@ -112,9 +110,7 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   }));
   starting.defer(() => ops.close());
 
-  const purge = (digests: readonly Digest[]) => purged.replace(digests);
-  const heard = (): void => purged.heard();
-  if (node !== undefined) fleet?.start({ ...node.presence, purge, heard });
+  if (node !== undefined) fleet?.start({ ...node.presence, ...purged.hearer });
   if (node !== undefined) downloads.start();
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');
   const peerId = fleet?.identity.peerId ?? '';
@@ -139,15 +135,6 @@ function agentOf(
     },
     close: () => running.disposeAsync(),
   };
-}
-
-function openPurged(
-  { store: { dataDir } }: Pick<AgentConfig, 'store'>,
-  modules: { store: FsContentStore; awaitsHub: boolean; logger: Logger },
-): Promise<PurgedContent> {
-  const { store, awaitsHub, logger } = modules;
-  const file = path.join(dataDir, 'purged.json');
-  return PurgedContent.open({ file, awaitsHub }, { store, logger });
 }
 
 /** Known when the grants are open, which need what was opened before. */
@@ -180,6 +167,15 @@ function startOps(
     ready: () => readiness(config, health()),
     logger: modules.logger,
   });
+}
+
+function openPurged(
+  { store: { dataDir } }: AgentConfig,
+  fleet: object | undefined,
+  modules: { store: FsContentStore; logger: Logger },
+): Promise<PurgedContent> {
+  const file = path.join(dataDir, 'purged.json');
+  return PurgedContent.open({ file, awaitsHub: fleet !== undefined }, modules);
 }
 
 function makeOwnFolder(folder: string): Promise<unknown> {

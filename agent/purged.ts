@@ -72,6 +72,14 @@ export class PurgedContent implements Disposable {
     logger.info({ digests: digests.length }, 'content that the hub has taken down');
   }
 
+  /** For who asks the hub. */
+  get hearer() {
+    return {
+      purge: (digests: readonly Digest[]) => this.replace(digests),
+      heard: () => this.heard(),
+    };
+  }
+
   /** The hub has said what is taken down, or cannot be asked. */
   heard(): void {
     clearTimeout(this.#timer);

@@ -18,7 +18,7 @@ const PATH = `${API_BASE}/purges`;
  * @throws ConfigError; AdminError; AccessError for a password that cannot be used
  */
 export function purge(
-  { digest, lift, ...wish }: PurgeWish,
+  { digest, lift, waitMs = PURGE_WAIT_MS, ...wish }: PurgeWish,
   env: Record<string, string | undefined>,
 ): Promise<string[]> {
   const config = loadConfig(HubOptions, { ...wish, env, kind: 'hub' });
@@ -29,7 +29,7 @@ export function purge(
     const ask = async (request: AdminRequest): Promise<PurgeList> =>
       checkBody(PurgeList, await askAdministration(target, request));
     let { unreached } = await ask(first);
-    const endMs = performance.now() + PURGE_WAIT_MS;
+    const endMs = performance.now() + waitMs;
     while (unreached.length > 0 && performance.now() < endMs) {
       // oxlint-disable-next-line no-await-in-loop -- one question after the other
       await sleep(PURGE_POLL_MS);

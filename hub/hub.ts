@@ -42,6 +42,7 @@ import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
+import type { PurgedList } from './gc/purges.ts';
 import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
@@ -220,6 +221,18 @@ async function openUploads(
   return uploads;
 }
 
+function purgeModules({ purges }: Gc): PurgeModules {
+  return {
+    purged: () => purges.list,
+    purgeActed: (...acted) => void purges.noteActed(...acted),
+  };
+}
+
+type PurgeModules = {
+  purged: () => PurgedList;
+  purgeActed: (peerId: string, version: string) => void;
+};
+
 /** The fleet and the rights in it: each needs something of the other. */
 async function openRoom(
   config: HubConfig,
@@ -250,7 +263,7 @@ async function openRoom(
         lend: async (...ask) => own.access?.lend(...ask),
         mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
       },
-      purged: () => gc.purges.list,
+      ...purgeModules(gc),
       chores,
       deskOf: replicas && ((part) => replicas.deskOf(part)),
       metrics,

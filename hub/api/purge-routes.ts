@@ -13,8 +13,9 @@ export type PurgeRouteModules = {
 /** Taking content down, and letting it be pushed again. */
 export function purgeRoutes({ fleet, gc }: PurgeRouteModules): ApiRoute[] {
   const [tag, allowed] = ['purges', 'admin'] as const;
-  const answer = (): PurgeList => {
-    return { purged: [...gc.purges.list.digests], unreached: fleet.unreachedByPurge() };
+  const answer = async (): Promise<PurgeList> => {
+    const unreached = fleet.unreachedByPurge(await gc.purges.acted());
+    return { purged: [...gc.purges.list.digests], unreached };
   };
   return [
     route('GET /purges', {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { BLOB_MAX_BYTES } from '../../proto/chunks/layout.ts';
-import { digestAlgorithm, digestHex } from '../../proto/oci/digest.ts';
+import { digestAlgorithm, digestHex, isDigest } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { makeDurableFolder } from '../../proto/std/durable-folder.ts';
 import { hasCode } from '../../proto/std/errors.ts';
@@ -22,6 +22,8 @@ import type { BlobStore, OpenBlob, PendingBlob, PendingState } from './port.ts';
 // uploads/ stays for those who go on with it, until a sweep finds that nobody does.
 
 const SHARD_DIGITS = 2;
+const SHARDS = 16 ** SHARD_DIGITS;
+const ALGORITHMS = ['sha256', 'sha512'] as const;
 const PENDING_ID = /^[0-9a-f-]{36}$/;
 const PROBE = Buffer.from('probe');
 
@@ -136,6 +138,23 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
+  /** A step is one folder. */
+  async stored(from: string | undefined): ReturnType<BlobStore['stored']> {
+    const step = from === undefined ? 0 : Number.parseInt(from, 16);
+    const algorithm = ALGORITHMS[Math.floor(step / SHARDS)] ?? ALGORITHMS[0];
+    const shard = (step % SHARDS).toString(16).padStart(SHARD_DIGITS, '0');
+    const folder = join(this.#blobs, algorithm, shard);
+    const blobs: { digest: Digest; size: number }[] = [];
+    for (const name of await this.#namesIn(folder)) {
+      const digest = `${algorithm}:${name}`;
+      if (!isDigest(digest) || !name.startsWith(shard)) continue;
+      const held = await this.stat(digest);
+      if (held !== undefined) blobs.push({ digest, size: held.size });
+    }
+    const next = step + 1 < SHARDS * ALGORITHMS.length ? (step + 1).toString(16) : undefined;
+    return { blobs, next };
+  }
+
   async probe(): Promise<void> {
     const pending = await this.begin();
     try {
@@ -205,6 +224,15 @@ export class FilesystemBlobStore implements BlobStore {
     } catch (err) {
       if (hasCode(err, 'ENOENT')) return Number.POSITIVE_INFINITY;
       throw err;
+    }
+  }
+
+  async #namesIn(folder: string): Promise<string[]> {
+    try {
+      return await this.#files.list(folder);
+    } catch (err) {
+      if (hasCode(err, 'ENOENT')) return [];
+      throw storeFault(err, folder);
     }
   }
 

@@ -111,8 +111,20 @@ export interface BlobRemover {
   remove(digest: Digest, name?: string): Promise<boolean>;
 }
 
+/** Going through the blobs that a store has, for who looks for those nobody knows. */
+export interface BlobLister {
+  /**
+   * Blobs of one step through the store, and where the next step begins; undefined after the last.
+   * @throws BlobStoreError STORE_IO, STORE_AWAY
+   */
+  stored(from: string | undefined): Promise<{
+    blobs: { digest: Digest; size: number }[];
+    next: string | undefined;
+  }>;
+}
+
 /** What a storage driver offers. Consumers ask for the capability they use. */
-export interface BlobStore extends BlobReader, BlobWriter, BlobRemover, BlobSweeper {
+export interface BlobStore extends BlobReader, BlobWriter, BlobRemover, BlobSweeper, BlobLister {
   /**
    * Finds out whether a blob could be stored now.
    * @throws BlobStoreError

@@ -201,6 +201,20 @@ function raceChecks(check: Check): void {
     }
   });
 
+  check(
+    'which agents have acted is known at every hub, until more is taken down',
+    async (parts) => {
+      const { store, other } = parts;
+      await store.noteActed('one', 'v0');
+      await store.noteActed('one', 'v1');
+      await other.noteActed('two', 'v1');
+      assert.deepEqual(await other.acted('v1'), new Set(['one', 'two']));
+      assert.deepEqual(await store.acted('v0'), new Set());
+      await other.purge(LAYER, Date.now());
+      assert.deepEqual(await store.acted('v1'), new Set());
+    },
+  );
+
   check('what is taken down is nowhere, however many push it', async ({ catalog, other }) => {
     for (let round = 0; round < 12; round += 1) {
       const layer = digestOf(Buffer.from(`layer ${round}`));

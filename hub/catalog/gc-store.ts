@@ -8,16 +8,17 @@ import type {
   IdleBlob,
   LinkFate,
   ManifestFate,
+  OrphanStore,
   PurgeStore,
   UntaggedManifest,
   UnusedLink,
 } from '../gc/store.ts';
 import { noteRun, runOf, runsOf } from './gc-runs.ts';
-import { link, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
+import { batches, link, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import * as holds from './removal-holds.ts';
 import type { RegistryTables } from './schema.ts';
-import { transact, transactEach } from './transact.ts';
+import { change, transact, transactEach } from './transact.ts';
 import { releaseNamed, settleManifest, untaggedManifests } from './untagged.ts';
 import { settleLink, unusedLinks } from './unused-links.ts';
 
@@ -30,7 +31,7 @@ const COLLECTOR = 'blobs';
 const PURGE = -1;
 
 /** What the collector needs, in the tables of migration 0007. */
-export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
+export class KyselyGcStore implements GcStore, HoldStore, OrphanStore, PurgeStore {
   readonly #db: Database;
   readonly #manifestsChanged: () => void;
 
@@ -76,6 +77,36 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
 
   settleLinks(links: readonly UnusedLink[], times: Times): Promise<LinkFate[]> {
     return transactEach(this.#db, links, (db, one) => settleLink(db, one, times));
+  }
+
+  async adopt(
+    blobs: readonly { digest: Digest; size: number }[],
+    nowMs: number,
+  ): Promise<Digest[]> {
+    const adopted: Digest[] = [];
+    for (const batch of batches(blobs)) {
+      const digests = batch.map(({ digest }) => digest);
+      const rows = await this.#db
+        .selectFrom('blob')
+        .select('digest')
+        .where('digest', 'in', digests)
+        .execute();
+      const known = new Set(rows.map(({ digest }) => digest));
+      const values = batch
+        .filter(({ digest }) => !known.has(digest))
+        .map(({ digest, size }) => ({ digest, size, quarantined_at_ms: nowMs }));
+      if (values.length === 0) continue;
+      const made = await change(this.#db, (db) =>
+        db
+          .insertInto('blob')
+          .values(values)
+          .onConflict((conflict) => conflict.column('digest').doNothing())
+          .returning('digest')
+          .execute(),
+      );
+      adopted.push(...made.map(({ digest }) => digest));
+    }
+    return adopted;
   }
 
   async idleBlobs({
@@ -238,6 +269,7 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
         .values({ digest, purged_at_ms: nowMs })
         .onConflict((conflict) => conflict.column('digest').doNothing())
         .execute();
+      await db.deleteFrom('purge_acted').execute();
       const { numUpdatedRows } = await db
         .updateTable('blob')
         .set({ deleting: PURGE, quarantined_at_ms: nowMs })
@@ -273,6 +305,25 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
       .where('digest', '=', digest)
       .executeTakeFirst();
     return row !== undefined;
+  }
+
+  async noteActed(peerId: string, version: string): Promise<void> {
+    await change(this.#db, (db) =>
+      db
+        .insertInto('purge_acted')
+        .values({ peer_id: peerId, version })
+        .onConflict((conflict) => conflict.column('peer_id').doUpdateSet({ version }))
+        .execute(),
+    );
+  }
+
+  async acted(version: string): Promise<ReadonlySet<string>> {
+    const rows = await this.#db
+      .selectFrom('purge_acted')
+      .select('peer_id')
+      .where('version', '=', version)
+      .execute();
+    return new Set(rows.map(({ peer_id: peerId }) => peerId));
   }
 
   forgetPurged(digest: Digest): Promise<void> {

@@ -1,4 +1,4 @@
-import type { ColumnType, Kysely, Transaction } from 'kysely';
+import { sql, type ColumnType, type Kysely, type Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { LooseObject, ObjectDirectory, ObjectIndex } from '../blobs/s3/object-index.ts';
 import { batches } from './links.ts';
@@ -87,6 +87,17 @@ export class KyselyObjectIndex implements ObjectIndex, ObjectDirectory {
       .limit(page.max)
       .execute();
     return rows.map(({ object_key: key, pending }) => ({ key, pending }));
+  }
+
+  async blobs({ after, max }: { after: string; max: number }) {
+    const rows = await this.#db
+      .selectFrom('blob_object')
+      .select(['digest', 'size'])
+      .where(sql<string>`digest`, '>', after)
+      .orderBy('digest')
+      .limit(max)
+      .execute();
+    return rows.map(({ digest, size }) => ({ digest, size: Number(size) }));
   }
 
   async owners(keys: readonly string[]): Promise<ReadonlyMap<string, Digest>> {

@@ -86,5 +86,9 @@ export type RegistryTables = {
     report: string;
   };
   /** Content that was taken down. */
-  purged_digest: { digest: Digest; purged_at_ms: Big };
+  purged_digest: {
+    digest: Digest;
+    purged_at_ms: Big;
+  } /** Peers that have acted on what is taken down, and which version of that. */;
+  purge_acted: { peer_id: string; version: string };
 };

@@ -21,7 +21,7 @@ import { createFleetMetrics, type FleetMetrics } from './metrics.ts';
 import { openRing } from './open-ring.ts';
 import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
-import { PurgeNews, type PurgedDigests } from './purge-news.ts';
+import { PurgeNews, type PurgeSource } from './purge-news.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
@@ -44,7 +44,7 @@ export type CreateFleetOptions = {
   random?: () => number;
 };
 
-export type CreateFleetModules = {
+export type CreateFleetModules = PurgeSource & {
   store: FleetStore;
   catalog: {
     blobChunks(digest: Digest): Promise<{ size: number; root: Buffer } | undefined>;
@@ -55,8 +55,6 @@ export type CreateFleetModules = {
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
-  /** What was taken down; nothing, unless said otherwise. */
-  purged?: () => PurgedDigests;
   chores: Pick<Chores, 'add'>;
   /** Where announcements are answered instead, when other hubs answer for some of the blobs. */
   deskOf?: ((part: FleetPart) => TrackerDesk) | undefined;
@@ -115,7 +113,7 @@ export interface Fleet {
   /** Ends the membership of a node; false when the name is not in use. */
   revokeNode(node: string): Promise<boolean>;
   /** Nodes that have not yet removed all that was taken down, by name. */
-  unreachedByPurge(): string[];
+  unreachedByPurge(elsewhere?: ReadonlySet<string>): string[];
   close(): Promise<void>;
 }
 
@@ -129,7 +127,7 @@ function zonesOf(config: FleetConfig): (node: string) => string {
   return (node) => zones.get(node) ?? '';
 }
 
-const NOTHING: PurgedDigests = { version: '', digests: [] };
+const NOBODY: ReadonlySet<string> = new Set();
 
 type Parts = {
   options: Required<CreateFleetOptions>;
@@ -203,7 +201,7 @@ async function assemble(parts: Parts) {
     { now },
     { tracker: deskOf(parts, tracker, table), table, sizes, isPublic, privateRights, metrics },
   );
-  const purges = new PurgeNews({ table, list: modules.purged ?? (() => NOTHING) });
+  const purges = new PurgeNews({ ...modules, table });
   const keyBundle = (): Buffer => ring.bundle();
   const routes = new FleetRoutes(
     {
@@ -271,7 +269,7 @@ export async function createFleet(
       ring.change((next) => next.retire('token', now(), { keep: TOKEN_KEYS_KEPT })),
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
-    unreachedByPurge: () => purges.unreached(now()),
+    unreachedByPurge: (elsewhere = NOBODY) => purges.unreached(now(), elsewhere),
     close: async () => {
       clearInterval(sweeper);
       clearInterval(purger);

@@ -25,6 +25,7 @@ test('an agent is told what is taken down until it has acted; others are named',
   assert.deepEqual(acted, { version });
   assert.equal((await poll(old, '')).purged, undefined, 'an agent of an earlier version');
   assert.deepEqual(hub.fleet.unreachedByPurge(), ['old', 'two']);
+  assert.deepEqual(hub.fleet.unreachedByPurge(new Set([two.peerId])), ['old'], 'told another hub');
   await hub.fleet.revokeNode('old');
   assert.deepEqual(hub.fleet.unreachedByPurge(), ['two']);
 });

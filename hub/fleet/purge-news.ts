@@ -3,31 +3,53 @@ import type { MemberTable } from './member-table.ts';
 /** What was taken down, as agents are told; the version changes with it. */
 export type PurgedDigests = { version: string; digests: readonly string[] };
 
+export type PurgeSource = {
+  /** Nothing, if left out. */
+  purged?: () => PurgedDigests;
+  /** Told which peer has acted on that, for other hubs. */
+  purgeActed?: (peerId: string, version: string) => void;
+};
+
+type Modules = PurgeSource & { table: MemberTable };
+
+const NOTHING: PurgedDigests = { version: '', digests: [] };
+
 /** Tells agents what was taken down, and remembers which of them have acted on it. */
 export class PurgeNews {
-  readonly #modules: { table: MemberTable; list: () => PurgedDigests };
+  readonly #modules: Modules;
   /** Version that each peer says it has acted on; forgotten with its membership. */
   readonly #acted = new Map<string, string>();
 
-  constructor(modules: { table: MemberTable; list: () => PurgedDigests }) {
+  constructor(modules: Modules) {
     this.#modules = modules;
   }
 
   /** What an agent has to be told; `acted` is undefined for one that knows nothing of this. */
   newsFor(peerId: string, acted: string | undefined): PurgedDigests | undefined {
     if (acted === undefined) return undefined;
+    const list = this.#list();
+    const isNews = this.#acted.get(peerId) !== acted && acted === list.version;
     this.#acted.set(peerId, acted);
-    const list = this.#modules.list();
+    if (isNews && list.digests.length > 0) this.#modules.purgeActed?.(peerId, acted);
     return acted === list.version ? undefined : list;
   }
 
-  /** Nodes of the fleet that have not acted on the present list, by name. */
-  unreached(nowMs: number): string[] {
-    const { version } = this.#modules.list();
+  /**
+   * Nodes of the fleet that have not acted on the present list, by name; `elsewhere` are peers that
+   * have told another hub so.
+   */
+  unreached(nowMs: number, elsewhere: ReadonlySet<string>): string[] {
+    const { version } = this.#list();
     const members = this.#modules.table.members(nowMs);
     const current = new Set(members.map(({ peerId }) => peerId));
     for (const peerId of this.#acted.keys()) if (!current.has(peerId)) this.#acted.delete(peerId);
-    const missing = members.filter(({ peerId }) => this.#acted.get(peerId) !== version);
+    const missing = members.filter(({ peerId }) => {
+      return this.#acted.get(peerId) !== version && !elsewhere.has(peerId);
+    });
     return [...new Set(missing.map(({ node }) => node))].sort();
+  }
+
+  #list(): PurgedDigests {
+    return this.#modules.purged?.() ?? NOTHING;
   }
 }

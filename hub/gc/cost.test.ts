@@ -90,9 +90,9 @@ test('PostgreSQL reads rows for the garbage alone', { skip }, async (t) => {
   assert.ok(read > 0 && read <= GARBAGE * ROWS_EACH_MAX, `${read} rows`);
 });
 
-function sequence(count: number): string {
+function sqliteNumbers(count: number): string {
   return `(with recursive c(n) as (select 1 union all select n + 1 from c where n < ${count})
-      select n from c)`;
+    select n from c)`;
 }
 
 test('SQLite walks through no table and no index but to the garbage', async (t) => {
@@ -102,7 +102,7 @@ test('SQLite walks through no table and no index but to the garbage', async (t) 
   await (await openSqliteCatalog({ path: file })).close();
   const database = new DatabaseSync(file);
   t.after(() => database.close());
-  for (const text of fill(sequence, `printf('%064x', n)`)) database.exec(text);
+  for (const text of fill(sqliteNumbers, `printf('%064x', n)`)) database.exec(text);
   const queries: CompiledQuery[] = [];
   const log = (event: { query: CompiledQuery }): void => void queries.push(event.query);
   const db = new Kysely<RegistryTables>({ dialect: sqliteDialect({ path: file }), log });

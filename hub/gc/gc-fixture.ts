@@ -9,6 +9,7 @@ import { TestRegistry, type Drivers } from '../registry/registry-fixture.ts';
 import { Collector, type CollectorOptions } from './collector.ts';
 import { GarbageList, type Garbage } from './garbage.ts';
 import { createGcMetrics } from './metrics.ts';
+import { OrphanSearch } from './orphans.ts';
 
 /** A registry over real HTTP, files and database, and collectors of what it does not use. */
 export class TestGc {
@@ -78,6 +79,26 @@ export class TestGc {
   async head(bytes: Buffer, repository = 'team/app'): Promise<number> {
     const target = `/v2/${repository}/blobs/${digestOf(bytes)}`;
     return (await this.registry.ask(target, { method: 'HEAD' })).status;
+  }
+
+  /** Stores bytes as a hub does that is killed before it records them. */
+  async strand(bytes: Buffer, algorithm: 'sha256' | 'sha512' = 'sha256'): Promise<void> {
+    const pending = await this.registry.blobs.begin();
+    await pending.append([bytes]);
+    await pending.commit(digestOf(bytes, algorithm));
+  }
+
+  /** Goes once through all that is stored; how many blobs nobody knew of. */
+  async searchOrphans(): Promise<number> {
+    const { blobs } = this.registry;
+    const logger = createLogger({ level: 'silent', name: 'test' });
+    let count = 0;
+    const orphans = { inc: () => void (count += 1) };
+    const metrics = { orphans };
+    const search = new OrphanSearch({ store: this.store, blobs, metrics, logger });
+    // oxlint-disable-next-line no-await-in-loop -- one step after the other
+    while (await search.step());
+    return count;
   }
 
   async isStored(bytes: Buffer): Promise<boolean> {

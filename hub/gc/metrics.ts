@@ -21,6 +21,7 @@ export function createGcMetrics(m: MetricsRegistry) {
     quarantinedBytes: m.counter('gc_quarantined_bytes_total', 'Bytes that went into quarantine.'),
     deleted: m.counter('gc_deleted_total', 'Blobs whose bytes were removed.'),
     deletedBytes: m.counter('gc_deleted_bytes_total', 'Bytes of blobs that were removed.'),
+    orphans: m.counter('gc_orphans_total', 'Stored blobs found that the catalog did not know.'),
     restored: m.counter('gc_restored_total', 'Blobs taken out of quarantine by hand.'),
     failures: m.counter('gc_failures_total', 'Blobs whose bytes could not be removed.'),
   };

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { PURGED_MAX } from '../../proto/hubapi/constants.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
+import { messageOf } from '../../proto/std/errors.ts';
 import type { BlobRemover } from '../blobs/port.ts';
 import { GcError } from './errors.ts';
 import type { PurgeStore } from './store.ts';
@@ -56,6 +57,21 @@ export class Purges {
     }
     logger.warn({ digest, known }, 'content was taken down');
     return this.refresh();
+  }
+
+  /** An agent told this hub that it has acted; the others are to know. Never throws. */
+  async noteActed(peerId: string, version: string): Promise<void> {
+    try {
+      await this.#modules.store.noteActed(peerId, version);
+    } catch (err) {
+      const reason = messageOf(err);
+      this.#modules.logger.warn({ peerId, reason }, 'that an agent has acted was not noted');
+    }
+  }
+
+  /** Peers that told any hub that they have acted on the list. */
+  acted(): Promise<ReadonlySet<string>> {
+    return this.#modules.store.acted(this.#list.version);
   }
 
   /** Lets the content be pushed again; false when it was not taken down. */

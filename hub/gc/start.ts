@@ -1,7 +1,7 @@
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
-import type { BlobRemover } from '../blobs/port.ts';
+import type { BlobLister, BlobRemover } from '../blobs/port.ts';
 import { claimBlobFolder } from '../catalog/blob-folder.ts';
 import { KyselyGcStore } from '../catalog/gc-store.ts';
 import type { OpenCatalog } from '../catalog/open-catalog.ts';
@@ -10,12 +10,13 @@ import { GC_LOOK_MS } from './constants.ts';
 import { GarbageList } from './garbage.ts';
 import { createGcMetrics } from './metrics.ts';
 import { untaggedMsOf, type GcConfig } from './options.ts';
+import { OrphanSearch } from './orphans.ts';
 import { Purges } from './purges.ts';
 import { GcRuns } from './runs.ts';
 
 type Modules = {
   catalog: Pick<OpenCatalog, 'db' | 'manifestsChanged'>;
-  blobs: BlobRemover;
+  blobs: BlobRemover & BlobLister;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -43,6 +44,10 @@ export async function startGc(
   const runs = starting.use(new GcRuns({ elsewhere }, { collector, store, logger }));
   const purges = new Purges({ store, blobs, logger });
   await purges.refresh();
+  if (elsewhere === undefined) {
+    const orphans = new OrphanSearch({ store, blobs, metrics: gcMetrics, logger });
+    starting.use(orphans.start());
+  }
   const timer = setInterval(() => {
     purges.refresh().catch((err: unknown) => {
       logger.warn({ reason: messageOf(err) }, 'what was taken down could not be read');

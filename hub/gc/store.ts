@@ -114,6 +114,15 @@ export interface GcStore {
   release(holder: string): Promise<void>;
 }
 
+/** Bytes that a store has and the catalog does not know of. */
+export interface OrphanStore {
+  /**
+   * Puts those of the blobs that the catalog does not know into quarantine, and tells which; one
+   * that is being pushed comes out of it with its push.
+   */
+  adopt(blobs: readonly { digest: Digest; size: number }[], nowMs: number): Promise<Digest[]>;
+}
+
 /**
  * Holding removals off in the catalog. From when `hold` resolves until `untilMs`, no hub begins to
  * remove bytes of blobs: what the catalog has as live then keeps its bytes. Content that is taken
@@ -140,6 +149,10 @@ export interface PurgeStore {
   isPurged(digest: Digest): Promise<boolean>;
   /** By digest. */
   purged(max: number): Promise<Digest[]>;
+  /** A peer has acted on the list of this version. */
+  noteActed(peerId: string, version: string): Promise<void>;
+  /** Peers that have, since something was taken down or lifted last. */
+  acted(version: string): Promise<ReadonlySet<string>>;
   /** The bytes of a blob that was taken down are gone. */
   forgetPurged(digest: Digest): Promise<void>;
 }

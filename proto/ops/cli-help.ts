@@ -115,13 +115,15 @@ Asks the running hub as its administrator; all take --config FILE, --url URL and
 exit codes: 0 done, 1 refused or, with --wait, not ended well
 `;
 
-export const PURGE_HELP = `usage: flotilla purge DIGEST [--lift] [--config FILE] [--url URL]
+export const PURGE_HELP = `usage: flotilla purge DIGEST [--wait TIME] [--lift]
+                      [--config FILE] [--url URL]
 
 Has the running hub take a blob or manifest down: it is gone from every repository, refused in
 pushes, and removed by the agents. Waits a minute for them and names the nodes that were not
 reached; those remove it when they next reach the hub. Done again, it waits again.
 
-  --lift  let the content be pushed again
+  --wait TIME  for the nodes, such as 0s or 10m, instead of a minute
+  --lift       let the content be pushed again
 
 exit codes: 0 every node was reached, 1 some were not
 `;

@@ -43,12 +43,12 @@ async function cli(...argv: string[]): Promise<Outcome> {
       newPassword: () => 'made',
     },
     checkHub: async ({ hash }) => ({ text: `hash ${hash}\n`, clean: !hash }),
-    purge: async ({ lift }) => (lift ? [] : ['node-7']),
     backup: {
       create: async (wish) => ({ text: JSON.stringify(wish), clean: true }),
       verify: async ({ quick }) => ({ text: 'damaged', clean: quick }),
       restore: async (wish) => ({ text: JSON.stringify(wish), clean: true }),
     },
+    purge: async ({ lift, waitMs }) => (lift || waitMs === 600_000 ? [] : ['node-7']),
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';
@@ -182,6 +182,9 @@ test('purge names the nodes that were not reached', async () => {
   const down = await cli('purge', digest);
   assert.deepEqual([down.code, down.out], [1, `not reached: node-7\n${digest}: taken down\n`]);
   assert.equal((await cli('purge', digest, '--lift')).code, 0);
+  assert.equal((await cli('purge', digest, '--wait', '10m')).code, 0);
+  assert.equal((await cli('purge', digest, '--wait', '0s')).code, 1);
+  assert.equal((await cli('purge', digest, '--wait', 'long')).code, 2);
   assert.equal((await cli('purge', 'latest')).code, 2);
 });
 

@@ -55,7 +55,13 @@ export type AdminWish = ProgramInput & { url: string | undefined };
 export type CheckWish = ProgramInput & Record<'hash' | 'repair' | 'adopt' | 'json', boolean>;
 
 /** What `purge` was asked for. */
-export type PurgeWish = ProgramInput & { digest: string; lift: boolean; url: string | undefined };
+export type PurgeWish = ProgramInput & {
+  digest: string;
+  lift: boolean;
+  url: string | undefined;
+  /** How long to wait for the nodes, if not as usual. */
+  waitMs: number | undefined;
+};
 
 export type CliModules = {
   out(text: string): void;
@@ -240,6 +246,7 @@ async function purge(args: readonly string[], modules: CliModules): Promise<numb
   const options = {
     ...FILE_OPTIONS,
     lift: { type: 'boolean', default: false },
+    wait: { type: 'string' },
     url: { type: 'string' },
   } as const;
   const { values, positionals } = parse(args, options, 1, PURGE_HELP);
@@ -248,9 +255,13 @@ async function purge(args: readonly string[], modules: CliModules): Promise<numb
   if (!isDigest(digest)) {
     throw new UsageError('purge needs a digest, sha256:... or sha512:...', PURGE_HELP);
   }
-  const { lift, url } = values;
+  const { lift, url, wait } = values;
+  if (wait !== undefined && wait !== '0s' && !isDuration(wait)) {
+    throw new UsageError('--wait takes a time such as 0s, 30s or 10m', PURGE_HELP);
+  }
+  const waitMs = wait === undefined ? undefined : parseDuration(wait);
   const input = await configInput(values.config);
-  const unreached = await modules.purge({ ...input, digest, lift, url });
+  const unreached = await modules.purge({ ...input, digest, lift, url, waitMs });
   for (const node of unreached) modules.out(`not reached: ${node}\n`);
   modules.out(`${digest}: ${lift ? 'may be pushed again' : 'taken down'}\n`);
   return unreached.length === 0 ? EXIT.ok : EXIT.failure;

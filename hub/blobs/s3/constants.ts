@@ -28,3 +28,5 @@ export const READ_WINDOW_BYTES = MIB;
 export const LOOSE_BATCH = 100;
 /** Largest object that S3 copies in one call, bytes. */
 export const COPY_MAX_BYTES = 5 * 1024 * MIB;
+/** Blobs that one step through the store tells of. */
+export const STORED_PAGE = 1000;

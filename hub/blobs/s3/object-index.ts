@@ -32,6 +32,8 @@ export interface ObjectIndex {
   remove(blob: { digest: Digest; key?: string | undefined }, nowMs: number): Promise<boolean>;
   /** Loose objects not noted since `beforeMs`, in the order of their keys. */
   loose(page: { beforeMs: number; after: string; max: number }): Promise<LooseObject[]>;
+  /** Blobs that have objects, by digest, those after `after`. */
+  blobs(page: { after: string; max: number }): Promise<{ digest: Digest; size: number }[]>;
   /** Objects that are gone from the bucket. */
   forget(keys: readonly string[]): Promise<void>;
 }

@@ -4,7 +4,7 @@ import { PENDING_BLOBS_MAX } from '../constants.ts';
 import { BlobStoreError } from '../errors.ts';
 import type { BlobStore, OpenBlob, PendingBlob, PendingState } from '../port.ts';
 import { ObjectClient, type S3Place } from './client.ts';
-import { LOOSE_BATCH } from './constants.ts';
+import { LOOSE_BATCH, STORED_PAGE } from './constants.ts';
 import type { ObjectIndex } from './object-index.ts';
 import { ObjectReader } from './object-reader.ts';
 import { parseParked, type ParkedObject } from './parked-object.ts';
@@ -116,6 +116,13 @@ export class S3BlobStore implements BlobStore {
       if (last === undefined || page.length < LOOSE_BATCH) return removed;
       after = last.key;
     }
+  }
+
+  /** A step is a page of the index: no object is there that it does not know. */
+  async stored(from: string | undefined): ReturnType<BlobStore['stored']> {
+    const blobs = await this.#index.blobs({ after: from ?? '', max: STORED_PAGE });
+    const last = blobs.length < STORED_PAGE ? undefined : blobs.at(-1);
+    return { blobs, next: last?.digest };
   }
 
   probe(): Promise<void> {

@@ -3,7 +3,7 @@ import type { RegistryTables } from '../schema.ts';
 
 /**
  * Which manifests may be of no use to anybody, so that the cost of finding them follows their
- * number; and what collections did.
+ * number; what collections did; and which agents have removed what was taken down.
  */
 export async function up(db: Kysely<RegistryTables>): Promise<void> {
   await db.schema
@@ -13,6 +13,11 @@ export async function up(db: Kysely<RegistryTables>): Promise<void> {
     .addColumn('ended_at_ms', 'bigint')
     .addColumn('result', 'text', (column) => column.notNull())
     .addColumn('report', 'text', (column) => column.notNull())
+    .execute();
+  await db.schema
+    .createTable('purge_acted')
+    .addColumn('peer_id', 'text', (column) => column.primaryKey())
+    .addColumn('version', 'text', (column) => column.notNull())
     .execute();
   await db.schema.alterTable('manifest').addColumn('untagged_since_ms', 'bigint').execute();
   await db.schema

@@ -4,10 +4,14 @@ import { after, before, test, type TestContext } from 'node:test';
 import { S3BlobStore } from '../../../hub/blobs/s3/store.ts';
 import { KyselyObjectIndex, type ObjectTables } from '../../../hub/catalog/object-index.ts';
 import { openPostgresCatalog } from '../../../hub/catalog/postgres-catalog.ts';
+import { KyselyUploadStore, type UploadTables } from '../../../hub/catalog/upload-store.ts';
 import { GC_LEASE_MS } from '../../../hub/gc/constants.ts';
 import { imageOf, TestGc } from '../../../hub/gc/gc-fixture.ts';
 import { raceConformance } from '../../../hub/gc/race-conformance.ts';
+import { UPLOAD_IDLE_MS, UPLOAD_ORPHAN_MS } from '../../../hub/registry/constants.ts';
+import { OpenUploads } from '../../../hub/registry/open-uploads.ts';
 import { digestOf, type Digest } from '../../../proto/oci/digest.ts';
+import { createLogger } from '../../../proto/ops/logger.ts';
 import { postgresForTests } from '../../rig/postgres.ts';
 import { missingForRadosgw } from '../../rig/radosgw.ts';
 import { S3Server } from './s3-rig.ts';
@@ -115,6 +119,45 @@ test('a hub that stood still takes nothing that was pushed since', { skip }, asy
   assert.equal(await next.head(layer), 200);
   assert.equal((await next.registry.ask(`/v2/team/app/blobs/${digestOf(layer)}`)).status, 200);
   assert.equal(await stored(next), 1);
+});
+
+test('what hubs left in the bucket goes while they run', { skip }, async (t) => {
+  const [one, two] = await hubsOf(t, 2);
+  assert.ok(one && two);
+  await one.pushImage([layer]);
+  await one.strand(other);
+  const abandoned = Buffer.alloc(20_000_000, 'sent in parts, and a tail');
+  const location = await one.registry.open();
+  const sent = await one.registry.ask(location, { method: 'PATCH', body: abandoned });
+  assert.equal(sent.status, 202);
+  const db = one.registry.catalog.db.withTables<UploadTables>();
+  const logger = createLogger({ level: 'silent', name: 'test' });
+  const { blobs } = two.registry;
+  const uploadsAt = (aheadMs: number): OpenUploads =>
+    new OpenUploads(
+      { uploadsMax: 10, holder: 'two' },
+      {
+        blobs,
+        store: new KyselyUploadStore({ shared: true }, { db }),
+        logger,
+        now: () => Date.now() + aheadMs,
+      },
+    );
+  await uploadsAt(UPLOAD_IDLE_MS - HOUR_MS).sweep();
+  const half = await two.registry.ask(location, { method: 'PATCH', body: Buffer.alloc(10) });
+  assert.equal(half.status, 202, 'another hub goes on with it');
+  const begun = await (await starting)?.keys('');
+  assert.equal(begun?.uploads.length, 1, 'parts of it are in the bucket');
+  await uploadsAt(UPLOAD_IDLE_MS + HOUR_MS).sweep();
+  for (const { registry } of [one, two]) {
+    // oxlint-disable-next-line no-await-in-loop -- each lets go of what it has of the upload
+    assert.equal((await registry.ask(location, { method: 'PATCH' })).status, 404);
+  }
+  await uploadsAt(UPLOAD_IDLE_MS + UPLOAD_ORPHAN_MS + 2 * HOUR_MS).sweep();
+  assert.equal(await two.searchOrphans(), 1);
+  assert.equal((await two.collector().collect({}, { signal }))?.deleted, 1);
+  assert.equal(await stored(two), 1);
+  assert.equal(await one.head(layer), 200);
 });
 
 test('pulls that began before a collection end whole, and uploads go on', { skip }, async (t) => {

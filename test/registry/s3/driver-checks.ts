@@ -22,6 +22,10 @@ async function keyOf(rig: S3Rig, digest: Digest): Promise<string> {
   return row.object_key;
 }
 
+function twoParts(count: number): number | undefined {
+  return count < 2 ? PART_BYTES : undefined;
+}
+
 /** As long after everything that nobody goes on with any of it. */
 function sweepAll(store: S3BlobStore): Promise<number> {
   return store.sweep({ beforeMs: Number.MAX_SAFE_INTEGER, known: async () => new Set() });
@@ -86,8 +90,7 @@ function checkParts({ skip, server }: Options): void {
   });
 
   test('s3: a blob that has no room in the parts there are is refused', { skip }, async () => {
-    const partBytes = (count: number) => (count < 2 ? PART_BYTES : undefined);
-    await using rig = await server().rig({ partBytes });
+    await using rig = await server().rig({ partBytes: twoParts });
     assert.equal(rig.store.sizeMax, 2 * PART_BYTES);
     const bytes = randomBytes(2 * PART_BYTES);
     await storeBlob(rig.store, bytes, [PART_BYTES + 1]);

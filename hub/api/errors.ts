@@ -1,5 +1,6 @@
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { AccessError } from '../access/errors.ts';
+import { RETRY_AFTER_S } from '../registry/constants.ts';
 
 const STATUSES = {
   INVALID_BODY: 400,
@@ -47,6 +48,10 @@ export function asApiError(err: unknown): ApiError {
     return new ApiError('THROTTLED', err.message, { cause: err, waitMs: err.data.waitMs });
   }
   if (hasCode(err, 'BUSY')) return said('BUSY');
+  if (hasCode(err, 'CATALOG_UNAVAILABLE', 'STORE_AWAY')) {
+    const message = 'the catalog or the storage of the hub does not answer now; try again';
+    return new ApiError('BUSY', message, { cause: err, waitMs: RETRY_AFTER_S * 1000 });
+  }
   if (hasCode(err, 'UNKNOWN')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
   if (hasCode(err, 'IN_USE')) return said('IN_USE');

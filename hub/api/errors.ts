@@ -1,5 +1,6 @@
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { AccessError } from '../access/errors.ts';
+import { RETRY_AFTER_S } from '../registry/constants.ts';
 
 const STATUSES = {
   INVALID_BODY: 400,
@@ -55,6 +56,10 @@ export function asApiError(err: unknown): ApiError {
     return new ApiError('THROTTLED', err.message, { cause: err, waitMs: err.data.waitMs });
   }
   if (hasCode(err, 'BUSY', 'TOO_MANY_SNAPSHOTS')) return said('BUSY');
+  if (hasCode(err, 'CATALOG_UNAVAILABLE', 'STORE_AWAY')) {
+    const message = 'the catalog or the storage of the hub does not answer now; try again';
+    return new ApiError('BUSY', message, { cause: err, waitMs: RETRY_AFTER_S * 1000 });
+  }
   if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
   if (hasCode(err, 'IN_USE', 'COLLECTING', 'COLLECTED_ELSEWHERE', 'PURGED')) return said('IN_USE');
@@ -67,9 +72,6 @@ export function asApiError(err: unknown): ApiError {
   }
   if (hasCode(err, 'FST_ERR_MAX_PARAM_LENGTH')) {
     return new ApiError('NOT_FOUND', 'no such name: names are shorter', { cause: err });
-  }
-  if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
-    return new ApiError('BUSY', 'the catalog of the hub does not answer now', { cause: err });
   }
   return new ApiError('INTERNAL', 'the hub failed; its log says why', { cause: err });
 }

@@ -125,7 +125,7 @@ class Lease implements PostgresPoolClient {
       if (fault instanceof CatalogError) {
         this.#lost = fault;
         this.#outage?.failed(fault.message);
-      }
+      } else this.#outage?.worked();
       throw fault;
     }
   }

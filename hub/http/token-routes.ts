@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Access, IssuedToken, TokenWish } from '../access/access.ts';
 import { AccessError } from '../access/errors.ts';
+import { RETRY_AFTER_S } from '../registry/constants.ts';
 import { TOKEN_FORM_MAX_BYTES } from './constants.ts';
 import { TOKEN_PATH, TOKEN_SERVICE } from './guard.ts';
 
@@ -108,6 +109,10 @@ function refuse(reply: FastifyReply, err: unknown): FastifyReply {
   if (hasCode(err, 'BUSY')) {
     reply.header('retry-after', 1);
     return send(503, 'UNAVAILABLE', messageOf(err));
+  }
+  if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
+    reply.header('retry-after', RETRY_AFTER_S);
+    return send(503, 'UNAVAILABLE', 'the catalog of the hub does not answer now; try again');
   }
   throw err;
 }

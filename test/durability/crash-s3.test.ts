@@ -49,8 +49,8 @@ async function inPostgres(): Promise<TrialPlace> {
   return inBucket({ catalog: { url, tls: 'off' } });
 }
 
-crashRounds('SQLite and S3', { skip: withoutS3 }, () => inBucket({}));
-crashRounds('PostgreSQL and S3', { skip }, inPostgres);
+crashRounds({ catalog: 'SQLite', blobs: 's3' }, { skip: withoutS3 }, () => inBucket({}));
+crashRounds({ catalog: 'PostgreSQL', blobs: 's3' }, { skip }, inPostgres);
 
 test('PostgreSQL killed under pushes: 503, then all goes on', { skip }, async () => {
   await using trial = await CrashTrial.open(await inPostgres(), 1);

@@ -3,8 +3,11 @@ import { crashRounds } from './crash-rounds.ts';
 
 const { skip, server: postgres } = postgresForTests();
 
-crashRounds('SQLite and files', {}, async () => ({ sections: {}, collects: true }));
-crashRounds('PostgreSQL and files', { skip }, async () => {
+crashRounds({ catalog: 'SQLite', blobs: 'files' }, {}, async () => ({
+  sections: {},
+  collects: true,
+}));
+crashRounds({ catalog: 'PostgreSQL', blobs: 'files' }, { skip }, async () => {
   const server = await postgres();
   const url = server.url(await server.createDatabase());
   // Its blobs may be those of other hubs too, for all it knows.

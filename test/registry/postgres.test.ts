@@ -67,6 +67,7 @@ test('without PostgreSQL every call is 503, with it again all goes on', { skip }
   const server = await postgres();
   const image = await hub.pushImage('v1', [randomBytes(5000)]);
   const location = await hub.open();
+  await hub.api('POST', '/accounts', { name: 'eve', password: 'eve-password' });
   await server.stop();
   t.after(() => server.resume());
   const ready = await hub.ask(`${hub.opsUrl}/readyz`);
@@ -81,6 +82,12 @@ test('without PostgreSQL every call is 503, with it again all goes on', { skip }
     assert.ok(Number(answer.headers['retry-after']) > 0);
   }
   assertRefused(await hub.putManifest('v2', image.bytes), 503, 'UNAVAILABLE');
+  const authorization = basic('eve', 'eve-password');
+  const token = await hub.ask('/api/token?scope=repository:team/app:pull', { authorization });
+  assertRefused(token, 503, 'UNAVAILABLE');
+  const listed = await hub.api('GET', '/projects');
+  assert.equal(listed.status, 503, listed.body.toString());
+  for (const { headers } of [token, listed]) assert.ok(Number(headers['retry-after']) > 0);
   await server.resume();
   await recovered(hub);
   assert.deepEqual((await hub.ask('/v2/team/app/manifests/v1')).body, image.bytes);

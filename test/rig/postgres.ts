@@ -118,7 +118,7 @@ export class PostgresServer {
   /** Kills the server with all its processes, as a machine that fails does. */
   async crash(): Promise<void> {
     const all = await this.#processes();
-    for (const pid of all) killQuietly(pid);
+    for (const pid of all) tell(pid, 'SIGKILL');
     await this.#process?.exited;
     // A backend that lives on would keep the next server from its data.
     await until('PostgreSQL is gone', START_TIMEOUT_MS, async () => {
@@ -128,11 +128,11 @@ export class PostgresServer {
 
   /** Lets the server stand still, connections and all, until `wake`. */
   async freeze(): Promise<void> {
-    for (const pid of await this.#processes()) process.kill(pid, 'SIGSTOP');
+    for (const pid of await this.#processes()) tell(pid, 'SIGSTOP');
   }
 
   async wake(): Promise<void> {
-    for (const pid of await this.#processes()) process.kill(pid, 'SIGCONT');
+    for (const pid of await this.#processes()) tell(pid, 'SIGCONT');
   }
 
   url(database: string, user: string = ROLE): string {
@@ -235,9 +235,9 @@ local all all trust
 const ENV = { LC_ALL: 'C', TZ: 'UTC' };
 
 /** A process may have ended since it was listed. */
-function killQuietly(pid: number): void {
+function tell(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch (err) {
     if (!hasCode(err, 'ESRCH')) throw err;
   }

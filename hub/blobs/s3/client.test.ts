@@ -2,10 +2,15 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { test, type TestContext } from 'node:test';
+import { createLogger } from '../../../proto/ops/logger.ts';
+import { OutageLog } from '../../../proto/ops/outage-log.ts';
 import { ObjectClient } from './client.ts';
 
+type Answer = { status: number; code: string } | 'silent';
+
 /** A service that answers every call like this, or never. */
-async function serviceThat(t: TestContext, answer: { status: number; code: string } | 'silent') {
+async function serviceThat(t: TestContext, first: Answer, outage?: OutageLog) {
+  let answer = first;
   const server = createServer((request, response) => {
     request.resume();
     if (answer === 'silent') return;
@@ -22,13 +27,18 @@ async function serviceThat(t: TestContext, answer: { status: number; code: strin
     credentials: { accessKeyId: 'key', secretAccessKey: 'hidden' },
     pathStyle: true,
     limits: { callMs: 300, partMs: 300 },
+    outage,
   });
   t.after(() => {
     client.close();
     server.closeAllConnections();
     server.close();
   });
-  return client;
+  return Object.assign(client, {
+    change: (next: Answer): void => {
+      answer = next;
+    },
+  });
 }
 
 const RANGE = { start: 0, end: 10 };
@@ -79,4 +89,17 @@ test('what the service does not have is absent, a bucket it does not have a faul
   assert.equal(await client.size('k'), undefined);
   const none = await serviceThat(t, { status: 404, code: 'NoSuchBucket' });
   await assert.rejects(none.get('k', RANGE), { code: 'STORE_IO' });
+});
+
+test('an outage is told at its begin and its end, however many calls it ends', async (t) => {
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(JSON.parse(line).msg);
+  const logger = createLogger({ level: 'info', name: 'hub' }, { write });
+  const outage = new OutageLog({ what: 'the S3 storage' }, { logger });
+  const client = await serviceThat(t, 'silent', outage);
+  await Promise.allSettled(Array.from({ length: 9 }, () => client.size('k')));
+  assert.deepEqual(lines, ['the S3 storage does not answer']);
+  client.change({ status: 404, code: 'NoSuchKey' });
+  await Promise.all(Array.from({ length: 9 }, () => client.size('k')));
+  assert.deepEqual(lines, ['the S3 storage does not answer', 'the S3 storage answers again']);
 });

@@ -281,6 +281,7 @@ export class ObjectClient {
     } catch (err) {
       const fault = s3Fault(err, `s3://${this.#bucket}/${key}`);
       if (fault.data.code === 'STORE_AWAY') this.#outage?.failed(fault.message);
+      else this.#outage?.worked();
       throw fault;
     }
   }

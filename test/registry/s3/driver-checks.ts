@@ -26,6 +26,10 @@ async function keyOf(rig: S3Rig, digest: Digest): Promise<string> {
   return row.object_key;
 }
 
+function twoParts(count: number): number | undefined {
+  return count < 2 ? PART_BYTES : undefined;
+}
+
 /** As long after everything that nobody goes on with any of it. */
 function sweepAll(store: S3BlobStore): Promise<number> {
   return store.sweep({ beforeMs: Number.MAX_SAFE_INTEGER, known: async () => new Set() });

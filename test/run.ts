@@ -3,16 +3,21 @@ import { globSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { run } from 'node:test';
+import { limitFiles } from './file-limit.ts';
 import { newTally, reportFile } from './run-report.ts';
 import type { Tally } from './run-report.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
 const TOTAL_TIMEOUT_MS = 19 * 60_000;
 const SOAK_TIMEOUT_MS = 3 * 60 * 60_000;
-const UNIT_FILE_TIMEOUT_MS = 120_000;
-const E2E_FILE_TIMEOUT_MS = 8 * 60_000;
+const UNIT_TEST_TIMEOUT_MS = 120_000;
+const E2E_TEST_TIMEOUT_MS = 8 * 60_000;
+/** Of one test, when trials run at full size. */
+const SOAK_TEST_TIMEOUT_MS = 60 * 60_000;
+const UNIT_FILE_LIMIT_MS = 4 * 60_000;
+const E2E_FILE_LIMIT_MS = 10 * 60_000;
 /** Of one file, when trials run at full size. */
-const SOAK_FILE_TIMEOUT_MS = 60 * 60_000;
+const SOAK_FILE_LIMIT_MS = 90 * 60_000;
 const INSTALL_TIMEOUT_MS = 5 * 60_000;
 const CHECK_TIMEOUT_MS = 3 * 60_000;
 const STEPS = ['install', 'check', 'unit', 'e2e'] as const;
@@ -51,20 +56,33 @@ async function runTests(
   const files = testFiles(step, parts);
   if (files.length === 0) return;
   say(`\n${step}: ${files.length} files`);
+  const paths = files.map((file) => path.join(ROOT, file));
+  const { testMs, fileMs } = limitsOf(step);
+  // The runner then tells that the file failed, and goes on with the next one.
+  const limit = limitFiles(paths, fileMs, (file) => {
+    say(`${path.relative(ROOT, file)} did not end within ${fileMs / 1000} s and was ended`);
+  });
   const stream = run({
     cwd: ROOT,
-    files: files.map((file) => path.join(ROOT, file)),
+    files: paths,
     // The end-to-end tests share the machine's links and time their transfers: one at a time.
     concurrency: step === 'e2e' ? 1 : availableParallelism(),
-    timeout: fileTimeoutMs(step),
+    timeout: testMs,
     signal,
   });
-  for await (const event of stream) reportFile(event, ROOT, tally, say);
+  try {
+    for await (const event of stream) reportFile(event, ROOT, tally, say);
+  } finally {
+    limit[Symbol.dispose]();
+  }
 }
 
-function fileTimeoutMs(step: Step): number {
-  if (process.env['FLOTILLA_TEST_SCALE'] === 'full') return SOAK_FILE_TIMEOUT_MS;
-  return step === 'e2e' ? E2E_FILE_TIMEOUT_MS : UNIT_FILE_TIMEOUT_MS;
+function limitsOf(step: 'unit' | 'e2e'): { testMs: number; fileMs: number } {
+  if (process.env['FLOTILLA_TEST_SCALE'] === 'full') {
+    return { testMs: SOAK_TEST_TIMEOUT_MS, fileMs: SOAK_FILE_LIMIT_MS };
+  }
+  if (step === 'e2e') return { testMs: E2E_TEST_TIMEOUT_MS, fileMs: E2E_FILE_LIMIT_MS };
+  return { testMs: UNIT_TEST_TIMEOUT_MS, fileMs: UNIT_FILE_LIMIT_MS };
 }
 
 function runCommand(

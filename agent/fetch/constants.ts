@@ -98,6 +98,8 @@ export const LARGE_READERS_MAX = 32;
 export const SMALL_READ_BUFFER_BYTES = 128 * 1024;
 /** Unused large read buffers that are kept. */
 export const READ_BUFFERS_KEPT = 16;
+/** They are given back when no reader was done for this long. */
+export const READ_BUFFERS_IDLE_MS = 10_000;
 
 /** open() has an answer within this. */
 export const OPEN_TIMEOUT_MS = 4_500;

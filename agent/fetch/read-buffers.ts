@@ -1,10 +1,12 @@
 import {
   LARGE_READERS_MAX,
   READERS_MAX,
+  READ_BUFFERS_IDLE_MS,
   READ_BUFFERS_KEPT,
   READ_BUFFER_BYTES,
   SMALL_READ_BUFFER_BYTES,
 } from './constants.ts';
+import { freeBytes } from '../../proto/std/free-bytes.ts';
 import { fetchError } from './errors.ts';
 
 /** A buffer of one reader, made when it is looked at: one served out of memory needs none. */
@@ -16,10 +18,11 @@ export interface ReadBuffer extends Disposable {
   finished(): void;
 }
 
-/** Lends one buffer to each reader that needs one and keeps some for the next ones. */
+/** Lends one buffer to each reader that needs one and keeps some for the next ones, for a while. */
 export class ReadBuffers {
   readonly #free: Buffer[] = [];
   readonly #onChange: (lent: number) => void;
+  #trimming: NodeJS.Timeout | undefined;
   #lent = 0;
   #large = 0;
 
@@ -60,8 +63,17 @@ export class ReadBuffers {
         this.#onChange(this.#lent);
         if (large) this.#large -= 1;
         const keep = large && reusable && this.#free.length < READ_BUFFERS_KEPT;
-        if (keep && buffer !== undefined) this.#free.push(buffer);
+        if (keep && buffer !== undefined) this.#keep(buffer);
       },
     };
+  }
+
+  #keep(buffer: Buffer): void {
+    this.#free.push(buffer);
+    clearTimeout(this.#trimming);
+    this.#trimming = setTimeout(() => {
+      for (const unused of this.#free.splice(0)) freeBytes(unused);
+    }, READ_BUFFERS_IDLE_MS);
+    this.#trimming.unref();
   }
 }

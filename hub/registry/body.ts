@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { abortable } from '../../proto/std/abort.ts';
+import { freeBytes } from '../../proto/std/free-bytes.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import type { UplinkBody } from '../uplink/uplink.ts';
-import { freeBytes, type BufferMemory } from './buffer-memory.ts';
+import type { BufferMemory } from './buffer-memory.ts';
 import { BODY_BUFFERS } from './constants.ts';
 
 type Modules = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BufferMemory, freeBytes } from './buffer-memory.ts';
+import { BufferMemory } from './buffer-memory.ts';
 
 const OPTIONS = { totalBytes: 1024, minBytes: 64, maxBytes: 512 };
 
@@ -29,14 +29,4 @@ test('a body that has ended leaves its share to the others, once', () => {
   assert.equal(place.share, 256);
   others[1]?.[Symbol.dispose]();
   assert.equal(place.share, 512);
-});
-
-test('memory is given back at once, but not that of something larger', () => {
-  const whole = Buffer.alloc(64 * 1024, 1);
-  const part = whole.subarray(0, 10);
-  freeBytes(part);
-  assert.equal(part.length, 10);
-  freeBytes(whole);
-  assert.equal(whole.length, 0);
-  freeBytes(whole);
 });

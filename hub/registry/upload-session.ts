@@ -4,8 +4,8 @@ import { ContentHasher, type ContentHashes } from '../../proto/chunks/content-ha
 import { layoutOf } from '../../proto/chunks/layout.ts';
 import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
+import { freeBytes } from '../../proto/std/free-bytes.ts';
 import type { PendingBlob } from '../blobs/port.ts';
-import { freeBytes } from './buffer-memory.ts';
 import { READ_BACK_BYTES, UPLOAD_BATCH_BYTES } from './constants.ts';
 import type { SavedLeaves } from './upload-store.ts';
 

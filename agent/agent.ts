@@ -76,11 +76,17 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   const fleet = await openFleet(config, { logger, metrics, build });
   if (fleet !== undefined) starting.defer(() => fleet.close());
   const relay: Relay = { publicGrant: () => undefined, tagStatement: () => undefined };
-  const purged = new PurgedContent({ store, logger });
+  const purged = starting.use(
+    await PurgedContent.open(
+      { file: path.join(config.store.dataDir, 'purged.json'), awaitsHub: fleet !== undefined },
+      { store, logger },
+    ),
+  );
   const content = (modules.wrapContent ?? ((own) => own))(purged.reader(readerOf(store)));
   const parts = { content, relay, metrics, logger, build, uploadRate: budgets.peersUp };
   const node = fleet && (await startSwarm(config, { ...parts, fleet }));
   if (node !== undefined) starting.defer(() => node.close());
+  else purged.heard();
   const swarm = node ?? loneSwarm();
   const client = node === undefined || fleet === undefined ? loneFleet() : fleet;
 
@@ -111,7 +117,8 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   starting.defer(() => ops.close());
 
   const purge = (digests: readonly Digest[]) => purged.replace(digests);
-  if (node !== undefined) fleet?.start({ ...node.presence, purge });
+  const heard = (): void => purged.heard();
+  if (node !== undefined) fleet?.start({ ...node.presence, purge, heard });
   if (node !== undefined) downloads.start();
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');
   const running = starting.move();

@@ -82,18 +82,17 @@ const code = await runCli(process.argv.slice(2), {
     readPassword: async (file) => (await import('./admin.ts')).readPassword(file),
     newPassword: () => randomBytes(PASSWORD_BYTES).toString('base64url'),
   },
-  checkHub: async ({ hash, repair, json, ...input }: CheckWish) => {
+  checkHub: async ({ hash, repair, adopt, json, ...input }: CheckWish) => {
     const { HubOptions } = await import('../hub/options.ts');
     const { checkHub } = await import('../hub/check/check-hub.ts');
-    const { formatReport } = await import('../hub/check/check.ts');
+    const { formatReport, isSound } = await import('../hub/check/check.ts');
     const config = loadConfig(HubOptions, { ...input, env, kind: 'hub' });
     const stop = new AbortController();
     process.once('SIGINT', () => stop.abort());
-    const report = await checkHub(config, { hash, repair }, { signal: stop.signal });
-    const clean = report.repaired === Object.values(report.counts).reduce((a, b) => a + b, 0);
+    const report = await checkHub(config, { hash, repair, adopt }, { signal: stop.signal });
     return {
       text: json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report),
-      clean,
+      clean: isSound(report),
     };
   },
   purge: async (wish: PurgeWish) => {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
@@ -7,14 +8,19 @@ import { claimFolder } from '../proto/ops/folder-lock.ts';
 import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { linkCard } from '../proto/ops/link-speed.ts';
+import { OutageLog } from '../proto/ops/outage-log.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
+import { createAccessMetrics } from './access/metrics.ts';
+import { LOGIN_PURGE_MS, LOGIN_ROWS_MAX } from './access/constants.ts';
+import type { LoginStore } from './access/login-store.ts';
 import { Rights } from './access/rights.ts';
 import { apiRoutes } from './api/routes.ts';
+import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
 import { registerApi } from './api/server.ts';
 import { assertRestored } from './backup/restore-marker.ts';
 import { BackupService } from './backup/service.ts';
@@ -25,27 +31,33 @@ import type { AccessTables } from './catalog/access-tables.ts';
 import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
+import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
+import { openConfiguredCatalog } from './catalog/open-configured.ts';
 import type { PostgresSettings } from './catalog/options.ts';
-import { poolOptionsOf } from './catalog/pool-options.ts';
 import type { Catalog } from './catalog/port.ts';
-import { openPostgresCatalog } from './catalog/postgres-catalog.ts';
-import { openSqliteCatalog } from './catalog/sqlite-catalog.ts';
+import { enterCatalog } from './catalog/presence.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
+import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
 import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
 import { PATH_NAME_MAX_CHARS } from './http/constants.ts';
+import { ConnectionShares } from './http/connection-shares.ts';
 import { createGuard } from './http/guard.ts';
-import { startServers } from './http/servers.ts';
+import { createHttpMetrics } from './http/metrics.ts';
+import { startServers, type HubServers } from './http/servers.ts';
+import { SlowBodies } from './http/slow-bodies.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
+import { Replicas } from './replicas/replicas.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
 
@@ -75,12 +87,14 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   metrics.collectProcess(build);
   const { dataDir, names } = config.hub;
   const { listen, trustedProxies } = config.http;
-  const { externalUrl, certificate, postgres } = checkedOptions(config);
+  const { externalUrl, certificate, postgres, advertise } = checkedOptions(config);
   starting.use(await claimFolder(dataDir, 'hub.dataDir', makeDurableFolder));
   await assertRestored(dataDir);
   const storage = await openStorage(config, starting, { postgres, metrics, logger });
   const { catalog, blobs, gc, holder, shared } = storage;
-  const room = await openRoom(config, { ...storage, metrics, logger });
+  const others = { advertise, caFile: config.replicas.caFile, holder };
+  const replicas = await openReplicas(others, { catalog, metrics, logger });
+  const room = await openRoom(config, { ...storage, replicas, metrics, logger });
   const { fleet, access } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
@@ -102,13 +116,17 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   );
   starting.defer(() => registry.close());
   const backups = openBackups({ catalog, blobs, fleet, build });
-  const api = await startApi({ ...room, gc, backups, uplink, build, callerOf, logger });
+  const inside = { ...room, gc, replicas, backups };
+  const api = await startApi({ ...inside, uplink, build, callerOf, logger });
   starting.defer(() => api.close());
-  const servers = await startServers(
-    { listen, certificate },
-    { listener: listenerOf(registry, api), logger },
-  );
+  const listener = listenerOf(registry, api);
+  const guards = connectionGuards(config, { metrics, logger });
+  starting.use(guards.bodies);
+  const servers = await startServers({ listen, certificate }, { listener, ...guards, logger });
   starting.defer(() => servers.close());
+  // Others ask this hub from then on.
+  await replicas?.start();
+  starting.defer(async () => replicas?.close());
   const state = { draining: false };
   const ops = await startOpsServer({
     listen: config.ops.listen,
@@ -119,14 +137,30 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   });
   starting.defer(() => ops.close());
   logger.info({ urls: servers.urls, ops: ops.urls }, 'hub serves');
-  const running = starting.move();
+  const parts = { servers, ops, fleet, registry, replicas };
+  return hubOf({ state, drainMs: config.ops.drainTimeout }, parts, starting.move());
+}
+
+function hubOf(
+  { state, drainMs }: { state: { draining: boolean }; drainMs: number },
+  parts: {
+    servers: HubServers;
+    ops: { urls: readonly string[] };
+    fleet: Fleet;
+    registry: Registry;
+    replicas: Replicas | undefined;
+  },
+  running: AsyncDisposableStack,
+): Hub {
+  const { servers, ops, fleet, registry, replicas } = parts;
   return {
     urls: servers.urls,
     opsUrls: ops.urls,
-    drainMs: config.ops.drainTimeout,
+    drainMs,
     createJoinToken: (wish) => fleet.createJoinToken(wish),
     drain: async (deadline) => {
       state.draining = true;
+      await replicas?.leave();
       servers.stopListening();
       await abortable(registry.drain(), deadline).catch(() => undefined);
     },
@@ -142,12 +176,13 @@ async function openStorage(
 ) {
   const { postgres, metrics, logger } = modules;
   const { dataDir } = config.hub;
-  const catalog = await openCatalog(postgres, dataDir);
+  const catalog = await openConfiguredCatalog(postgres, { dataDir, logger });
   starting.defer(() => catalog.close());
-  const blobs = await openBlobs(config, catalog);
+  if (postgres !== undefined) starting.use(await enterCatalog(catalog.db, 'hub'));
+  const blobs = await openBlobs(config, { db: catalog.db, logger });
   starting.defer(() => blobs.close());
-  const gc = await startGc(config, starting, { catalog, blobs, metrics, logger });
   const holder = await holderOf(dataDir);
+  const gc = await startGc({ ...config, holder }, starting, { catalog, blobs, metrics, logger });
   const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
   const chores = new Chores({ leases, logger });
   starting.defer(() => chores.close());
@@ -156,10 +191,11 @@ async function openStorage(
 
 function openBlobs(
   { blobs, hub }: Pick<HubConfig, 'blobs' | 'hub'>,
-  { db }: Pick<OpenCatalog, 'db'>,
+  { db, logger }: Pick<OpenCatalog, 'db'> & { logger: Logger },
 ): Promise<BlobStore> {
   const index = new KyselyObjectIndex({ db: db.withTables<ObjectTables>() });
-  return openBlobStore(blobs, { dataDir: hub.dataDir, index });
+  const outage = new OutageLog({ what: 'the S3 storage' }, { logger });
+  return openBlobStore(blobs, { dataDir: hub.dataDir, index, outage });
 }
 
 /** What it takes to make backups of this hub while it runs. */
@@ -192,11 +228,12 @@ async function openRoom(
     catalog: OpenCatalog;
     gc: Gc;
     chores: Chores;
+    replicas: Replicas | undefined;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { shared, catalog, gc, chores, metrics, logger } = modules;
+  const { shared, catalog, gc, chores, replicas, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
@@ -215,12 +252,17 @@ async function openRoom(
       },
       purged: () => gc.purges.list,
       chores,
+      deskOf: replicas && ((part) => replicas.deskOf(part)),
       metrics,
       logger,
     },
   );
   const { tokenKeys } = fleet;
-  const access = await openAccess(config.access, { dataDir, tokenKeys, rights, store, logger });
+  const loginStore = shared ? sharedLogins(catalog, chores) : undefined;
+  const access = await openAccess(config.access, {
+    ...{ dataDir, tokenKeys, rights, store, loginStore, logger },
+    metrics: createAccessMetrics(metrics),
+  });
   own.access = access;
   const { adminUsername } = config.access;
   const { passwords } = access;
@@ -231,19 +273,29 @@ async function openRoom(
   return { fleet, access, administration };
 }
 
-/** In PostgreSQL when the configuration names one, in a file of the data folder otherwise. */
-async function openCatalog(
-  postgres: PostgresSettings | undefined,
-  dataDir: string,
-): Promise<OpenCatalog> {
-  if (postgres === undefined) {
-    return openSqliteCatalog({ path: path.join(dataDir, 'catalog.sqlite') });
-  }
-  return openPostgresCatalog(await poolOptionsOf(postgres));
-}
-
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
   return { indexes: registry.sparseIndexes, images: registry.sparseImages };
+}
+
+/** Failed logins, counted by all hubs together. */
+function sharedLogins({ db }: Pick<OpenCatalog, 'db'>, chores: Chores): LoginStore {
+  const store = new KyselyLoginStore({ db: db.withTables<LoginTables>() });
+  const run = () => store.purge(LOGIN_ROWS_MAX);
+  chores.add({ name: 'logins', everyMs: LOGIN_PURGE_MS, run });
+  return store;
+}
+
+/** This hub's part among those that share its catalog; undefined for one that is alone. */
+async function openReplicas(
+  options: { advertise: string | undefined; caFile: string | undefined; holder: string },
+  modules: { catalog: Pick<OpenCatalog, 'db'>; metrics: MetricsRegistry; logger: Logger },
+): Promise<Replicas | undefined> {
+  const { advertise: url, caFile, holder } = options;
+  if (url === undefined) return undefined;
+  const { catalog, metrics, logger } = modules;
+  const store = new KyselyReplicaStore({ db: catalog.db.withTables<ReplicaTables>() });
+  const ca = caFile === undefined ? undefined : await readFile(caFile, 'utf8');
+  return new Replicas({ id: holder, url, ca }, { store, metrics, logger });
 }
 
 async function openUplink(
@@ -260,6 +312,22 @@ async function openUplink(
     );
   } else modules.logger.info(fields, 'uplink');
   return new Uplink({ bytesPerSecond }, { metrics: createUplinkMetrics(modules.metrics) });
+}
+
+/** What keeps single clients from taking all connections, or holding them for nothing. */
+function connectionGuards(
+  { http }: Pick<HubConfig, 'http'>,
+  modules: { metrics: MetricsRegistry; logger: Logger },
+) {
+  const metrics = createHttpMetrics(modules.metrics);
+  const options = {
+    perAddressMax: http.connectionsPerAddress,
+    trustedProxies: networksOf(http.trustedProxies),
+  };
+  return {
+    shares: new ConnectionShares(options, { metrics, logger: modules.logger }),
+    bodies: new SlowBodies({}, { metrics }),
+  };
 }
 
 function listenerOf(registry: Registry, api: FastifyInstance) {
@@ -296,6 +364,7 @@ async function startApi(modules: {
   access: Access;
   administration: Administration;
   gc: Gc;
+  replicas: Replicas | undefined;
   backups: BackupService;
   uplink: Uplink;
   build: BuildInfo;
@@ -308,8 +377,11 @@ async function startApi(modules: {
     exposeHeadRoutes: false,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PATH_NAME_MAX_CHARS },
+    frameworkErrors: (err, _request, reply) => void refuseWith(err, reply, logger),
   });
+  answerUnknownPaths(app, logger);
   fleet.routes(app);
+  modules.replicas?.routes(app);
   registerTokenRoutes(app, { access, callerOf });
   registerApi(app, {
     access,

@@ -70,3 +70,19 @@ test('a store of blobs that cannot be used stops the start, with its place', () 
     }),
   );
 });
+
+test('a hub is one of several only with what they share, at a place others can reach', () => {
+  const shared = {
+    catalog: { url: 'postgres://flotilla@db/flotilla' },
+    blobs: { driver: 's3', s3: { bucket: 'images' } },
+  };
+  const replicas = { advertise: 'http://10.0.0.1:7400' };
+  assert.equal(check({ ...shared, replicas }).advertise, 'http://10.0.0.1:7400');
+  assert.equal(check(shared).advertise, undefined);
+  refused({ ...shared, catalog: {}, replicas }, /replicas\.advertise.*catalog\.url/);
+  refused({ ...shared, blobs: {}, replicas }, /replicas\.advertise.*blobs\.driver/);
+  refused({ ...shared, replicas: { caFile: '/ca' } }, /replicas\.caFile.*advertise/);
+  for (const advertise of ['10.0.0.1:7400', 'ftp://hub', 'http://hub/x', 'http://u:p@hub', 'x']) {
+    refused({ ...shared, replicas: { advertise } }, /replicas\.advertise/);
+  }
+});

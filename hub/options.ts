@@ -12,9 +12,12 @@ import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
 import { checkGc, GcOptions } from './gc/options.ts';
 import { parseExternalUrl } from './http/base-url.ts';
+import { CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX } from './http/constants.ts';
 import type { CertificateFiles } from './http/certificate.ts';
+import { advertisedOf, ReplicasOptions } from './replicas/options.ts';
 
 const NAMES_MAX = 32;
+const CONNECTIONS_PER_ADDRESS_MIN = 16;
 const UPLINK_MIN = 1_000_000;
 
 const HttpOptions = Type.Object(
@@ -29,6 +32,12 @@ const HttpOptions = Type.Object(
       description: 'networks of proxies whose X-Forwarded-For, -Proto and -Host are believed',
       default: [],
       maxItems: NAMES_MAX,
+    }),
+    connectionsPerAddress: Type.Integer({
+      description: 'connections of one address at the same time, unless it is a trusted proxy',
+      default: CONNECTIONS_PER_ADDRESS_MAX,
+      minimum: CONNECTIONS_PER_ADDRESS_MIN,
+      maximum: CONNECTIONS_MAX,
     }),
     uplink: Type.Optional(
       ByteSize({
@@ -99,6 +108,7 @@ export const HubOptions = Type.Object({
   access: AccessOptions,
   fleet: FleetOptions,
   gc: GcOptions,
+  replicas: ReplicasOptions,
 });
 
 /** Decoded: durations in ms. */
@@ -112,6 +122,8 @@ export function checkedOptions(config: HubConfig): {
   externalUrl: string | undefined;
   certificate: CertificateFiles | undefined;
   postgres: PostgresSettings | undefined;
+  /** Where other hubs on the same catalog reach this one. */
+  advertise: string | undefined;
 } {
   const { hub, catalog, tls, http, blobs, access, fleet } = config;
   const problems: ConfigProblem[] = [];
@@ -136,12 +148,19 @@ export function checkedOptions(config: HubConfig): {
   if (access.adminPassword !== undefined && access.adminPasswordFile !== undefined) {
     refuse('access.adminPasswordFile', 'adminPassword is set too; keep one of them');
   }
+  const { encryptionKeyFile, previousEncryptionKeyFile } = fleet.keys;
+  if (previousEncryptionKeyFile !== undefined && encryptionKeyFile === undefined) {
+    refuse('fleet.keys.encryptionKeyFile', 'previousEncryptionKeyFile needs it');
+  }
   checkBlobs(blobs, refuse);
   checkGc(config.gc, refuse);
   const postgres = postgresOf(catalog, refuse);
+  const shared = { catalog: postgres !== undefined, blobs: blobs.driver === 's3' };
+  const advertise = advertisedOf(config.replicas, shared, refuse);
   if (problems.length > 0) throw new ConfigError('hub configuration', problems);
   const paired = certFile !== undefined && keyFile !== undefined;
-  return { externalUrl, certificate: paired ? { certFile, keyFile } : undefined, postgres };
+  const pair = paired ? { certFile, keyFile } : undefined;
+  return { externalUrl, certificate: pair, postgres, advertise };
 }
 
 function checkNetworks(

@@ -44,6 +44,8 @@ export type SwarmPorts = {
   lanePort?: number;
   /** Removes what the hub has taken down; resolves when it is gone. */
   purge?: (digests: readonly Digest[]) => Promise<void>;
+  /** Told when the hub has said what is taken down, or did not answer. */
+  heard?: () => void;
 };
 
 type RegistrationModules = {
@@ -177,6 +179,7 @@ export class Registration {
       const bounds = { baseMs: RETRY_BASE_MS, maxMs: RETRY_MAX_MS };
       return RETRY_BASE_MS + backoffMs(this.#failures, bounds);
     } finally {
+      ports.heard?.();
       // Grace ends and begins with the hub's silence, so what is valid may have changed.
       if (api.online !== this.#wasOnline) members.refresh();
       this.#wasOnline = api.online;

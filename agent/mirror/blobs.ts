@@ -46,8 +46,8 @@ export class Blobs {
   /** @throws MirrorError NOT_FOUND, UNAUTHORIZED, UNAVAILABLE; errors of the fetch room */
   async open(ask: BlobAsk, o: CallOptions): Promise<BlobAnswer> {
     const { digest } = ask;
-    if (this.#modules.stalls.isStalled(digest)) throw notFound('stalled');
     const right = await this.#rightTo(ask, o);
+    this.#refuseStalled(digest);
     if (ask.method === 'HEAD') {
       const size = right.size ?? (await this.#sizeHere(digest)) ?? (await this.#headSize(ask, o));
       if (size !== undefined) return { facts: factsOf(digest, size), handle: undefined };
@@ -72,6 +72,7 @@ export class Blobs {
     const isHub = ask.target.kind === 'hub';
     const mayRead = isHub && this.#modules.hubTokens.mayRead(authorization, ask.repository);
     const covered = rights.covers(place, ask.digest, { authorization, mayRead });
+    if (covered) this.#refuseStalled(ask.digest);
     // What is all here needs no peer, so nobody has to be asked for a grant.
     if (covered && (await this.#isHere(ask.digest))) return { grant: undefined, size: undefined };
     const grant = isHub ? await this.#grantFor(ask, o) : undefined;
@@ -82,6 +83,11 @@ export class Blobs {
     const head = await originOf(ask.target).headBlob(ask.repository, ask.digest, options);
     if (head === undefined) throw notFound('blob');
     return { grant, size: head.size };
+  }
+
+  /** Only to who may have the blob: that it is fetched here is nothing for others. */
+  #refuseStalled(digest: Digest): void {
+    if (this.#modules.stalls.isStalled(digest)) throw notFound('stalled');
   }
 
   async #grantFor(ask: BlobAsk, o: CallOptions): Promise<GrantBundle | undefined> {

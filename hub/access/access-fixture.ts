@@ -1,10 +1,12 @@
 import type { TestContext } from 'node:test';
 import { createLogger } from '../../proto/ops/logger.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import { KyselyAccessStore } from '../catalog/access-store.ts';
 import type { AccessTables } from '../catalog/access-tables.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { openAccess, type Access, type Identity } from './access.ts';
+import { createAccessMetrics } from './metrics.ts';
 import type { AccessConfig } from './options.ts';
 import { secretHash } from './passwords.ts';
 import type { Role, Visibility } from './project.ts';
@@ -38,6 +40,7 @@ export class TestAccess {
   readonly clock = { nowMs: START_MS };
   readonly ring: KeyRing;
   readonly lines: string[] = [];
+  readonly metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
   readonly store: KyselyAccessStore;
   readonly rights: Rights;
   #access: Access | undefined;
@@ -65,6 +68,7 @@ export class TestAccess {
       tokenKeys: keysOf(own.ring),
       rights: own.rights,
       store: own.store,
+      metrics: createAccessMetrics(own.metrics),
       logger: createLogger({ level: 'warn', name: 'test' }, { write }),
       now: () => own.clock.nowMs,
     });

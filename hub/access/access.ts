@@ -1,5 +1,6 @@
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { Seldom } from '../../proto/std/seldom.ts';
 import { adminPassword } from './admin-password.ts';
 import {
   AUTHORIZATION_MAX_CHARS,
@@ -10,7 +11,9 @@ import {
   WRONG_PASSWORD_LOG_MS,
 } from './constants.ts';
 import { badCredentials } from './errors.ts';
+import type { LoginStore } from './login-store.ts';
 import { Logins } from './logins.ts';
+import type { AccessMetrics } from './metrics.ts';
 import type { AccessConfig } from './options.ts';
 import { Passwords } from './passwords.ts';
 import { projectOf } from './project.ts';
@@ -101,16 +104,19 @@ export async function openAccess(
     tokenKeys: TokenKeys;
     rights: Rights;
     store: AccessStore;
+    metrics: AccessMetrics;
+    /** Where failed logins are counted when other hubs count too. */
+    loginStore?: LoginStore | undefined;
     logger: Logger;
     now?: () => number;
   },
 ): Promise<Access> {
-  const { tokenKeys, rights, store, logger, now = Date.now } = modules;
+  const { tokenKeys, rights, store, loginStore, metrics, logger, now = Date.now } = modules;
   const user = options.adminUsername;
   const password = await adminPassword(options, modules);
   const passwords = new Passwords();
   const adminEpoch = await epochOf({ user, password }, passwords, tokenKeys);
-  const throttle = new LoginThrottle({ now });
+  const throttle = new LoginThrottle({ now }, { store: loginStore });
   const admin = { user, password };
   return new HubAccess(
     { adminEpoch, defaultVisibility: options.defaultVisibility, now },
@@ -121,6 +127,7 @@ export async function openAccess(
       tokens: new Tokens({ keys: tokenKeys }),
       refreshTokens: new RefreshTokens({ now }, { store }),
       store,
+      metrics,
       logger,
     },
   );
@@ -153,6 +160,7 @@ type Modules = {
   tokens: Tokens;
   refreshTokens: RefreshTokens;
   store: AccessStore;
+  metrics: AccessMetrics;
   logger: Logger;
 };
 
@@ -163,12 +171,12 @@ class HubAccess implements Access {
   readonly passwords: Passwords;
   readonly #options: Options;
   readonly #modules: Modules;
-  #wrong = 0;
-  #toldMs = Number.NEGATIVE_INFINITY;
+  readonly #wrong: Seldom;
 
   constructor(options: Options, modules: Modules) {
     this.#options = options;
     this.#modules = modules;
+    this.#wrong = new Seldom({ everyMs: WRONG_PASSWORD_LOG_MS, now: options.now });
     this.rights = modules.rights;
     this.passwords = modules.passwords;
   }
@@ -225,7 +233,7 @@ class HubAccess implements Access {
     const refreshToken = offline
       ? await refreshTokens.begin({ subject, epoch, service })
       : undefined;
-    return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
+    return this.#issued({ ...(await this.#sign(subject, epoch, wish)), refreshToken }, subject);
   }
 
   async refresh(secret: string, wish: TokenWish): Promise<IssuedToken> {
@@ -236,7 +244,14 @@ class HubAccess implements Access {
     const refreshToken = wish.offline
       ? await refreshTokens.replace(secret, family, { subject, epoch, service })
       : undefined;
-    return { ...(await this.#sign(subject, epoch, wish)), refreshToken };
+    return this.#issued({ ...(await this.#sign(subject, epoch, wish)), refreshToken }, subject);
+  }
+
+  #issued(token: IssuedToken, { kind }: Subject): IssuedToken {
+    const { tokens } = this.#modules.metrics;
+    tokens.inc({ kind: kind === 'anonymous' ? 'anonymous' : 'access' });
+    if (token.refreshToken !== undefined) tokens.inc({ kind: 'refresh' });
+    return token;
   }
 
   async lend(
@@ -251,6 +266,7 @@ class HubAccess implements Access {
     const nowMs = this.#options.now();
     const shownAtMs = identity.shownAtMs ?? nowMs;
     if (nowMs - shownAtMs > LENT_MAX_MS) return undefined;
+    this.#modules.metrics.tokens.inc({ kind: 'lent' });
     return this.#modules.tokens.sign({
       subject: subjectText(subject),
       epoch,
@@ -308,7 +324,7 @@ class HubAccess implements Access {
   }
 
   async #bearer(token: string): Promise<Identity> {
-    const read = this.#modules.tokens.verify(token, this.#options.now());
+    const read = await this.#modules.tokens.verify(token, this.#options.now());
     const subject = parseSubject(read.subject);
     if (subject === undefined) throw badCredentials('the token names nobody this hub knows');
     await this.#checkEpoch(subject, read.epoch);
@@ -328,22 +344,26 @@ class HubAccess implements Access {
     if (colon < 0) throw badCredentials('Basic credentials have no colon');
     if (text === ':') return ANONYMOUS;
     const credentials = { user: text.slice(0, colon), password: text.slice(colon + 1), address };
-    const found = await this.#modules.logins.find(credentials);
+    const { logins, metrics } = this.#modules;
+    const found = await logins.find(credentials).catch((err: unknown) => {
+      if (hasCode(err, 'THROTTLED')) metrics.logins.inc({ result: 'throttled' });
+      if (hasCode(err, 'BUSY')) metrics.logins.inc({ result: 'busy' });
+      throw err;
+    });
     const { adminEpoch } = this.#options;
     // It may have changed while the password was hashed.
     const epoch = found && (await this.#modules.rights.epochOf(found.subject, adminEpoch));
-    if (found !== undefined && epoch === found.epoch) return found;
+    const isRight = found !== undefined && epoch === found.epoch;
+    metrics.logins.inc({ result: isRight ? 'ok' : 'refused' });
+    if (isRight) return found;
     this.#tellWrong();
     throw badCredentials('wrong user name or password');
   }
 
   /** Somebody may be guessing. Without the user name: people type their password there. */
   #tellWrong(): void {
-    this.#wrong++;
-    const nowMs = this.#options.now();
-    if (nowMs - this.#toldMs < WRONG_PASSWORD_LOG_MS) return;
-    this.#modules.logger.warn({ attempts: this.#wrong }, 'wrong user name or password');
-    this.#wrong = 0;
-    this.#toldMs = nowMs;
+    const attempts = this.#wrong.add();
+    if (attempts === undefined) return;
+    this.#modules.logger.warn({ attempts }, 'wrong user name or password');
   }
 }

@@ -38,6 +38,20 @@ export const THROTTLED_ADDRESSES_MAX = 10_000;
 export const THROTTLED_ACCOUNTS_MAX = 10_000;
 /** Pairs of address and account remembered because a login succeeded. */
 export const TRUSTED_PAIRS_MAX = 10_000;
+/** How long a login makes an address trusted at all hubs that share a catalog. */
+export const TRUST_LIFE_MS = 30 * 86_400_000;
+/** How long it is believed what the catalog said of such an address. */
+export const TRUST_LOOK_MS = 5000;
+/** How long a login waits for the catalog to count; then each hub counts for itself. */
+export const LOGIN_STORE_TIMEOUT_MS = 1000;
+/** And for how long it does so before the catalog is asked again. */
+export const LOGIN_STORE_PAUSE_MS = 5000;
+/** Logins that ask the catalog to count at a time; more count at this hub only. */
+export const LOGIN_STORE_CALLS_MAX = 64;
+/** Rows of failed logins, and of trusted addresses, that are kept in the catalog. */
+export const LOGIN_ROWS_MAX = 100_000;
+/** How often rows of logins that count no more are deleted from the catalog. */
+export const LOGIN_PURGE_MS = 60_000;
 /** How old rights may be that the hub acts on: a change counts everywhere after so long. */
 export const RIGHTS_CACHE_MS = 5000;
 /** Accounts, robots, projects and memberships remembered for so long. */

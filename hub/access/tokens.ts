@@ -33,6 +33,8 @@ export interface TokenKeys {
    * with these keys, whatever is rotated.
    */
   sealed(tag: string, bytes: Uint8Array): Buffer;
+  /** Learns keys that other hubs made; absent when there are none. */
+  look?: (() => Promise<void>) | undefined;
 }
 
 /** Signs and verifies the tokens of the token service (RFC 7519, RFC 8037). */
@@ -77,15 +79,32 @@ export class Tokens {
   }
 
   /**
-   * What a token says that the hub signed for itself.
-   * @throws AccessError BAD_CREDENTIALS
+   * What a token says that the hub signed for itself, or another hub that shares its keys.
+   * @throws AccessError BAD_CREDENTIALS; errors of the catalog for a key that may be new
    */
-  verify(token: string, nowMs: number): AccessToken {
+  async verify(token: string, nowMs: number): Promise<AccessToken> {
+    const unknown = new Set<string>();
+    const { look } = this.#keys;
+    try {
+      return this.#verify(token, nowMs, unknown);
+    } catch (err) {
+      if (look === undefined || unknown.size === 0) throw err;
+      await look();
+      return this.#verify(token, nowMs, unknown);
+    }
+  }
+
+  /** Ids of keys that are not there are put to `unknown`. */
+  #verify(token: string, nowMs: number, unknown: Set<string>): AccessToken {
+    const find = (keyId: string): ReturnType<TokenKeys['find']> => {
+      const key = this.#keys.find(keyId);
+      if (key === undefined) unknown.add(keyId);
+      return key;
+    };
     try {
       const known = this.#known.get(token);
-      const read =
-        known ?? verifyAccessToken(token, (keyId) => this.#keys.find(keyId)?.publicKey, { nowMs });
-      const key = this.#keys.find(read.keyId);
+      const read = known ?? verifyAccessToken(token, (id) => find(id)?.publicKey, { nowMs });
+      const key = find(read.keyId);
       const late = key?.retiredMs !== undefined && read.issuedAtMs > key.retiredMs;
       if (key === undefined || late || read.expiresAtMs <= nowMs) {
         this.#known.delete(token);

@@ -8,6 +8,12 @@ import { formatContentRange, parseRange } from '../../proto/oci/ranges.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import type { BackupService, Hold } from '../backup/service.ts';
 import { sendBody } from '../registry/body.ts';
+import { BufferMemory } from '../registry/buffer-memory.ts';
+import {
+  BODIES_MEMORY_BYTES,
+  BODY_MEMORY_BYTES,
+  BODY_MEMORY_MIN_BYTES,
+} from '../registry/constants.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { ApiError } from './errors.ts';
 import { timeText } from './page.ts';
@@ -58,6 +64,11 @@ function holdRoutes({ backups }: BackupRouteModules): ApiRoute[] {
 function contentRoutes(modules: BackupRouteModules): ApiRoute[] {
   const { backups } = modules;
   const [tag, allowed] = ['backups', 'admin'] as const;
+  const memory = new BufferMemory({
+    totalBytes: BODIES_MEMORY_BYTES,
+    minBytes: BODY_MEMORY_MIN_BYTES,
+    maxBytes: BODY_MEMORY_BYTES,
+  });
   return [
     route('GET /backups/:backup/catalog', {
       tag,
@@ -79,7 +90,7 @@ function contentRoutes(modules: BackupRouteModules): ApiRoute[] {
         const digest = parseDigest(text);
         const blob = await backups.blob(digest);
         if (blob === undefined) throw new ApiError('NOT_FOUND', `no blob ${digest}`);
-        return new RawAnswer((to) => sendBlob({ blob, digest }, to, modules));
+        return new RawAnswer((to) => sendBlob({ blob, digest }, to, { ...modules, memory }));
       },
     }),
   ];
@@ -112,8 +123,9 @@ async function sendLines(
 async function sendBlob(
   { blob: opened, digest }: { blob: OpenBlob; digest: Digest },
   to: RawExchange,
-  { uplink, callerOf }: Pick<BackupRouteModules, 'uplink' | 'callerOf'>,
+  modules: Pick<BackupRouteModules, 'uplink' | 'callerOf'> & { memory: BufferMemory },
 ): Promise<void> {
+  const { uplink, callerOf, memory } = modules;
   await using blob = opened;
   const { request, response } = to;
   const { size } = blob;
@@ -135,5 +147,5 @@ async function sendBlob(
     ...(range.kind === 'part' ? { 'content-range': formatContentRange(start, end, size) } : {}),
   });
   using body = uplink.enter({ repository: FLOW, digest, caller: callerOf(request) });
-  await sendBody(blob, { start, end }, to, body, () => {});
+  await sendBody(blob, { start, end }, to, { uplink: body, memory, onBytes: () => {} });
 }

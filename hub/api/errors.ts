@@ -57,10 +57,19 @@ export function asApiError(err: unknown): ApiError {
   if (hasCode(err, 'BUSY', 'TOO_MANY_SNAPSHOTS')) return said('BUSY');
   if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
-  if (hasCode(err, 'IN_USE', 'COLLECTING', 'PURGED')) return said('IN_USE');
+  if (hasCode(err, 'IN_USE', 'COLLECTING', 'COLLECTED_ELSEWHERE', 'PURGED')) return said('IN_USE');
   if (hasCode(err, 'FULL', 'PURGED_LIMIT')) return said('FULL');
   if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
   if (hasCode(err, ...INVALID)) return said('INVALID_BODY');
   if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) return said('BODY_TOO_LARGE');
+  if (hasCode(err, 'FST_ERR_BAD_URL')) {
+    return new ApiError('INVALID_BODY', 'the path is not a well-formed one', { cause: err });
+  }
+  if (hasCode(err, 'FST_ERR_MAX_PARAM_LENGTH')) {
+    return new ApiError('NOT_FOUND', 'no such name: names are shorter', { cause: err });
+  }
+  if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
+    return new ApiError('BUSY', 'the catalog of the hub does not answer now', { cause: err });
+  }
   return new ApiError('INTERNAL', 'the hub failed; its log says why', { cause: err });
 }

@@ -7,7 +7,8 @@ import { checkBody } from '../../proto/hubapi/body.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { Access, Identity } from '../access/access.ts';
 import { isAtLeast } from '../access/project.ts';
-import { ApiError, asApiError } from './errors.ts';
+import { ApiError } from './errors.ts';
+import { refuseWith } from './refusals.ts';
 import { connectionSignal } from '../registry/http.ts';
 import { NO_ANSWER, NO_BODY, RawAnswer, type ApiRoute } from './route.ts';
 
@@ -52,7 +53,7 @@ export function registerApi(app: FastifyInstance, modules: ServerModules): void 
       done(null, body),
     );
     scope.setValidatorCompiler(() => () => true);
-    scope.setErrorHandler((err, _request, reply) => refuse(err, reply, modules.logger));
+    scope.setErrorHandler((err, _request, reply) => refuseWith(err, reply, modules.logger));
     for (const one of modules.routes) addRoute(scope, one, modules);
     scope.route({
       method: 'GET',
@@ -148,15 +149,6 @@ function describe(one: ApiRoute): object {
 function operationIdOf({ method, path }: ApiRoute): string {
   const words = path.split('/').filter((word) => word !== '');
   return [method.toLowerCase(), ...words.map((word) => word.replace(':', 'by-'))].join('-');
-}
-
-function refuse(err: unknown, reply: FastifyReply, logger: Logger): FastifyReply {
-  const refusal = asApiError(err);
-  const { code, status, message, retryAfterS } = refusal;
-  if (status >= 500 && status !== 503) logger.warn({ err }, 'administration failed');
-  if (status === 401) reply.header('www-authenticate', 'Basic realm="flotilla"');
-  if (retryAfterS !== undefined) reply.header('retry-after', retryAfterS);
-  return reply.code(status).send({ error: { code, message } });
 }
 
 /** Headers are out when something goes wrong: the client sees an answer that is cut. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { BLOB_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { digestAlgorithm, digestHex } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { makeDurableFolder } from '../../proto/std/durable-folder.ts';
@@ -26,6 +27,7 @@ const PROBE = Buffer.from('probe');
 
 /** Blobs as files under `root`. */
 export class FilesystemBlobStore implements BlobStore {
+  readonly sizeMax = BLOB_MAX_BYTES;
   readonly #blobs: string;
   readonly #uploads: string;
   readonly #files: FileOps;

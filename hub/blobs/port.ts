@@ -48,7 +48,7 @@ export interface PendingBlob {
   park(): Promise<PendingState>;
   /**
    * Appends the slices in order. They may be reused once the promise has settled.
-   * @throws BlobStoreError NO_SPACE, STORE_IO, STORE_AWAY, PENDING_CLOSED
+   * @throws BlobStoreError NO_SPACE, STORE_IO, STORE_AWAY, PENDING_CLOSED, TOO_LARGE
    */
   append(slices: readonly Uint8Array[]): Promise<void>;
   /**
@@ -71,6 +71,8 @@ export interface PendingBlob {
 
 /** Starting new blobs, and going on with them. */
 export interface BlobWriter {
+  /** Bytes of the largest blob that it can take. */
+  readonly sizeMax: number;
   /** @throws BlobStoreError PENDING_LIMIT, NO_SPACE, STORE_IO, STORE_AWAY */
   begin(): Promise<PendingBlob>;
   /**

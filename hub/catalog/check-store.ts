@@ -2,6 +2,8 @@ import type { Kysely } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { CheckStore, NamedBlob, RecordedBlob } from '../check/store.ts';
 import type { RegistryTables } from './schema.ts';
+import { transact } from './transact.ts';
+import type { UploadTables } from './upload-store.ts';
 
 /** What the check reads of the catalog. */
 export class KyselyCheckStore implements CheckStore {
@@ -23,13 +25,31 @@ export class KyselyCheckStore implements CheckStore {
     });
   }
 
-  async isRecorded(digest: Digest): Promise<boolean> {
+  async sizeOf(digest: Digest): Promise<number | undefined> {
     const row = await this.#db
       .selectFrom('blob')
-      .select('digest')
+      .select('size')
       .where('digest', '=', digest)
       .executeTakeFirst();
+    return row && Number(row.size);
+  }
+
+  async isUpload(id: string): Promise<boolean> {
+    const row = await this.#db
+      .withTables<UploadTables>()
+      .selectFrom('upload_session')
+      .select('id')
+      .where('id', '=', id)
+      .executeTakeFirst();
     return row !== undefined;
+  }
+
+  forget(digest: Digest): Promise<void> {
+    return transact(this.#db, async (db) => {
+      for (const table of ['repository_blob', 'removed_link', 'blob'] as const) {
+        await db.deleteFrom(table).where('digest', '=', digest).execute();
+      }
+    });
   }
 
   async absentBlobs(after: NamedBlob | undefined, max: number): Promise<NamedBlob[]> {

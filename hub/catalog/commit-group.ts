@@ -83,8 +83,12 @@ async function runEach(group: readonly Task[], db: Transaction<unknown>): Promis
       await work(db);
       tell.push(done);
     } catch (err) {
-      // Fails when the database has undone everything, which then ends the whole group.
-      await sql`rollback to work`.execute(db);
+      try {
+        await sql`rollback to work`.execute(db);
+      } catch {
+        // The database has undone everything, and that ends the whole group.
+        throw err;
+      }
       tell.push(() => failed(err));
     }
     await sql`release work`.execute(db);

@@ -30,6 +30,10 @@ export const ANSWER_TIMEOUT_MS = 12_000;
 export const TRANSACTION_IDLE_MS = 15_000;
 /** How long bringing a PostgreSQL database to the newest schema may take, other hubs included. */
 export const MIGRATION_TIMEOUT_MS = 600_000;
+/** How long a hub that starts waits for PostgreSQL to answer before it gives up and ends. */
+export const POSTGRES_START_MS = 60_000;
+/** Longest pause before it asks again. */
+export const POSTGRES_START_PAUSE_MS = 2_000;
 /** How often a transaction is run that PostgreSQL ends because of a concurrent one. */
 export const CONFLICT_ATTEMPTS_MAX = 8;
 /** Longest pause before the first of those attempts; it doubles from one to the next. */
@@ -54,3 +58,7 @@ export const SNAPSHOTS_MAX = 2;
 export const SNAPSHOT_IDLE_MS = 5 * 60_000;
 /** Collections that the catalog remembers. */
 export const GC_RUNS_KEPT = 50;
+/** How long a program that uses a shared catalog is believed to be there without saying so. */
+export const PRESENCE_MS = 30_000;
+/** How often it says so. */
+export const PRESENCE_RENEW_MS = 10_000;

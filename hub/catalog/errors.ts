@@ -4,7 +4,10 @@ type CatalogProblem =
   | { code: 'SCHEMA_TOO_NEW'; found: number; known: number }
   /** The database cannot be reached or does not answer now; the same call may work later. */
   | { code: 'CATALOG_UNAVAILABLE' }
+  | { code: 'CATALOG_FULL' }
   | { code: 'DATABASE_UNFIT' }
+  /** By a program that it cannot be used beside. */
+  | { code: 'CATALOG_IN_USE' }
   | { code: 'TOO_MANY_SNAPSHOTS' }
   /** Rows of a backup that do not fit the tables. */
   | { code: 'ROWS_UNFIT'; table: string }

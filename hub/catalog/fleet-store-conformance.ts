@@ -99,6 +99,27 @@ const CASES: Record<string, (store: FleetStore) => Promise<void>> = {
     assert.deepEqual(await store.changesSince(0), []);
   },
 
+  'of changes of the ring at once one counts': async (store) => {
+    const [first, second] = ['a', 'b'].map((sealedWith) => ({
+      serial: 1,
+      sealedWith,
+      sealed: 's',
+    }));
+    assert.ok(first && second);
+    assert.equal(await store.sealedRing(), undefined);
+    const made = await Promise.all(
+      [first, second].map((ring) => store.replaceRing(ring, undefined)),
+    );
+    assert.deepEqual(new Set(made), new Set([true, false]));
+    const ring = (await store.sealedRing()) ?? first;
+    const later = { ...ring, serial: 2 };
+    const tries = Array.from({ length: 5 }, () => store.replaceRing(later, ring));
+    assert.equal((await Promise.all(tries)).filter(Boolean).length, 1);
+    assert.equal(await store.replaceRing(later, { ...later, sealedWith: 'other' }), false);
+    assert.deepEqual(await store.sealedRing(1), later);
+    assert.equal(await store.sealedRing(2), undefined);
+  },
+
   'a request is noted once, and forgotten when it is old': async (store) => {
     const note = (call: string, timeMs: number) =>
       store.changeMembers((change) => change.noteCall(call, 'peer', timeMs));

@@ -4,6 +4,7 @@ import type {
   FleetStore,
   JoinTokenRow,
   MembersChange,
+  SealedRing,
   TokenVerdict,
 } from '../fleet/store.ts';
 import { change, transact } from './transact.ts';
@@ -32,6 +33,7 @@ export type FleetTables = {
     /** Serial of the change that made or revoked it. */
     changed: Big;
   };
+  fleet_key_ring: { name: string; serial: Big; sealed_with: string; sealed: string };
   /** Times of signed requests. */
   fleet_last_call: { peer_id: string; call: string; time_ms: Big };
   fleet_join_token: {
@@ -46,6 +48,8 @@ export type FleetTables = {
 type MemberTable = FleetTables['fleet_member'];
 
 const SERIAL_KEY = 'serial';
+/** There is one ring. */
+const RING_NAME = 'ring';
 /** Serials of one statement; databases bound the number of parameters. */
 const REVOKE_BATCH_MAX = 500;
 
@@ -142,6 +146,45 @@ export class KyselyFleetStore implements FleetStore {
     await change(this.#db, (db) =>
       db.deleteFrom('fleet_last_call').where('time_ms', '<', before.calledMs).execute(),
     );
+  }
+
+  async sealedRing(after = 0): Promise<SealedRing | undefined> {
+    const row = await this.#db
+      .selectFrom('fleet_key_ring')
+      .select(['serial', 'sealed_with', 'sealed'])
+      .where('name', '=', RING_NAME)
+      .where('serial', '>', after)
+      .executeTakeFirst();
+    if (row === undefined) return undefined;
+    return { serial: Number(row.serial), sealedWith: row.sealed_with, sealed: row.sealed };
+  }
+
+  async replaceRing(
+    { serial, sealedWith, sealed }: SealedRing,
+    before: Omit<SealedRing, 'sealed'> | undefined,
+  ): Promise<boolean> {
+    const row = { serial, sealed_with: sealedWith, sealed };
+    if (before === undefined) {
+      const made = await change(this.#db, (db) =>
+        db
+          .insertInto('fleet_key_ring')
+          .values({ name: RING_NAME, ...row })
+          .onConflict((conflict) => conflict.column('name').doNothing())
+          .returning('name')
+          .executeTakeFirst(),
+      );
+      return made !== undefined;
+    }
+    const { numUpdatedRows } = await change(this.#db, (db) =>
+      db
+        .updateTable('fleet_key_ring')
+        .set(row)
+        .where('name', '=', RING_NAME)
+        .where('serial', '=', before.serial)
+        .where('sealed_with', '=', before.sealedWith)
+        .executeTakeFirst(),
+    );
+    return numUpdatedRows > 0n;
   }
 
   async joinToken(tokenId: string): Promise<JoinTokenRow | undefined> {

@@ -17,7 +17,7 @@ import { link, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import * as holds from './removal-holds.ts';
 import type { RegistryTables } from './schema.ts';
-import { transact } from './transact.ts';
+import { transact, transactEach } from './transact.ts';
 import { releaseNamed, settleManifest, untaggedManifests } from './untagged.ts';
 import { settleLink, unusedLinks } from './unused-links.ts';
 
@@ -65,16 +65,9 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
     return untaggedManifests(this.#db, due);
   }
 
-  async settleManifests(manifests: readonly UntaggedManifest[], times: Times) {
-    const fates: ManifestFate[] = [];
-    try {
-      for (const one of manifests) {
-        fates.push(await transact(this.#db, (db) => settleManifest(db, one, times)));
-      }
-    } finally {
-      if (fates.length > 0) this.#manifestsChanged();
-    }
-    return fates;
+  settleManifests(manifests: readonly UntaggedManifest[], times: Times): Promise<ManifestFate[]> {
+    const settling = transactEach(this.#db, manifests, (db, one) => settleManifest(db, one, times));
+    return settling.finally(this.#manifestsChanged);
   }
 
   unusedLinks(due: Due<UnusedLink>) {
@@ -82,12 +75,7 @@ export class KyselyGcStore implements GcStore, HoldStore, PurgeStore {
   }
 
   settleLinks(links: readonly UnusedLink[], times: Times): Promise<LinkFate[]> {
-    const inOrder = links.toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
-    return transact(this.#db, async (db) => {
-      const fates: LinkFate[] = [];
-      for (const one of inOrder) fates.push(await settleLink(db, one, times));
-      return fates;
-    });
+    return transactEach(this.#db, links, (db, one) => settleLink(db, one, times));
   }
 
   async idleBlobs({

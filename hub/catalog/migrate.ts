@@ -8,6 +8,7 @@ import { up as objects } from './migrations/0005-objects.ts';
 import { up as access } from './migrations/0006-access.ts';
 import { up as gc } from './migrations/0007-gc.ts';
 import { up as shared } from './migrations/0008-shared.ts';
+import { up as replicas } from './migrations/0009-replicas.ts';
 import { up as collections } from './migrations/0011-collections.ts';
 import type { RegistryTables } from './schema.ts';
 
@@ -25,6 +26,7 @@ const MIGRATIONS: readonly Migration[] = [
   access,
   gc,
   shared,
+  replicas,
   collections,
 ];
 

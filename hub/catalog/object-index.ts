@@ -1,6 +1,7 @@
 import type { ColumnType, Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { LooseObject, ObjectIndex } from '../blobs/s3/object-index.ts';
+import type { LooseObject, ObjectDirectory, ObjectIndex } from '../blobs/s3/object-index.ts';
+import { batches } from './links.ts';
 import { transact } from './transact.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
@@ -13,7 +14,7 @@ export type ObjectTables = {
 };
 
 /** The objects of a bucket, in the tables of migration 0005. */
-export class KyselyObjectIndex implements ObjectIndex {
+export class KyselyObjectIndex implements ObjectIndex, ObjectDirectory {
   readonly #db: Kysely<ObjectTables>;
 
   constructor(modules: { db: Kysely<ObjectTables> }) {
@@ -86,6 +87,32 @@ export class KyselyObjectIndex implements ObjectIndex {
       .limit(page.max)
       .execute();
     return rows.map(({ object_key: key, pending }) => ({ key, pending }));
+  }
+
+  async owners(keys: readonly string[]): Promise<ReadonlyMap<string, Digest>> {
+    const found = new Map<string, Digest>();
+    for (const batch of batches(keys)) {
+      const rows = await this.#db
+        .selectFrom('blob_object')
+        .select(['object_key', 'digest'])
+        .where('object_key', 'in', batch)
+        .execute();
+      for (const { object_key: key, digest } of rows) found.set(key, digest);
+    }
+    return found;
+  }
+
+  async looseOf(keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const found = new Map<string, string>();
+    for (const batch of batches(keys)) {
+      const rows = await this.#db
+        .selectFrom('loose_object')
+        .select(['object_key', 'pending'])
+        .where('object_key', 'in', batch)
+        .execute();
+      for (const { object_key: key, pending } of rows) found.set(key, pending);
+    }
+    return found;
   }
 
   async forget(keys: readonly string[]): Promise<void> {

@@ -11,12 +11,16 @@ import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { loginStoreConformance } from './login-conformance.ts';
+import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
+import { replicaStoreConformance } from './replica-store-conformance.ts';
+import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
 import { snapshotConformance } from './snapshot-conformance.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
@@ -73,6 +77,14 @@ fleetStoreConformance(
   },
   { skip },
 );
+replicaStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return new KyselyReplicaStore({ db: db.withTables<ReplicaTables>() });
+  },
+  { skip },
+);
 
 uploadStoreConformance(
   'in PostgreSQL',
@@ -88,6 +100,14 @@ namedLeaseConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return db.withTables<LeaseTables>();
+  },
+  { skip },
+);
+loginStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<LoginTables>();
   },
   { skip },
 );

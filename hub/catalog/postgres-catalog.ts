@@ -47,6 +47,8 @@ async function prepare(options: PostgresPoolOptions): Promise<void> {
     connections: 1,
     statementTimeoutMs: MIGRATION_TIMEOUT_MS,
     answerTimeoutMs: MIGRATION_TIMEOUT_MS,
+    // Who opens the catalog is told by its failure.
+    outage: undefined,
   };
   const db = new Kysely<RegistryTables>({ dialect: postgresDialect({ ...options, ...limits }) });
   try {

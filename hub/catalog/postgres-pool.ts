@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { PostgresCursor, PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import { Pool, types, type PoolClient, type PoolConfig } from 'pg';
+import type { OutageLog } from '../../proto/ops/outage-log.ts';
 import {
   ANSWER_TIMEOUT_MS,
   POOL_CONNECT_TIMEOUT_MS,
@@ -32,6 +33,8 @@ export type PostgresPoolOptions = PostgresTarget & {
   connections?: number;
   statementTimeoutMs?: number;
   answerTimeoutMs?: number;
+  /** Is told whether the server answers. */
+  outage?: OutageLog | undefined;
   transactionIdleMs?: number;
 };
 
@@ -86,11 +89,13 @@ function configOf(options: PostgresPoolOptions): PoolConfig {
 /** One connection while a call has it. After an outage on it, it is closed instead of reused. */
 class Lease implements PostgresPoolClient {
   readonly #client: PoolClient;
+  readonly #outage: OutageLog | undefined;
   #lost: CatalogError | undefined;
   #transaction = false;
 
-  constructor(client: PoolClient) {
+  constructor(client: PoolClient, outage: OutageLog | undefined) {
     this.#client = client;
+    this.#outage = outage;
   }
 
   query<R>(text: string, values: readonly unknown[]): Promise<PostgresQueryResult<R>>;
@@ -112,10 +117,15 @@ class Lease implements PostgresPoolClient {
       if (ENDS_TRANSACTION.test(text)) this.#transaction = false;
       else if (BEGINS_TRANSACTION.test(text)) this.#transaction = true;
       // A transaction is run again as a whole, by those who know what it does.
-      return await (this.#transaction ? query() : retried(query));
+      const found = await (this.#transaction ? query() : retried(query));
+      this.#outage?.worked();
+      return found;
     } catch (err) {
       const fault = catalogFault(err);
-      if (fault instanceof CatalogError) this.#lost = fault;
+      if (fault instanceof CatalogError) {
+        this.#lost = fault;
+        this.#outage?.failed(fault.message);
+      }
       throw fault;
     }
   }
@@ -137,9 +147,11 @@ export function openPostgresPool(options: PostgresPoolOptions): PostgresPool {
         throw unavailable(new Error(`${POOL_WAITING_MAX} calls wait for a connection`));
       }
       try {
-        return new Lease(await pool.connect());
+        return new Lease(await pool.connect(), options.outage);
       } catch (err) {
-        throw unavailable(err);
+        const fault = unavailable(err);
+        options.outage?.failed(fault.message);
+        throw fault;
       }
     },
     end: () => pool.end(),

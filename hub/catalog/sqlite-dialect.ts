@@ -1,7 +1,9 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import { LRUCache } from 'lru-cache';
+import { messageOf } from '../../proto/std/errors.ts';
 import { BUSY_TIMEOUT_MS, STATEMENT_CACHE_MAX } from './constants.ts';
+import { CatalogError } from './errors.ts';
 
 function inputOf(value: unknown): SQLInputValue {
   if (value === null || value instanceof Uint8Array) return value;
@@ -19,14 +21,62 @@ function locking(sql: string): string {
   return sql === 'begin' ? 'begin immediate' : sql;
 }
 
+/** SQLite's primary result codes (sqlite.org/rescode.html). */
+const BUSY = 5;
+const LOCKED = 6;
+const FULL = 13;
+const PRIMARY_CODE = 0xff;
+
+/** Runs a statement; what passes, and a full disk, are told as CatalogError. */
+function told<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const code = cause instanceof Error && 'errcode' in cause ? Number(cause.errcode) : 0;
+    const primary = code & PRIMARY_CODE;
+    if (primary === BUSY || primary === LOCKED) {
+      const message = `another program writes to the catalog: ${messageOf(cause)}`;
+      throw new CatalogError(message, { code: 'CATALOG_UNAVAILABLE' }, { cause });
+    }
+    if (primary === FULL) {
+      const message = `the disk of the catalog is full: ${messageOf(cause)}`;
+      throw new CatalogError(message, { code: 'CATALOG_FULL' }, { cause });
+    }
+    throw cause;
+  }
+}
+
+/**
+ * Rows out of arrays of values. Objects of the driver's own making are born among the long-lived
+ * ones: each page of a list would leave kilobytes that only a full collection takes away.
+ */
+function rowsOf(names: readonly string[], found: readonly unknown[]): unknown[] {
+  return found.map((values) => {
+    const row: Record<string, unknown> = {};
+    if (!Array.isArray(values)) return row;
+    for (let at = 0; at < names.length; at += 1) row[names[at] ?? ''] = values[at];
+    return row;
+  });
+}
+
 function adapterOf(database: DatabaseSync, readOnly: boolean): SqliteDatabase {
   const statements = new LRUCache<string, SqliteStatement>({ max: STATEMENT_CACHE_MAX });
   const prepared = (sql: string): SqliteStatement => {
-    const statement = database.prepare(readOnly ? sql : locking(sql));
+    const statement = told(() => database.prepare(readOnly ? sql : locking(sql)));
+    const names = statement.columns().map(({ name }) => name);
+    statement.setReturnArrays(true);
     return {
-      reader: statement.columns().length > 0,
-      all: (parameters) => statement.all(...parameters.map(inputOf)),
-      run: (parameters) => statement.run(...parameters.map(inputOf)),
+      reader: names.length > 0,
+      all: (parameters) =>
+        rowsOf(
+          names,
+          told(() => statement.all(...parameters.map(inputOf))),
+        ),
+      // SQLite may have undone the transaction itself, as when the disk is full.
+      run: (parameters) =>
+        sql === 'rollback' && !database.isTransaction
+          ? { changes: 0, lastInsertRowid: 0 }
+          : told(() => statement.run(...parameters.map(inputOf))),
       // One of its own: it may be read while another of the same text is.
       iterate: (parameters) => database.prepare(sql).iterate(...parameters.map(inputOf)),
     };
@@ -38,6 +88,8 @@ function adapterOf(database: DatabaseSync, readOnly: boolean): SqliteDatabase {
       if (known !== undefined) return known;
       const statement = prepared(sql);
       if (KEPT.test(sql)) statements.set(sql, statement);
+      // What has changed the schema may have changed their columns.
+      else statements.clear();
       return statement;
     },
   };
@@ -49,10 +101,14 @@ function adapterOf(database: DatabaseSync, readOnly: boolean): SqliteDatabase {
  * see one state of it, wait for nobody and let nobody wait.
  * @throws errors of node:sqlite
  */
-export function sqliteDialect(options: { path: string; readOnly?: boolean }): SqliteDialect {
+export function sqliteDialect(options: {
+  path: string;
+  readOnly?: boolean;
+  busyMs?: number;
+}): SqliteDialect {
   const { readOnly = false } = options;
   const database = new DatabaseSync(options.path, {
-    timeout: BUSY_TIMEOUT_MS,
+    timeout: options.busyMs ?? BUSY_TIMEOUT_MS,
     enableForeignKeyConstraints: true,
     readOnly,
   });

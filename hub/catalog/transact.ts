@@ -39,6 +39,29 @@ export function transact<Tables, Result>(
   return retried(() => db.transaction().execute(run));
 }
 
+/**
+ * Like transact, for items that have nothing to do with each other. PostgreSQL gets a transaction
+ * for each, so that none holds rows while it waits for others; SQLite, where each costs a sync of
+ * the disk and nobody waits for rows, one for all.
+ */
+export async function transactEach<Tables, Item, Result>(
+  db: Kysely<Tables>,
+  items: readonly Item[],
+  work: (db: Transaction<Tables>, item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  if (groupOf(db) === undefined) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    for (const item of items) results.push(await transact(db, (own) => work(own, item)));
+    return results;
+  }
+  return transact(db, async (own) => {
+    // oxlint-disable-next-line no-await-in-loop -- in one transaction
+    for (const item of items) results.push(await work(own, item));
+    return results;
+  });
+}
+
 /** Like transact, for one statement that changes something. */
 export function change<Tables, Result>(
   db: Kysely<Tables>,

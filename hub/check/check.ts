@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/digest.ts';
 import { isForeignLayer, parseManifest } from '../../proto/oci/manifest.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
-import type { StoredFile } from '../blobs/stored-files.ts';
-import { CHECK_BATCH, CHECK_BUFFER_BYTES, CHECK_PROBLEMS_MAX } from './constants.ts';
+import type { FileLister, StoredFile } from '../blobs/stored-files.ts';
+import { UPLOAD_ORPHAN_MS } from '../registry/constants.ts';
+import { CHECK_ASKS, CHECK_BATCH, CHECK_BUFFER_BYTES, CHECK_PROBLEMS_MAX } from './constants.ts';
 import type { CheckStore, NamedBlob, RecordedBlob } from './store.ts';
 
 export type ProblemKind =
@@ -14,6 +15,8 @@ export type ProblemKind =
   | 'corrupt'
   /** Bytes that the catalog does not know. */
   | 'orphan'
+  /** Bytes of an upload that nobody goes on with, for longer than a hub that runs leaves them. */
+  | 'leftover'
   /** A manifest names a blob that its repository has not. */
   | 'absent'
   | 'dangling-tag';
@@ -37,22 +40,22 @@ export type CheckReport = {
   problems: Problem[];
 };
 
-/** The files of a store, where they can be listed. */
-export interface FileLister {
-  list(): AsyncIterable<StoredFile>;
-  remove(file: StoredFile): Promise<void>;
-  setAside(file: StoredFile): Promise<string>;
-}
-
 type Modules = { store: CheckStore; blobs: BlobReader; files: FileLister };
-type Options = { hash: boolean; repair: boolean };
+export type CheckOptions = {
+  /** Read and hash every blob. */
+  hash: boolean;
+  repair: boolean;
+  now?: () => number;
+};
 
 /**
  * Compares catalog and blobs of a hub that does not run. Memory does not follow their number.
+ * A repair removes what nobody knows, moves aside what is no blob, and takes from the catalog what
+ * is not there, so that clients are told to push it again.
  * @throws BlobStoreError; errors of the catalog and of node:fs
  */
 export class Check {
-  readonly #options: Options;
+  readonly #options: CheckOptions;
   readonly #modules: Modules;
   readonly #buffer = Buffer.allocUnsafe(CHECK_BUFFER_BYTES);
   readonly #report: CheckReport = {
@@ -64,7 +67,7 @@ export class Check {
     problems: [],
   };
 
-  constructor(options: Options, modules: Modules) {
+  constructor(options: CheckOptions, modules: Modules) {
     this.#options = options;
     this.#modules = modules;
   }
@@ -79,34 +82,60 @@ export class Check {
     return this.#report;
   }
 
-  /** What is on the disk and should not be, or is not what its name says. */
+  /** What is stored and should not be, or is not what its name says. */
   async #files(signal: AbortSignal): Promise<void> {
     const { store, files } = this.#modules;
     for await (const file of files.list()) {
       signal.throwIfAborted();
-      const { digest } = file;
-      if (digest === undefined || !(await store.isRecorded(digest))) {
-        const problem: Problem = {
-          kind: 'orphan',
-          what: digest ?? file.path,
-          detail: `${file.size} bytes that the catalog does not know`,
-        };
-        if (this.#options.repair) {
-          await files.remove(file);
-          problem.repaired = 'removed';
-        }
-        this.#note(problem);
+      if (file.pending !== undefined) {
+        await this.#pending(file, file.pending);
+        continue;
+      }
+      const { digest, size } = file;
+      const wanted = digest === undefined ? undefined : await store.sizeOf(digest);
+      if (digest === undefined || wanted === undefined) {
+        const detail = `${size} bytes that the catalog does not know`;
+        await this.#drop(file, { kind: 'orphan', what: digest ?? file.path, detail });
+      } else if (size !== wanted) {
+        const detail = `${size} of ${wanted} bytes`;
+        await this.#setAside(file, { kind: 'short', what: digest, detail });
       } else if (this.#options.hash) await this.#hash(file, digest);
     }
+  }
+
+  async #pending(file: StoredFile, id: string): Promise<void> {
+    const { now = Date.now } = this.#options;
+    const { changedMs = 0, path, size } = file;
+    if (changedMs > now() - UPLOAD_ORPHAN_MS) return;
+    if (await this.#modules.store.isUpload(id)) return;
+    const detail = `${size} bytes of an upload that has ended`;
+    await this.#drop(file, { kind: 'leftover', what: path, detail });
+  }
+
+  async #drop(file: StoredFile, problem: Problem): Promise<void> {
+    if (this.#options.repair) {
+      await this.#modules.files.remove(file);
+      problem.repaired = 'removed';
+    }
+    this.#note(problem);
   }
 
   async #hash(file: StoredFile, digest: Digest): Promise<void> {
     const actual = await this.#digestOf(digest);
     this.#report.hashed += 1;
     if (actual === digest) return;
-    const problem: Problem = { kind: 'corrupt', what: digest, detail: `the bytes are ${actual}` };
+    await this.#setAside(file, {
+      kind: 'corrupt',
+      what: digest,
+      detail: `the bytes are ${actual}`,
+    });
+  }
+
+  async #setAside(file: StoredFile, problem: Problem & { what: Digest }): Promise<void> {
     if (this.#options.repair) {
-      problem.repaired = `moved to ${await this.#modules.files.setAside(file)}; push it again`;
+      const place = await this.#modules.files.setAside(file);
+      await this.#modules.store.forget(problem.what);
+      problem.repaired = `moved to ${place}; push it again`;
     }
     this.#note(problem);
   }
@@ -129,28 +158,41 @@ export class Check {
     }
   }
 
-  /** What the catalog has and the disk has not. */
+  /** What the catalog has and the store has not. */
   async #recorded(signal: AbortSignal): Promise<void> {
     const { store } = this.#modules;
     for (let after: Digest | undefined; ;) {
-      signal.throwIfAborted();
       const batch = await store.blobs(after, CHECK_BATCH);
-      for (const blob of batch) await this.#compare(blob);
+      for (let at = 0; at < batch.length; at += CHECK_ASKS) {
+        signal.throwIfAborted();
+        await Promise.all(batch.slice(at, at + CHECK_ASKS).map((blob) => this.#compare(blob)));
+      }
       if (batch.length < CHECK_BATCH) return;
       after = batch.at(-1)?.digest;
     }
   }
 
   async #compare({ digest, size, live, leaving }: RecordedBlob): Promise<void> {
+    const { store, files } = this.#modules;
     this.#report.blobs += 1;
     this.#report.bytes += size;
-    const held = (await this.#modules.blobs.stat(digest))?.size;
-    if (held === size || leaving) return;
+    // Bytes of another size were met among the files.
+    if (leaving || (await this.#sizeOf(digest)) !== undefined) return;
     const place = live ? '' : ' (in quarantine)';
-    const detail =
-      held === undefined ? `${size} bytes are gone${place}` : `${held} of ${size} bytes${place}`;
-    // Such a blob is not there for clients: the next push of it mends it.
-    this.#note({ kind: held === undefined ? 'missing' : 'short', what: digest, detail });
+    const detail = `${size} bytes are gone${place}`;
+    const problem: Problem = { kind: 'missing', what: digest, detail };
+    if (this.#options.repair) {
+      await files.forget?.(digest);
+      await store.forget(digest);
+      problem.repaired = 'not recorded any more; push it again';
+    }
+    this.#note(problem);
+  }
+
+  async #sizeOf(digest: Digest): Promise<number | undefined> {
+    const { blobs, files } = this.#modules;
+    if (files.sizeOf !== undefined) return files.sizeOf(digest);
+    return (await blobs.stat(digest))?.size;
   }
 
   async #named(signal: AbortSignal): Promise<void> {
@@ -183,6 +225,12 @@ export class Check {
     if (problem.repaired !== undefined) this.#report.repaired += 1;
     if (problems.length < CHECK_PROBLEMS_MAX) problems.push(problem);
   }
+}
+
+/** Whether all that is wrong was repaired, or only costs room and goes by itself. */
+export function isSound({ counts, repaired }: CheckReport): boolean {
+  const found = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  return found === repaired;
 }
 
 /** The report for people. */

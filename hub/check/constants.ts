@@ -4,3 +4,5 @@ export const CHECK_BATCH = 500;
 export const CHECK_BUFFER_BYTES = 1024 * 1024;
 /** Problems that a report of the check lists; more are only counted. */
 export const CHECK_PROBLEMS_MAX = 10_000;
+/** Blobs whose bytes the check asks the store for at the same time. */
+export const CHECK_ASKS = 16;

@@ -14,10 +14,10 @@ import { FleetError } from './errors.ts';
 import type { PrivateRights } from './grants.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
 import type { FleetMetrics } from './metrics.ts';
-import type { AnnouncedBlob, Tracker } from './tracker.ts';
+import type { AnnouncedBlob, TrackerDesk } from './tracker.ts';
 
 type AnnouncementModules = {
-  tracker: Tracker;
+  tracker: TrackerDesk;
   table: MemberTable;
   sizes: Pick<BlobSizes, 'sizeIn'>;
   isPublic: (repository: string) => boolean | Promise<boolean>;
@@ -60,7 +60,8 @@ export class Announcements {
     const blobs = await Promise.all(body.downloads.map((download) => this.#blobOf(download)));
     const known = blobs.filter((blob) => blob !== undefined);
     const { peerId, zone } = member;
-    const answer = tracker.announce({ peerId, zone, full: body.full, blobs: known }, this.#now());
+    const announcement = { peerId, zone, full: body.full, blobs: known };
+    const answer = await tracker.announce(announcement, this.#now());
     const answers = new Map(answer.blobs.map((blob) => [blob.digest as string, blob]));
     const downloads = body.downloads.map(({ digest }): AnnounceAnswer => {
       const found = answers.get(digest);
@@ -70,7 +71,7 @@ export class Announcements {
       }
       metrics.leases.inc(found.hubChunks.length);
       metrics.bypasses.inc(found.bypassChunks);
-      return { ...found, peers: this.#certificatesOf(found.peers) };
+      return { ...found, peers: this.#certificatesOf(found.peers, answer.certificates) };
     });
     stop();
     return { intervalMs: answer.intervalMs, downloads };
@@ -96,8 +97,13 @@ export class Announcements {
     return (await sizes.sizeIn(repository, digest)) === size;
   }
 
-  #certificatesOf(peerIds: readonly string[]): string[] {
+  /** What this hub knows of a member counts; of others, what the hub says that knows them. */
+  #certificatesOf(peerIds: readonly string[], others?: ReadonlyMap<string, string>): string[] {
     const nowMs = this.#now();
-    return peerIds.flatMap((peerId) => this.#modules.table.current(peerId, nowMs)?.text ?? []);
+    const { table } = this.#modules;
+    return peerIds.flatMap((peerId) => {
+      if (table.has(peerId)) return table.current(peerId, nowMs)?.text ?? [];
+      return others?.get(peerId) ?? [];
+    });
   }
 }

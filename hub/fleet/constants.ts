@@ -40,6 +40,8 @@ export const SOURCE_BUDGET_BURST_MS = 2_000;
 export const BYPASS_PART = 0.1;
 export const BYPASS_CHUNKS_MIN = 16;
 export const BYPASS_WINDOW_MS = 60_000;
+/** Chunks of a leased blob that a member may take at a time while its tracker cannot be asked. */
+export const STAND_IN_CHUNKS = 1;
 /** Members of the own zone looked at to choose the peers of one answer, and of other zones. */
 export const PEER_SAMPLE_MAX = 80;
 /** Members of a zone that fetch a blob from other zones for the rest of their zone. */
@@ -75,6 +77,8 @@ export const CERTIFICATES_PER_MEMBER_MAX = 8;
  * waits for the next renewal.
  */
 export const CERTIFICATES_PER_LIFE_MAX = 64;
+/** Refused enrolments are told in one log line for so long, with their number. */
+export const REFUSED_ENROLMENT_LOG_MS = 60_000;
 /** Enrolments, renewals and revocations that wait for each other. */
 export const MEMBER_WRITES_QUEUE_MAX = 4096;
 /**
@@ -112,3 +116,12 @@ export const PURGE_MS = 3_600_000;
 export const MEMBER_DELTAS_MAX = 64;
 /** Keys for tokens that were replaced and still verify; tokens live for minutes. */
 export const TOKEN_KEYS_KEPT = 4;
+/** Time from one look at the keys in the catalog to the next, when an unknown one is met. */
+export const RING_LOOK_GAP_MS = 200;
+/**
+ * For so long after a key was replaced, hubs that share the keys may sign with it: until they have
+ * looked, and by as much as their clocks differ.
+ */
+export const RING_SPREAD_MS = 30_000;
+/** How often a change of the keys is tried again because another hub changed them meanwhile. */
+export const RING_ATTEMPTS_MAX = 16;

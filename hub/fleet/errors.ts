@@ -36,3 +36,21 @@ export class FleetError extends CodedError<{ code: FleetCode }> {
     return FLEET_ERRORS[this.data.code];
   }
 }
+
+type KeysProblem =
+  /** A file with a key that encrypts keys cannot be used. */
+  | { code: 'KEY_FILE' }
+  /** The keys in the catalog were encrypted under another key. */
+  | { code: 'WRONG_KEY' }
+  | { code: 'RING_DAMAGED' }
+  /** The keys of the fleet are somewhere else than this hub is told to look. */
+  | { code: 'KEYS_ELSEWHERE' }
+  /** This hub has the keys of another fleet. */
+  | { code: 'OTHER_ROOT' }
+  /** Others changed the keys at the same moment, again and again. */
+  | { code: 'KEYS_BUSY' };
+
+/** Why a hub cannot use the keys of the fleet; the message says what to do. */
+export class KeysError extends CodedError<KeysProblem> {
+  override readonly name = 'KeysError';
+}

@@ -15,10 +15,11 @@ import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { peerIdFromPublicKey } from '../../proto/trust/peer-id.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
-import { createFleet, type CreateFleetModules, type Fleet } from './fleet.ts';
+import { createFleet, type CreateFleetModules, type Fleet, type FleetPart } from './fleet.ts';
 import { MemoryFleetStore } from './memory-store.ts';
 import type { FleetConfig } from './options.ts';
 import type { FleetStore } from './store.ts';
+import type { TrackerDesk } from './tracker.ts';
 
 /** A blob of the pretended catalog: 10 chunks. */
 export const BLOB = digestOf(Buffer.from('layer'));
@@ -88,6 +89,7 @@ export class TestHub {
       trustedProxies?: string[];
       purged?: () => { version: string; digests: readonly string[] };
       shared?: boolean;
+      deskOf?: (part: FleetPart) => TrackerDesk;
       /** Another hub whose clock and key files this one has too. */
       beside?: TestHub;
       keysDir?: string;
@@ -109,6 +111,7 @@ export class TestHub {
           grantLife: 15 * 60_000,
           sourceRate: 64 * 1024 ** 2,
           joinTokenLife: 3_600_000,
+          keys: {},
           ...options.config,
         },
         keysDir,
@@ -129,6 +132,7 @@ export class TestHub {
         },
         purged: options.purged ?? (() => ({ version: '', digests: [] })),
         chores: { add: () => {} },
+        deskOf: options.deskOf,
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },

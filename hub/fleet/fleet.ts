@@ -4,7 +4,6 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
-import type { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
 import type { Chores } from '../catalog/chores.ts';
@@ -15,17 +14,18 @@ import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
 import { JoinTokens } from './join-tokens.ts';
-import { loadKeyRing, saveKeyRing } from './key-files.ts';
-import type { MemberRecord } from './member-table.ts';
+import type { LiveRing } from './live-ring.ts';
+import type { MemberRecord, MemberTable } from './member-table.ts';
 import { Members } from './members.ts';
-import { createFleetMetrics } from './metrics.ts';
+import { createFleetMetrics, type FleetMetrics } from './metrics.ts';
+import { openRing } from './open-ring.ts';
 import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
 import { PurgeNews, type PurgedDigests } from './purge-news.ts';
 import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
-import { Tracker } from './tracker.ts';
+import { Tracker, type TrackerDesk } from './tracker.ts';
 
 const FLEET_ID_BYTES = 8;
 
@@ -58,6 +58,8 @@ export type CreateFleetModules = {
   /** What was taken down; nothing, unless said otherwise. */
   purged?: () => PurgedDigests;
   chores: Pick<Chores, 'add'>;
+  /** Where announcements are answered instead, when other hubs answer for some of the blobs. */
+  deskOf?: ((part: FleetPart) => TrackerDesk) | undefined;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -67,10 +69,25 @@ export type FleetNode = Pick<
   'node' | 'zone' | 'peerId' | 'addresses' | 'build' | 'serial' | 'notAfterMs'
 >;
 
+/** What of the fleet of this hub answers announcements, its own and those of other hubs. */
+export type FleetPart = {
+  tracker: Tracker;
+  members: {
+    /** Text of the certificate of a member. */
+    certificateOf: (peerId: string) => string | undefined;
+    /** Whether this hub has ever heard of the peer, of its end too. */
+    knows: (peerId: string) => boolean;
+  };
+  /** The keys for calls between hubs. */
+  keys: Omit<FleetTokenKeys, 'sealed'>;
+};
+
 export type FleetTokenKeys = {
   current(): SigningKey;
   find(keyId: string): { publicKey: KeyObject; retiredMs?: number } | undefined;
   sealed(tag: string, bytes: Uint8Array): Buffer;
+  /** Learns keys of other hubs; undefined when there are none. */
+  look: (() => Promise<void>) | undefined;
 };
 
 /** The hub's side of the swarm. */
@@ -117,17 +134,33 @@ const NOTHING: PurgedDigests = { version: '', digests: [] };
 type Parts = {
   options: Required<CreateFleetOptions>;
   modules: CreateFleetModules;
-  ring: KeyRing;
+  ring: LiveRing;
   fleetId: string;
 };
 
-/** Gives the signed list of keys, signed anew when the ring has changed. */
-function bundleOf(ring: KeyRing): () => Buffer {
-  let bundle = { serial: ring.serial, bytes: ring.bundle() };
-  return () => {
-    if (bundle.serial !== ring.serial) bundle = { serial: ring.serial, bytes: ring.bundle() };
-    return bundle.bytes;
-  };
+function openMembers(
+  { options, modules, ring, fleetId }: Parts,
+  { tokens, tracker, metrics }: { tokens: JoinTokens; tracker: Tracker; metrics: FleetMetrics },
+): Promise<Members> {
+  const { config, shared, now } = options;
+  return Members.open(
+    {
+      fleetId,
+      shared,
+      lifeMs: config.membershipLife,
+      allowedNetworks: networksOf(config.addressCidrs),
+      zoneOf: zonesOf(config),
+      now,
+    },
+    {
+      store: modules.store,
+      tokens,
+      signingKey: () => ring.signingKey('membership'),
+      metrics,
+      logger: modules.logger,
+      onGone: (peerId) => tracker.forget(peerId),
+    },
+  );
 }
 
 async function assemble(parts: Parts) {
@@ -143,24 +176,7 @@ async function assemble(parts: Parts) {
     members: () => members.table.count(now()),
     tracker: () => tracker.stats,
   });
-  const members = await Members.open(
-    {
-      fleetId,
-      shared: options.shared,
-      lifeMs: config.membershipLife,
-      allowedNetworks: networksOf(config.addressCidrs),
-      zoneOf: zonesOf(config),
-      now,
-    },
-    {
-      store,
-      tokens,
-      signingKey: () => ring.signingKey('membership'),
-      metrics,
-      logger,
-      onGone: (peerId) => tracker.forget(peerId),
-    },
-  );
+  const members = await openMembers(parts, { tokens, tracker, metrics });
   const grants = new Grants(
     { fleetId, lifeMs: config.grantLife, now },
     {
@@ -185,10 +201,10 @@ async function assemble(parts: Parts) {
   const sizes = new BlobSizes({ now }, { catalog });
   const announcements = new Announcements(
     { now },
-    { tracker, table, sizes, isPublic, privateRights, metrics },
+    { tracker: deskOf(parts, tracker, table), table, sizes, isPublic, privateRights, metrics },
   );
   const purges = new PurgeNews({ table, list: modules.purged ?? (() => NOTHING) });
-  const keyBundle = bundleOf(ring);
+  const keyBundle = (): Buffer => ring.bundle();
   const routes = new FleetRoutes(
     {
       fleetId,
@@ -203,8 +219,8 @@ async function assemble(parts: Parts) {
 
 /**
  * Starts the fleet room: reads or makes the keys, reads the members.
- * @throws TrustError MALFORMED for a damaged key file, RangeError for settings out of range, errors
- *   of node:fs and of the store
+ * @throws KeysError; TrustError MALFORMED for a damaged key file, RangeError for settings out of
+ *   range, errors of node:fs and of the store
  */
 export async function createFleet(
   options: CreateFleetOptions,
@@ -212,9 +228,13 @@ export async function createFleet(
 ): Promise<Fleet> {
   const now = options.now ?? Date.now;
   const random = options.random ?? Math.random;
-  const ring = await loadKeyRing(options.keysDir, now());
   const fresh = `fleet-${randomBytes(FLEET_ID_BYTES).toString('hex')}`;
   const fleetId = await modules.store.settingOnce('fleet-id', fresh);
+  const { keysDir, shared, config } = options;
+  const ring = await openRing(
+    { fleetId, keysDir, keys: config.keys, shared, nowMs: now() },
+    modules,
+  );
   const settings = { ...options, now, random };
   const room = await assemble({ options: settings, modules, ring, fleetId });
   const { tracker, tokens, members, statements, callers, routes, purges } = room;
@@ -224,7 +244,10 @@ export async function createFleet(
     members.forget();
   }, PURGE_MS);
   modules.chores.add({ name: 'memberships', everyMs: PURGE_MS, run: () => members.purge() });
-  const looks = follow(members.look === undefined ? [] : [members.look], modules.logger);
+  const looks = follow(
+    [members.look, ring.look].filter((look) => look !== undefined),
+    modules.logger,
+  );
   sweeper.unref();
   purger.unref();
   return {
@@ -242,11 +265,10 @@ export async function createFleet(
       current: () => ring.signingKey('token'),
       find: (keyId) => ring.verificationKey('token', keyId),
       sealed: (tag, bytes) => ring.sealed(tag, bytes),
+      look: ring.look,
     },
-    rotateTokenKey: async () => {
-      ring.retire('token', now(), { keep: TOKEN_KEYS_KEPT });
-      await saveKeyRing(options.keysDir, ring);
-    },
+    rotateTokenKey: () =>
+      ring.change((next) => next.retire('token', now(), { keep: TOKEN_KEYS_KEPT })),
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     unreachedByPurge: () => purges.unreached(now()),
@@ -256,6 +278,23 @@ export async function createFleet(
       clearInterval(looks);
     },
   };
+}
+
+/** Who answers announcements. */
+function deskOf({ options, modules, ring }: Parts, tracker: Tracker, table: MemberTable) {
+  const part: FleetPart = {
+    tracker,
+    members: {
+      certificateOf: (peerId) => table.current(peerId, options.now())?.text,
+      knows: (peerId) => table.has(peerId),
+    },
+    keys: {
+      current: () => ring.signingKey('replica'),
+      find: (keyId) => ring.verificationKey('replica', keyId),
+      look: ring.look,
+    },
+  };
+  return modules.deskOf?.(part) ?? tracker;
 }
 
 /** Looks, time and again, at what other hubs changed. */

@@ -23,6 +23,14 @@ async function writeBeside(path: string, text: string): Promise<string> {
   return temporary;
 }
 
+/**
+ * The ring in `folder`, undefined when there is none. The file has mode 0600 then.
+ * @throws TrustError MALFORMED for a damaged file, and errors of node:fs
+ */
+export function readKeyRing(folder: string): Promise<KeyRing | undefined> {
+  return readRing(join(folder, KEY_RING_FILE));
+}
+
 async function readRing(path: string): Promise<KeyRing | undefined> {
   try {
     const text = await readFile(path, 'utf8');

@@ -139,6 +139,11 @@ export class MemberTable {
     return peers.flatMap((peerId) => this.live(peerId, nowMs)).filter((row) => row.node === node);
   }
 
+  /** Whether there is a certificate of any kind of the peer. */
+  has(peerId: string): boolean {
+    return this.#byPeer.has(peerId);
+  }
+
   /** Number of peers with a certificate of any kind. */
   get size(): number {
     return this.#byPeer.size;

@@ -3,6 +3,7 @@ import type {
   FleetStore,
   JoinTokenRow,
   MembersChange,
+  SealedRing,
   TokenVerdict,
 } from './store.ts';
 
@@ -18,6 +19,7 @@ type Rows = {
 export class MemoryFleetStore implements FleetStore {
   readonly #settings = new Map<string, string>();
   #rows: Rows = { certificates: new Map(), tokens: new Map(), calls: new Map(), serial: 0 };
+  #ring: SealedRing | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   async settingOnce(key: string, initial: string): Promise<string> {
@@ -61,6 +63,20 @@ export class MemoryFleetStore implements FleetStore {
       }
       for (const [call, timeMs] of calls) if (timeMs < before.calledMs) calls.delete(call);
     });
+  }
+
+  async sealedRing(after = 0): Promise<SealedRing | undefined> {
+    return (this.#ring?.serial ?? 0) > after ? this.#ring : undefined;
+  }
+
+  async replaceRing(
+    ring: SealedRing,
+    before: Omit<SealedRing, 'sealed'> | undefined,
+  ): Promise<boolean> {
+    const { serial, sealedWith } = this.#ring ?? {};
+    if (serial !== before?.serial || sealedWith !== before?.sealedWith) return false;
+    this.#ring = ring;
+    return true;
   }
 
   async joinToken(tokenId: string): Promise<JoinTokenRow | undefined> {

@@ -7,6 +7,26 @@ const CIDRS_MAX = 64;
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
 
+const KeysOptions = Type.Object(
+  {
+    encryptionKeyFile: Type.Optional(
+      Type.String({
+        description:
+          'file with 32 bytes in hex or base64, mode 0600, the same at all hubs that share a ' +
+          'catalog: the keys of the fleet are kept there, encrypted under it; ' +
+          'if left out, in a file of the data folder',
+      }),
+    ),
+    previousEncryptionKeyFile: Type.Optional(
+      Type.String({
+        description:
+          'the file they were encrypted under before; they are then encrypted under the other',
+      }),
+    ),
+  },
+  { description: 'where the keys of the fleet are kept', default: {} },
+);
+
 /** Section `fleet` of the hub. */
 export const FleetOptions = Type.Object(
   {
@@ -34,6 +54,7 @@ export const FleetOptions = Type.Object(
       minimum: MINUTE_MS,
       maximum: GRANT_MAX_MS,
     }),
+    keys: KeysOptions,
     sourceRate: ByteSize({
       description:
         'bytes per second that all agents together may take from the hub or upstreams ' +

@@ -25,10 +25,16 @@ import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
+import { Seldom } from '../../proto/std/seldom.ts';
 import { clientAddress } from './address-policy.ts';
 import type { Announcements } from './announcements.ts';
 import type { CallerRequest, Callers } from './callers.ts';
-import { ANNOUNCE_BODIES_MAX_BYTES, ANNOUNCE_IDLE_MS, RENEW_GRACE_MS } from './constants.ts';
+import {
+  ANNOUNCE_BODIES_MAX_BYTES,
+  ANNOUNCE_IDLE_MS,
+  REFUSED_ENROLMENT_LOG_MS,
+  RENEW_GRACE_MS,
+} from './constants.ts';
 import { FleetError } from './errors.ts';
 import type { Grants } from './grants.ts';
 import type { Members } from './members.ts';
@@ -80,11 +86,13 @@ function asFleetError(err: unknown): FleetError {
 export class FleetRoutes {
   readonly #options: RouteOptions;
   readonly #modules: RouteModules;
+  readonly #refusedEnrolments: Seldom;
   readonly #bodies = new Semaphore({ permits: ANNOUNCE_BODIES_MAX_BYTES, queueMax: 0 });
 
   constructor(options: RouteOptions, modules: RouteModules) {
     this.#options = options;
     this.#modules = modules;
+    this.#refusedEnrolments = new Seldom({ everyMs: REFUSED_ENROLMENT_LOG_MS, now: options.now });
   }
 
   /** Adds the routes. They read bodies as bytes, in a scope of their own. */
@@ -203,9 +211,17 @@ export class FleetRoutes {
         membersVersion: members.table.version,
       };
     } catch (err) {
-      logger.warn({ node: body.node, remote, reason: messageOf(err) }, 'enrolment refused');
+      this.#tellRefused({ node: body.node, remote, reason: messageOf(err) });
       throw err;
     }
+  }
+
+  /** Anybody can have an enrolment refused: one line in a while, with the last one. */
+  #tellRefused(last: { node: string; remote: string | undefined; reason: string }): void {
+    const refused = this.#refusedEnrolments.add();
+    const { logger } = this.#modules;
+    if (refused === undefined) logger.debug(last, 'enrolment refused');
+    else logger.warn({ ...last, refused }, 'enrolment refused');
   }
 
   async #renew(request: FastifyRequest): Promise<RenewResponse> {

@@ -133,19 +133,14 @@ const { skip, server } = postgresForTests();
 
 /** One way to the store for each hub. */
 async function inPostgres(t: TestContext): Promise<[FleetStore, FleetStore]> {
-  const { target, createDatabase } = await postgres();
-  const database = await createDatabase();
+  const own = await server();
+  const database = await own.createDatabase();
   const open = async (): Promise<FleetStore> => {
-    const catalog = await openPostgresCatalog({ ...target, database });
+    const catalog = await openPostgresCatalog({ ...own.target, database });
     t.after(() => catalog.close());
     return new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() });
   };
   return [await open(), await open()];
-}
-
-async function postgres() {
-  const own = await server();
-  return { target: own.target, createDatabase: () => own.createDatabase() };
 }
 
 async function inMemory(): Promise<[FleetStore, FleetStore]> {

@@ -37,3 +37,11 @@ it('has something for everybody in time, also for chunks larger than its burst',
     assert.ok(nowMs < 3_600_000, 'never enough for one chunk');
   }
 });
+
+it('fills at the rate of its share from when it is told', () => {
+  const budget = new SourceBudget({ bytesPerSecond: 100 * 1000 });
+  const burst = budget.take(1_000_000, 1, 0);
+  budget.bytesPerSecond = 50 * 1000;
+  assert.equal(budget.take(1_000_000, 1, 1000), 50 * 1000);
+  assert.equal(budget.take(1_000_000, 1, 3_600_000), burst / 2);
+});

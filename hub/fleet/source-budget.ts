@@ -5,15 +5,23 @@ import { SOURCE_BUDGET_BURST_MS } from './constants.ts';
  * bytes that fills at a given rate. Without I/O or clock.
  */
 export class SourceBudget {
-  readonly #bytesPerMs: number;
-  readonly #burstBytes: number;
+  #bytesPerMs: number;
   #bytes: number;
   #filledMs: number | undefined;
 
   constructor(options: { bytesPerSecond: number }) {
     this.#bytesPerMs = options.bytesPerSecond / 1000;
-    this.#burstBytes = this.#bytesPerMs * SOURCE_BUDGET_BURST_MS;
     this.#bytes = this.#burstBytes;
+  }
+
+  /** It fills at another rate from now on. */
+  set bytesPerSecond(rate: number) {
+    this.#bytesPerMs = rate / 1000;
+    this.#bytes = Math.min(this.#bytes, this.#burstBytes);
+  }
+
+  get #burstBytes(): number {
+    return this.#bytesPerMs * SOURCE_BUDGET_BURST_MS;
   }
 
   /** Hands out up to `wanted` chunks, as far as there are bytes for them. */

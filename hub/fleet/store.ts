@@ -30,6 +30,14 @@ export type JoinTokenRow = {
 
 export type TokenVerdict = 'ok' | 'expired' | 'used-up';
 
+/** The key ring as it lies in the catalog. */
+export type SealedRing = {
+  serial: number;
+  /** Id of the key that it is encrypted under. */
+  sealedWith: string;
+  sealed: string;
+};
+
 /** What one change of the members reads and writes. */
 export interface MembersChange {
   /** A number larger than every one before, from 1 on; it is of no change that is undone. */
@@ -68,6 +76,11 @@ export interface FleetStore {
   changeMembers<Result>(work: (change: MembersChange) => Promise<Result>): Promise<Result>;
   /** Deletes certificates that ended, and times of requests that were, before. */
   purge(before: { endedMs: number; calledMs: number }): Promise<void>;
+
+  /** With `after`, only one with a larger serial. */
+  sealedRing(after?: number): Promise<SealedRing | undefined>;
+  /** Puts a ring in the place of another, or of none; false: that one is not there any more. */
+  replaceRing(ring: SealedRing, before: Omit<SealedRing, 'sealed'> | undefined): Promise<boolean>;
 
   joinToken(tokenId: string): Promise<JoinTokenRow | undefined>;
   /** Deletes tokens that expired before `nowMs`, then stores one; false when `max` are left. */

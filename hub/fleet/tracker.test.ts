@@ -361,3 +361,20 @@ test('a large blob leaves a small one its share of the leases', () => {
   assert.ok(small.length >= 16, `${small.length} leases for the small one`);
   assert.equal(lease('large-late'), 0);
 });
+
+test('for a tracker that cannot be asked another gives little, out of the common budget', () => {
+  const tracker = new Tracker({ sourceBytesPerSecond: 8 * MIB });
+  const have = new ChunkBitmap(chunkCount);
+  const ask = { digest: blob, size: SIZE, have, hubChunksWanted: 9, bypassWanted: 4 };
+  const take = (leasable: boolean) => tracker.standIn({ ...ask, leasable }, 0);
+  const given = Array.from({ length: 20 }, () => take(true));
+  assert.deepEqual([given[0], given.at(-1)], [1, 0]);
+  assert.equal(
+    given.reduce((sum, count) => sum + count),
+    16,
+  );
+  assert.equal(take(false), 0);
+  assert.equal(tracker.standIn({ ...ask, size: 1, leasable: true }, 9000), 0);
+  assert.equal(tracker.standIn({ ...ask, leasable: false }, 9000), 4);
+  assert.equal(tracker.stats.digests, 0);
+});

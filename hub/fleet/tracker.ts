@@ -9,6 +9,7 @@ import {
   LEASE_RETRY_MS,
   OWN_ZONE_PEERS_MIN,
   SOURCE_BYTES_PER_SECOND,
+  STAND_IN_CHUNKS,
   TRACKER_BITMAP_MAX_BYTES,
   TRACKER_BYTES_PER_MEMBER_MAX,
   TRACKER_DIGESTS_MAX,
@@ -59,6 +60,14 @@ export type BlobAnswer = {
 };
 
 export type TrackerAnswer = { intervalMs: number; blobs: BlobAnswer[] };
+
+/** With the certificates of members that others than this hub know, by peer id. */
+export type DeskAnswer = TrackerAnswer & { certificates?: ReadonlyMap<string, string> };
+
+/** Who answers announcements: the tracker of this hub, or those of all hubs on its catalog. */
+export interface TrackerDesk {
+  announce(announcement: Announcement, nowMs: number): DeskAnswer | Promise<DeskAnswer>;
+}
 
 export type TrackerLimits = {
   digestsMax: number;
@@ -111,6 +120,7 @@ export class Tracker {
   readonly #random: () => number;
   readonly #limits: TrackerLimits;
   readonly #pace = new LeasePace();
+  readonly #sourceBytesPerSecond: number;
   readonly #sourceBudget: SourceBudget;
   readonly #members = new Map<string, MemberState>();
   readonly #swarms = new Map<SwarmKey, BlobSwarm>();
@@ -128,6 +138,7 @@ export class Tracker {
   ) {
     this.#random = options.random ?? Math.random;
     const bytesPerSecond = options.sourceBytesPerSecond ?? SOURCE_BYTES_PER_SECOND;
+    this.#sourceBytesPerSecond = bytesPerSecond;
     this.#sourceBudget = new SourceBudget({ bytesPerSecond });
     this.#limits = { ...LIMITS, ...options.limits };
   }
@@ -164,6 +175,22 @@ export class Tracker {
     // Of what it has and does not fetch a member tells in full announcements only.
     member.dueMs = nowMs + (full ? ANNOUNCE_IDLE_MS : Math.max(ANNOUNCE_ACTIVE_MS, retryMs));
     return { blobs: answers, intervalMs: this.#intervalMs(member) };
+  }
+
+  /**
+   * How many chunks a member may take without a lease of a blob that only others know of, and who
+   * cannot be asked.
+   */
+  standIn(blob: AnnouncedBlob, nowMs: number): number {
+    const { chunkCount, chunkBytes } = layoutOf(blob.size);
+    if (chunkCount === 0) return 0;
+    const wanted = Math.min(blob.bypassWanted, blob.leasable ? STAND_IN_CHUNKS : chunkCount);
+    return this.#sourceBudget.take(wanted, chunkBytes, nowMs);
+  }
+
+  /** How many trackers there are, which share what may be taken beside leases. */
+  set trackers(count: number) {
+    this.#sourceBudget.bytesPerSecond = this.#sourceBytesPerSecond / Math.max(1, count);
   }
 
   /** Forgets a member: it left, or it was revoked. */

@@ -1,4 +1,4 @@
-/** Links or blobs that the collector decides on in one transaction. */
+/** Manifests, links or blobs that the collector decides on in one turn. */
 export const GC_BATCH = 64;
 /** How long one hub may collect before another takes over, unless it says that it goes on. */
 export const GC_LEASE_MS = 2 * 60_000;

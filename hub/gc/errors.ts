@@ -7,6 +7,8 @@ type GcProblem =
   | { code: 'HOLD_LOST' }
   /** A collection goes on already, here or at another hub. */
   | { code: 'COLLECTING' }
+  /** Another hub has the bytes. */
+  | { code: 'COLLECTED_ELSEWHERE' }
   | { code: 'PAGE_UNKNOWN' }
   | { code: 'PURGED_LIMIT'; max: number };
 

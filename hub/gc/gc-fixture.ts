@@ -3,8 +3,9 @@ import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import type { BlobRemover } from '../blobs/port.ts';
 import { KyselyGcStore } from '../catalog/gc-store.ts';
-import { TestRegistry } from '../registry/registry-fixture.ts';
+import { TestRegistry, type Drivers } from '../registry/registry-fixture.ts';
 import { Collector, type CollectorOptions } from './collector.ts';
 import { GarbageList, type Garbage } from './garbage.ts';
 import { createGcMetrics } from './metrics.ts';
@@ -23,13 +24,13 @@ export class TestGc {
     this.store = new KyselyGcStore(registry.catalog);
   }
 
-  static async start(t: TestContext): Promise<TestGc> {
-    return new TestGc(await TestRegistry.start(t));
+  static async start(t: TestContext, drivers?: Drivers): Promise<TestGc> {
+    return new TestGc(await TestRegistry.start(t, drivers === undefined ? {} : { drivers }));
   }
 
   collector(
     options: Partial<CollectorOptions> = {},
-    modules: { store?: KyselyGcStore; blobs?: Pick<TestRegistry['blobs'], 'remove'> } = {},
+    modules: { store?: KyselyGcStore; blobs?: BlobRemover } = {},
   ): Collector {
     return new Collector(
       { graceMs: 0, quarantineMs: 0, now: () => Date.now() + this.aheadMs, ...options },

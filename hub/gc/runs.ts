@@ -24,17 +24,21 @@ export type GcStatus = {
 
 /** Collections by the schedule and by hand: one at a time in this process, and over all hubs. */
 export class GcRuns implements AsyncDisposable {
+  readonly #elsewhere: string | undefined;
   readonly #modules: Modules;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(modules: Modules) {
+  /** `elsewhere`: why this hub does not collect. */
+  constructor(options: { elsewhere?: string | undefined }, modules: Modules) {
+    this.#elsewhere = options.elsewhere;
     this.#modules = modules;
   }
 
   /** Collects from now on whenever the last collection, by any hub, began `intervalMs` ago. */
   schedule({ intervalMs }: { intervalMs: number }): void {
+    if (this.#elsewhere !== undefined) return;
     const look = (): void => {
       this.#running ??= this.#collect({ unlessWithinMs: intervalMs });
     };
@@ -43,9 +47,13 @@ export class GcRuns implements AsyncDisposable {
 
   /**
    * Begins a collection, which goes on by itself; its id.
-   * @throws GcError COLLECTING when one goes on, here or at another hub; errors of the catalog
+   * @throws GcError COLLECTED_ELSEWHERE; COLLECTING when one goes on, here or elsewhere; errors of
+   * the catalog
    */
   async start(): Promise<string> {
+    if (this.#elsewhere !== undefined) {
+      throw new GcError(this.#elsewhere, { code: 'COLLECTED_ELSEWHERE' });
+    }
     if (this.#running !== undefined || this.#stop.signal.aborted) throw collecting();
     const begun = Promise.withResolvers<string | undefined>();
     this.#running = this.#collect({ begun: begun.resolve }).then(

@@ -2,6 +2,7 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { BlobRemover } from '../blobs/port.ts';
+import { claimBlobFolder } from '../catalog/blob-folder.ts';
 import { KyselyGcStore } from '../catalog/gc-store.ts';
 import type { OpenCatalog } from '../catalog/open-catalog.ts';
 import { Collector } from './collector.ts';
@@ -23,7 +24,7 @@ export type Gc = { collector: Collector; runs: GcRuns; list: GarbageList; purges
 
 /** Begins to collect by the schedule, and to follow what other hubs take down. */
 export async function startGc(
-  config: { gc: GcConfig; catalog: { url?: string } },
+  config: { gc: GcConfig; catalog: { url?: string }; holder: string },
   starting: AsyncDisposableStack,
   { catalog, blobs, metrics, logger }: Modules,
 ): Promise<Gc> {
@@ -37,7 +38,9 @@ export async function startGc(
   const list = new GarbageList(times, { store });
   const gcMetrics = createGcMetrics(metrics);
   const collector = new Collector(times, { store, blobs, metrics: gcMetrics, logger });
-  const runs = starting.use(new GcRuns({ collector, store, logger }));
+  const elsewhere = (await mayCollect(config, catalog, blobs)) ? undefined : ELSEWHERE;
+  if (elsewhere !== undefined) logger.warn({}, elsewhere);
+  const runs = starting.use(new GcRuns({ elsewhere }, { collector, store, logger }));
   const purges = new Purges({ store, blobs, logger });
   await purges.refresh();
   const timer = setInterval(() => {
@@ -47,11 +50,25 @@ export async function startGc(
   }, GC_LOOK_MS);
   timer.unref();
   starting.defer(() => clearInterval(timer));
-  if (config.catalog.url !== undefined && blobs.nameOf === undefined) {
-    logger.warn(
-      {},
-      'blobs are not collected: hubs on one PostgreSQL can only share blobs that are in S3',
-    );
-  } else runs.schedule({ intervalMs: gc.interval });
+  runs.schedule({ intervalMs: gc.interval });
   return { collector, runs, list, purges };
 }
+
+/**
+ * Bytes in a bucket have names that tell them from those stored later. Bytes in a folder have not,
+ * so that only the process that has the folder removes them: of hubs on one database, the one whose
+ * folder the catalog names. It names the first one that came.
+ */
+async function mayCollect(
+  { catalog: { url }, holder }: { catalog: { url?: string }; holder: string },
+  { db }: Pick<OpenCatalog, 'db'>,
+  blobs: BlobRemover,
+): Promise<boolean> {
+  if (url === undefined || blobs.nameOf !== undefined) return true;
+  return (await claimBlobFolder(db, holder)) === holder;
+}
+
+const ELSEWHERE =
+  'the blobs of this catalog are in the data folder of another hub, which this one cannot read ' +
+  'and does not collect; hubs share blobs only in S3; if that folder is gone for good, stop ' +
+  'the hub and run flotilla hub check --repair --adopt';

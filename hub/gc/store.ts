@@ -71,7 +71,7 @@ export interface GcStore {
   ): Promise<ManifestFate[]>;
   /** Unused links that are due, and whether a manifest names them. */
   unusedLinks(due: Due<UnusedLink>): Promise<(UnusedLink & { size: number; used: boolean })[]>;
-  /** Decides on links in one transaction; each only if it is still due. */
+  /** Decides on links; on each only if it is still due. */
   settleLinks(
     links: readonly UnusedLink[],
     times: { beforeMs: number; nowMs: number },

@@ -8,6 +8,17 @@ export const HEADERS_TIMEOUT_MS = 30_000;
 export const HANDSHAKE_TIMEOUT_MS = 15_000;
 /** Connections to one address of the hub at the same time; more are closed at once. */
 export const CONNECTIONS_MAX = 10_000;
+/** Of these, those of one address that is no trusted proxy, unless configured otherwise. */
+export const CONNECTIONS_PER_ADDRESS_MAX = 2000;
+/** Connections refused to an address are told in one log line for so long, with their number. */
+export const REFUSED_CONNECTIONS_LOG_MS = 60_000;
+/** How long the body of a request to administration, token service or fleet may take. */
+export const API_BODY_MS = 30_000;
+/** Of the body of a request to the registry the least that comes in the time below, bytes. */
+export const BODY_WINDOW_BYTES_MIN = 16_384;
+export const BODY_WINDOW_MS = 60_000;
+/** How often slow bodies are looked for. */
+export const BODY_CHECK_MS = 5000;
 /** How often certificate files are looked at. */
 export const CERTIFICATE_POLL_MS = 5_000;
 /** Hidden projects skipped for one page of the list of repositories. */

@@ -17,6 +17,9 @@ import {
   SOCKET_IDLE_MS,
 } from './constants.ts';
 
+import type { ConnectionShares } from './connection-shares.ts';
+import type { SlowBodies } from './slow-bodies.ts';
+
 export type HubServers = {
   urls: readonly string[];
   /** Takes no new connections; idle ones end. */
@@ -35,10 +38,19 @@ export async function startServers(
     certificate?: CertificateFiles | undefined;
     certificatePollMs?: number;
   },
-  modules: { listener: RequestListener; logger: Logger },
+  modules: {
+    listener: RequestListener;
+    shares?: Pick<ConnectionShares, 'admit'>;
+    bodies?: Pick<SlowBodies, 'watch'>;
+    logger: Logger;
+  },
 ): Promise<HubServers> {
   const { certificate, certificatePollMs: pollMs = CERTIFICATE_POLL_MS } = options;
-  const { listener, logger } = modules;
+  const { shares, bodies, logger } = modules;
+  const listener: RequestListener = (request, response) => {
+    bodies?.watch(request);
+    modules.listener(request, response);
+  };
   await using starting = new AsyncDisposableStack();
   const pair = certificate && (await readCertificate(certificate));
   const tlsServers = pair ? options.listen.map(() => secure(pair, listener)) : undefined;
@@ -48,6 +60,7 @@ export async function startServers(
   starting.defer(() => closeAll(servers));
   for (const [i, server] of servers.entries()) {
     limit(server);
+    if (shares !== undefined) server.on('connection', (socket) => shares.admit(socket));
     // oxlint-disable-next-line no-await-in-loop -- in the order of the configuration
     urls.push(`${scheme}://${formatListen(await bindServer(server, options.listen[i] ?? ''))}`);
   }

@@ -8,6 +8,7 @@ import type { BlobReader, OpenBlob } from '../blobs/port.ts';
 import type { BlobLink } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { sendBody } from './body.ts';
+import type { BufferMemory } from './buffer-memory.ts';
 import { USE_STEP_MS } from './constants.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
@@ -26,6 +27,8 @@ type Modules = {
   /** Who is to have his share of the uplink. */
   callerOf(request: IncomingMessage): string;
   metrics: RegistryMetrics;
+  /** Of all bodies that are sent. */
+  bodyMemory: BufferMemory;
   logger: Logger;
 };
 
@@ -73,8 +76,9 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
   if (method === 'HEAD') return void response.end();
   metrics.lastPull.set(Date.now() / 1000);
   const caller = modules.callerOf(request);
-  using body = modules.uplink.enter({ repository: target.repository, digest, caller });
-  await sendBody(blob, part, exchange, body, (count) => metrics.sentBytes.inc(count));
+  using uplink = modules.uplink.enter({ repository: target.repository, digest, caller });
+  const onBytes = (count: number): void => metrics.sentBytes.inc(count);
+  await sendBody(blob, part, exchange, { uplink, memory: modules.bodyMemory, onBytes });
 }
 
 /** DELETE of a blob: it is gone from this repository, not from others. */

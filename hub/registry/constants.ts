@@ -2,7 +2,7 @@
 export const UPLOADS_MAX = 1024;
 /** Of these, those of one account or robot: the others still get a place. */
 export const UPLOADS_PER_SUBJECT_MAX = 256;
-/** A hub that has to refuse an upload counts anew what is in the store, so often at most. */
+/** How often a hub that begins uploads counts those of all hubs. */
 export const UPLOADS_COUNT_MS = 1000;
 /** Repositories that a mount without `from` looks at for the blob. */
 export const MOUNT_SOURCES_MAX = 16;
@@ -20,12 +20,22 @@ export const UPLOAD_HOLD_RENEW_MS = 5_000;
 export const UPLOAD_RELEASE_MS = 5 * 60_000;
 /** Expired uploads removed in one turn. */
 export const UPLOAD_EXPIRED_BATCH = 100;
-/** Bytes of an upload gathered before they are written. */
+/** Most bytes of an upload gathered before they are written. */
 export const UPLOAD_BATCH_BYTES = 1024 * 1024;
-/** One of the buffers a body is served from, bytes. */
-export const BODY_BUFFER_BYTES = 1024 * 1024;
+/** Bytes that all uploads share to gather in; each has at least UPLOAD_BATCH_MIN_BYTES. */
+export const UPLOADS_MEMORY_BYTES = 32 * 1024 * 1024;
+/** Bytes of an upload gathered before they are written, while there are very many. */
+export const UPLOAD_BATCH_MIN_BYTES = 64 * 1024;
+/** Bytes in which an upload is read back to be hashed. */
+export const READ_BACK_BYTES = 1024 * 1024;
 /** Buffers in flight for one body. */
 export const BODY_BUFFERS = 2;
+/** Most bytes of the buffers of one body that is sent. */
+export const BODY_MEMORY_BYTES = 2 * 1024 * 1024;
+/** Bytes of the buffers of all bodies that are sent; each has at least BODY_MEMORY_MIN_BYTES. */
+export const BODIES_MEMORY_BYTES = 32 * 1024 * 1024;
+/** Bytes of the buffers of one body that is sent, while there are very many. */
+export const BODY_MEMORY_MIN_BYTES = 64 * 1024;
 /** Entries of a page of tags or repositories when the client names no number. */
 export const PAGE_DEFAULT = 100;
 /** Most entries of a page, whatever the client asks. */
@@ -46,6 +56,10 @@ export const REQUESTS_MAX = 4096;
 export const REFUSED_BODY_MS = 10_000;
 /** What a client that is told to come back later is told to wait, seconds. */
 export const RETRY_AFTER_S = 5;
+/** An answer out of memory that is larger than this is counted until its client has taken it. */
+export const LARGE_ANSWER_BYTES = 64 * 1024;
+/** Bytes of such answers; more get 503. */
+export const LARGE_ANSWERS_MAX_BYTES = 128 * 1024 * 1024;
 /** Bodies up to this are put into one piece with the headers of the answer. */
 export const ONE_PIECE_BYTES = 16 * 1024;
 /** A blob no manifest names is noted as in use again when it is asked for this long after. */

@@ -1,8 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
+import { ociError, ociErrorBody, type OciError } from '../../proto/oci/errors.ts';
 import { ONE_PIECE_BYTES, REFUSED_BODY_MS, RETRY_AFTER_S } from './constants.ts';
+import type { LargeAnswers } from './large-answers.ts';
+
+const TOO_LARGE_STATUS = 413;
 
 /** One request to the registry API and where its answer goes. */
 export type Exchange = {
@@ -11,6 +14,8 @@ export type Exchange = {
   query: URLSearchParams;
   /** Aborts when the client is gone. */
   signal: AbortSignal;
+  /** Room for what clients take slowly. */
+  answers: LargeAnswers;
 };
 
 const connections = new WeakMap<Socket, AbortSignal>();
@@ -34,14 +39,19 @@ export function connectionSignal({ socket }: IncomingMessage): AbortSignal {
  * Sends an answer with a body that is at hand; none to HEAD. Node puts headers and text into one
  * write to the connection, bytes into a second one, which costs as much again: a small body goes
  * as text of one character for each byte.
+ * @throws OciError UNAVAILABLE for a large body when clients take too many of them slowly
  */
 export function send(
-  { request, response }: Pick<Exchange, 'request' | 'response'>,
+  exchange: Pick<Exchange, 'request' | 'response'> & Partial<Exchange>,
   status: number,
   headers: Record<string, string | number>,
   body: Uint8Array | string = '',
 ): void {
+  const { request, response, signal, answers } = exchange;
   if (response.headersSent) return void response.destroy();
+  if (signal !== undefined && request.method !== 'HEAD') {
+    answers?.hold(body.length, { response, signal });
+  }
   const length = status === 204 || status === 304 ? {} : { 'content-length': byteLength(body) };
   response.writeHead(status, { ...length, ...headers });
   if (request.method === 'HEAD') response.end();
@@ -91,6 +101,12 @@ export function sendError(
     }
   }
   send(exchange, err.status, all, body);
+}
+
+/** The refusal of a blob that no storage of this hub can take. */
+export function tooLarge(max: number, cause?: unknown): OciError {
+  const message = `a blob of this hub has at most ${max} bytes`;
+  return ociError('SIZE_INVALID', message, { status: TOO_LARGE_STATUS, cause });
 }
 
 /** The body of a request. Stopping early leaves the connection usable for the answer. */

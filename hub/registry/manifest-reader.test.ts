@@ -10,6 +10,7 @@ import {
   MANIFEST_SMALL_BYTES,
 } from './constants.ts';
 import type { Exchange } from './http.ts';
+import { LargeAnswers } from './large-answers.ts';
 import { ManifestReader } from './manifest-reader.ts';
 
 const LARGE_BYTES = MANIFEST_SMALL_BYTES + 1;
@@ -19,7 +20,8 @@ function push(size: number, signal: AbortSignal = new AbortController().signal):
   const request = new IncomingMessage(new Socket());
   request.push(Buffer.alloc(size, 'm'));
   request.push(null);
-  return { request, response: new ServerResponse(request), query: new URLSearchParams(), signal };
+  const [response, query] = [new ServerResponse(request), new URLSearchParams()];
+  return { request, response, query, signal, answers: new LargeAnswers() };
 }
 
 function several<T>(count: number, make: () => Promise<T>): Promise<T[]> {

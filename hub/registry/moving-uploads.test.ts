@@ -79,7 +79,7 @@ test('two requests to one upload at two replicas: one is refused and does no har
     const target = `${location}?digest=${digestOf(bytes)}`;
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     const refused = await second.ask(target, { method });
-    assertRefused(refused, 409, 'BLOB_UPLOAD_INVALID');
+    assertRefused(refused, 503, 'UNAVAILABLE');
   }
   hold.resolve();
   assert.equal((await slow).status, 202);

@@ -9,6 +9,7 @@ import { FilesystemBlobStore } from '../blobs/filesystem.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts';
 import {
+  UPLOADS_COUNT_MS,
   UPLOAD_HOLD_MS,
   UPLOAD_HOLD_RENEW_MS,
   UPLOAD_IDLE_MS,
@@ -18,6 +19,7 @@ import { OpenUploads } from './open-uploads.ts';
 import type { UploadTarget } from './upload-store.ts';
 
 const HELD = { code: 'BLOB_UPLOAD_INVALID' };
+const HELD_ELSEWHERE = { code: 'UNAVAILABLE' };
 const OWNER = { repository: 'team/app', subject: 'ann' };
 
 /** One place and one catalog, for several hubs with a clock of the test's own. */
@@ -101,7 +103,7 @@ test('a hub that died lets go when its time is up, or when it starts anew', asyn
     // oxlint-disable-next-line no-await-in-loop -- one after the other
     await store.hold(target, { holder: 'died', nowMs: clock.ms, untilMs });
   }
-  await assert.rejects(append(other, targets[0], randomBytes(1)), HELD);
+  await assert.rejects(append(other, targets[0], randomBytes(1)), HELD_ELSEWHERE);
   clock.ms += UPLOAD_HOLD_MS + 1;
   await append(other, targets[0], randomBytes(1));
   clock.ms -= UPLOAD_HOLD_MS + 1;
@@ -121,7 +123,7 @@ test('a request that takes long keeps its upload, unless its hub stood still', a
     t.mock.timers.tick(UPLOAD_HOLD_RENEW_MS);
     await renewed.mock.calls[0]?.result;
     clock.ms += UPLOAD_HOLD_MS - 1;
-    await assert.rejects(append(other, target, randomBytes(1)), HELD);
+    await assert.rejects(append(other, target, randomBytes(1)), HELD_ELSEWHERE);
     clock.ms += 2;
     await append(other, target, Buffer.from('other'));
     t.mock.timers.tick(UPLOAD_HOLD_RENEW_MS);
@@ -150,16 +152,31 @@ test('an upload that rests holds no file of the hub and goes on nevertheless', a
   assert.equal(await uploads.size(target), 6);
 });
 
-test('the bound counts the uploads of all hubs, once they have looked', async (t) => {
-  const { hub } = await rig(t);
+test('the bound counts the uploads of all hubs', async (t) => {
+  const { hub, clock, files } = await rig(t);
   const [one, other] = [await hub('one', 2), await hub('other', 2)];
   await one.create(OWNER);
   const target = await one.create(OWNER);
   await assert.rejects(one.create(OWNER), { code: 'TOOMANYREQUESTS' });
-  await other.sweep();
   await assert.rejects(other.create(OWNER), { code: 'TOOMANYREQUESTS' });
   await other.exclusively(target, async (upload) => {
     upload.outcome = 'drop';
   });
   await other.create(OWNER);
+  await assert.rejects(other.create(OWNER), { code: 'TOOMANYREQUESTS' });
+  await assert.rejects(one.create(OWNER), { code: 'TOOMANYREQUESTS' });
+  const [left] = await one.sweep().then(() => files());
+  await one.exclusively({ ...OWNER, id: left ?? '' }, async (upload) => {
+    upload.outcome = 'drop';
+  });
+  clock.ms += UPLOADS_COUNT_MS;
+  await other.create(OWNER);
+});
+
+test('of uploads that begin at once no more than the bound do', async (t) => {
+  const { hub } = await rig(t);
+  const uploads = await hub('hub', 3);
+  const begun = await Promise.allSettled(Array.from({ length: 9 }, () => uploads.create(OWNER)));
+  assert.equal(begun.filter(({ status }) => status === 'fulfilled').length, 3);
+  assert.equal(uploads.count, 3);
 });

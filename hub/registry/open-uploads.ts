@@ -126,7 +126,8 @@ export class OpenUploads {
   /**
    * Runs a task while other requests, here and at other hubs, are kept off the upload, and then
    * does what the task decided.
-   * @throws OciError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (409); whatever the task throws
+   * @throws OciError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID (409) while another request here
+   * writes to it, UNAVAILABLE while one at another hub does; whatever the task throws
    */
   async exclusively<T>(target: UploadTarget, task: (upload: HeldUpload) => Promise<T>): Promise<T> {
     const { id } = target;
@@ -175,7 +176,8 @@ export class OpenUploads {
   }
 
   async #begin(subject: string): Promise<UploadSession> {
-    if (this.#places.isFullFor(subject)) await this.#recount();
+    // What other hubs began and ended is in the store alone.
+    await this.#recount();
     this.#places.take(subject);
     try {
       return new UploadSession(await this.#modules.blobs.begin());
@@ -204,7 +206,7 @@ export class OpenUploads {
     const nowMs = this.#now();
     const { holder } = this.#options;
     const found = await store.hold(target, { holder, nowMs, untilMs: nowMs + UPLOAD_HOLD_MS });
-    if (found === 'held') throw heldByOther();
+    if (found === 'held') throw heldElsewhere();
     if (found === 'unknown') {
       await this.#forgetIfGone(target.id);
       throw unknownUpload();
@@ -300,6 +302,15 @@ export class OpenUploads {
   #tell(err: unknown): void {
     this.#modules.logger.warn({ reason: messageOf(err) }, 'uploads could not be put in order');
   }
+}
+
+/** It may have died: who asks again gets the upload when its hold is over. */
+function heldElsewhere(): Error {
+  const seconds = UPLOAD_HOLD_MS / 1000;
+  return ociError(
+    'UNAVAILABLE',
+    `another hub is writing to this upload, or was until it died; free within ${seconds} s`,
+  );
 }
 
 function unknownUpload(): Error {

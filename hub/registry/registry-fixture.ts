@@ -11,15 +11,18 @@ import { Agent, request, type Dispatcher } from 'undici';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
-import { createLogger } from '../../proto/ops/logger.ts';
+import { createLogger, type Logger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import { keysOf } from '../access/access-fixture.ts';
-import { openAccess } from '../access/access.ts';
+import { openAccess, type Access } from '../access/access.ts';
+import { createAccessMetrics } from '../access/metrics.ts';
 import { Rights } from '../access/rights.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
+import type { BlobStore } from '../blobs/port.ts';
 import { KyselyAccessStore } from '../catalog/access-store.ts';
 import type { AccessTables } from '../catalog/access-tables.ts';
+import type { OpenCatalog } from '../catalog/open-catalog.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts';
 import { createBaseUrl } from '../http/base-url.ts';
@@ -43,24 +46,42 @@ type Ask = {
   /** As the admin, unless said otherwise. */
   authorization?: string;
 };
-type SqliteCatalog = Awaited<ReturnType<typeof openSqliteCatalog>>;
+/** Where a registry keeps what it is given; closed by who opened it. */
+export type Drivers = { catalog: OpenCatalog; blobs: BlobStore };
 type Parts = {
   folder: string;
   url: string;
   registry: Registry;
-  catalog: SqliteCatalog;
-  blobs: FilesystemBlobStore;
+  catalog: OpenCatalog;
+  blobs: BlobStore;
   metrics: MetricsRegistry;
   logged: Record<string, unknown>[];
 };
+
+function accessTo(
+  { db }: Pick<OpenCatalog, 'db'>,
+  modules: { dataDir: string; metrics: MetricsRegistry; logger: Logger },
+): Promise<Access> {
+  const store = new KyselyAccessStore({ db: db.withTables<AccessTables>() });
+  return openAccess(
+    { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
+    {
+      ...modules,
+      tokenKeys: keysOf(KeyRing.create(Date.now())),
+      rights: new Rights({ now: Date.now }, { store }),
+      store,
+      metrics: createAccessMetrics(modules.metrics),
+    },
+  );
+}
 
 /** The registry API over real HTTP, files and database, for one test. */
 export class TestRegistry {
   readonly folder: string;
   readonly url: string;
   readonly registry: Registry;
-  readonly catalog: SqliteCatalog;
-  readonly blobs: FilesystemBlobStore;
+  readonly catalog: OpenCatalog;
+  readonly blobs: BlobStore;
   /** What the registry wrote into its log. */
   readonly logged: readonly Record<string, unknown>[];
   readonly #metrics: MetricsRegistry;
@@ -89,6 +110,8 @@ export class TestRegistry {
       subjectOf?: (request: IncomingMessage) => Promise<string>;
       /** Replicas use its catalog too. */
       shared?: boolean;
+      /** Instead of SQLite and files of its own. */
+      drivers?: Drivers;
       /** Another replica of this one: the same blobs and the same catalog. */
       beside?: TestRegistry;
     } = {},
@@ -99,16 +122,8 @@ export class TestRegistry {
     const write = (line: string): void => void logged.push(JSON.parse(line));
     const logger = createLogger({ level: 'debug', name: 'test' }, { write });
     const metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
-    const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
-    const catalog =
-      beside?.catalog ?? (await openSqliteCatalog({ path: path.join(folder, 'catalog.sqlite') }));
-    const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
-    const rights = new Rights({ now: Date.now }, { store });
-    const tokenKeys = keysOf(KeyRing.create(Date.now()));
-    const access = await openAccess(
-      { adminUsername: 'admin', adminPassword: PASSWORD, defaultVisibility: 'public' },
-      { dataDir: folder, tokenKeys, rights, store, logger },
-    );
+    const { blobs, catalog } = options.drivers ?? (await openDrivers(folder, beside));
+    const access = await accessTo(catalog, { dataDir: folder, metrics, logger });
     const { externalUrl, trustedProxies = [] } = options;
     const callerOf = options.callerOf ?? createCallerOf({ trustedProxies });
     const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });
@@ -116,7 +131,7 @@ export class TestRegistry {
       blobs,
       catalog,
       uploads: new KyselyUploadStore(
-        { shared: options.shared === true || beside !== undefined },
+        { shared: options.shared === true || (beside ?? options.drivers) !== undefined },
         { db: catalog.db.withTables<UploadTables>() },
       ),
       guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
@@ -139,9 +154,9 @@ export class TestRegistry {
       await own.#agent.destroy();
       await servers.close();
       await registry.close();
-      await blobs.close();
+      if (options.drivers === undefined) await blobs.close();
       if (beside !== undefined) return;
-      await catalog.close();
+      if (options.drivers === undefined) await catalog.close();
       await rm(folder, { recursive: true, force: true });
     });
     return own;
@@ -202,6 +217,13 @@ export class TestRegistry {
     const found = lines.filter((line) => line.startsWith(`flotilla_hub_${start}`));
     return found.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
   }
+}
+
+/** Files in the folder, and SQLite there unless another replica has it. */
+async function openDrivers(folder: string, beside: TestRegistry | undefined): Promise<Drivers> {
+  const blobs = await FilesystemBlobStore.open({ root: path.join(folder, 'registry') });
+  const file = path.join(folder, 'catalog.sqlite');
+  return { blobs, catalog: beside?.catalog ?? (await openSqliteCatalog({ path: file })) };
 }
 
 function guardOf(

@@ -5,13 +5,22 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { canonicalHost, type Repository } from '../../proto/oci/name.ts';
+import { BlobStoreError } from '../blobs/errors.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { CatalogError } from '../catalog/errors.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
-import { REQUESTS_MAX, UPLOADS_MAX } from './constants.ts';
-import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
+import { BufferMemory } from './buffer-memory.ts';
+import {
+  BODIES_MEMORY_BYTES,
+  BODY_MEMORY_BYTES,
+  BODY_MEMORY_MIN_BYTES,
+  REQUESTS_MAX,
+  UPLOADS_MAX,
+} from './constants.ts';
+import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } from './http.ts';
+import { LargeAnswers } from './large-answers.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
@@ -90,6 +99,12 @@ export class Registry {
   readonly #names: ReadonlySet<string>;
   readonly #uploads: Uploads;
   readonly #manifestReader = new ManifestReader();
+  readonly #bodyMemory = new BufferMemory({
+    totalBytes: BODIES_MEMORY_BYTES,
+    minBytes: BODY_MEMORY_MIN_BYTES,
+    maxBytes: BODY_MEMORY_BYTES,
+  });
+  readonly #answers = new LargeAnswers();
   readonly #metrics: RegistryMetrics;
   #inFlight = 0;
   #draining = false;
@@ -124,7 +139,7 @@ export class Registry {
     const started = performance.now();
     const { path, query } = targetOf(request);
     const signal = connectionSignal(request);
-    const exchange: Exchange = { request, response, query, signal };
+    const exchange: Exchange = { request, response, query, signal, answers: this.#answers };
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
     this.#tellNamespace(exchange);
     let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';
@@ -179,6 +194,7 @@ export class Registry {
     const modules = {
       ...this.#modules,
       manifestReader: this.#manifestReader,
+      bodyMemory: this.#bodyMemory,
       sparse: this.#sparse,
       metrics: this.#metrics,
     };
@@ -323,7 +339,13 @@ function catalogFault(err: CatalogError): OciError {
     const message = 'the catalog of the hub does not answer now; try again';
     return new OciError(message, { code: 'UNAVAILABLE' }, cause);
   }
+  if (data.code === 'CATALOG_FULL') return noRoom(err);
   return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, cause);
+}
+
+function noRoom(cause: unknown): OciError {
+  const message = 'the hub has no room left; free some and push again';
+  return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause });
 }
 
 function faultOf(err: unknown): OciError {
@@ -332,9 +354,9 @@ function faultOf(err: unknown): OciError {
     return new OciError(messageOf(err), { code: 'DIGEST_INVALID' }, { cause: err });
   }
   if (err instanceof CatalogError) return catalogFault(err);
-  if (hasCode(err, 'NO_SPACE')) {
-    const message = 'the hub has no room left; free some and push again';
-    return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause: err });
+  if (hasCode(err, 'NO_SPACE')) return noRoom(err);
+  if (err instanceof BlobStoreError && err.data.code === 'TOO_LARGE') {
+    return tooLarge(err.data.max, err);
   }
   if (hasCode(err, 'STORE_AWAY')) {
     const message = 'the storage of the hub does not answer; try again';

@@ -5,7 +5,8 @@ import { layoutOf } from '../../proto/chunks/layout.ts';
 import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import type { PendingBlob } from '../blobs/port.ts';
-import { BODY_BUFFER_BYTES, UPLOAD_BATCH_BYTES } from './constants.ts';
+import { freeBytes } from './buffer-memory.ts';
+import { READ_BACK_BYTES, UPLOAD_BATCH_BYTES } from './constants.ts';
 import type { SavedLeaves } from './upload-store.ts';
 
 /** What the hub knows of a blob it has seen whole. */
@@ -50,12 +51,16 @@ export class UploadSession {
   }
 
   /**
-   * Appends what `source` gives, in batches. What arrived before `source` failed is kept, so that
-   * the client can go on from there.
+   * Appends what `source` gives, in batches of at least so many bytes, and gives their memory back.
+   * What arrived before `source` failed is kept, so that the client can go on from there.
    * @throws OciError BLOB_UPLOAD_INVALID (409) after `lose`; BlobStoreError, whatever `source`
    * throws
    */
-  async append(source: AsyncIterable<Buffer>, onBytes: (count: number) => void): Promise<void> {
+  async append(
+    source: AsyncIterable<Buffer>,
+    onBytes: (count: number) => void,
+    batchBytes: () => number = () => UPLOAD_BATCH_BYTES,
+  ): Promise<void> {
     let batch: Buffer[] = [];
     let bytes = 0;
     const flush = async (): Promise<void> => {
@@ -65,14 +70,17 @@ export class UploadSession {
       this.#broken = true;
       await this.#pending.append(full);
       this.#broken = false;
-      for (const slice of full) this.#hasher?.update(slice);
+      for (const slice of full) {
+        this.#hasher?.update(slice);
+        freeBytes(slice);
+      }
     };
     try {
       for await (const slice of source) {
         batch.push(slice);
         bytes += slice.length;
         onBytes(slice.length);
-        if (bytes >= UPLOAD_BATCH_BYTES) await flush();
+        if (bytes >= batchBytes()) await flush();
       }
     } finally {
       if (bytes > 0) await flush();
@@ -151,12 +159,16 @@ export class UploadSession {
   }
 
   async #readBack(take: (bytes: Buffer) => void): Promise<void> {
-    const buffer = Buffer.allocUnsafe(BODY_BUFFER_BYTES);
-    for (let at = 0; at < this.size;) {
-      const got = await this.#pending.read(buffer, at);
-      if (got === 0) return;
-      take(buffer.subarray(0, got));
-      at += got;
+    const buffer = Buffer.allocUnsafe(READ_BACK_BYTES);
+    try {
+      for (let at = 0; at < this.size;) {
+        const got = await this.#pending.read(buffer, at);
+        if (got === 0) return;
+        take(buffer.subarray(0, got));
+        at += got;
+      }
+    } finally {
+      freeBytes(buffer);
     }
   }
 }

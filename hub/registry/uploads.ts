@@ -5,22 +5,26 @@ import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
 import { sleep } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
-import type { BlobReader } from '../blobs/port.ts';
+import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
+import { BufferMemory } from './buffer-memory.ts';
 import {
   LEAVING_STEP_MS,
   LEAVING_WAIT_MS,
   MOUNT_SOURCES_MAX,
+  UPLOAD_BATCH_BYTES,
+  UPLOAD_BATCH_MIN_BYTES,
   UPLOAD_SWEEP_MS,
+  UPLOADS_MEMORY_BYTES,
 } from './constants.ts';
-import { bytesOf, send, type Exchange } from './http.ts';
+import { bytesOf, send, tooLarge, type Exchange } from './http.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import type { HeldUpload, OpenUploads } from './open-uploads.ts';
 import type { FinishedUpload, UploadSession } from './upload-session.ts';
 import type { UploadTarget } from './upload-store.ts';
 
 type Modules = {
-  blobs: Pick<BlobReader, 'stat'>;
+  blobs: Pick<BlobReader, 'stat'> & Pick<BlobWriter, 'sizeMax'>;
   catalog: Pick<Catalog, 'pinBlob' | 'addBlob' | 'linkBlob' | 'blobIn' | 'repositoriesWith'>;
   open: OpenUploads;
   /** May who asks pull from this repository? */
@@ -34,6 +38,11 @@ type Target = { repository: Repository; session: string };
 /** Blob uploads in every style of the distribution-spec, "Pushing blobs". */
 export class Uploads {
   readonly #modules: Modules;
+  readonly #memory = new BufferMemory({
+    totalBytes: UPLOADS_MEMORY_BYTES,
+    minBytes: UPLOAD_BATCH_MIN_BYTES,
+    maxBytes: UPLOAD_BATCH_BYTES,
+  });
   readonly #sweeper: NodeJS.Timeout;
   #sweeping: Promise<void> | undefined;
 
@@ -67,9 +76,10 @@ export class Uploads {
       const target = await open.create({ repository, subject });
       return this.#progress(exchange, target, 0, 202);
     }
+    this.#checkSize(exchange, 0);
     // Nobody is told where this upload is: it cannot go on.
     await open.nameless(subject, async (session) => {
-      await session.append(bytesOf(exchange.request), (count) => this.#count(count));
+      await this.#receive(exchange, session);
       const commit = () => session.commit(expected, async () => Buffer.alloc(0));
       await this.#keep(exchange, { target: { repository }, digest: expected }, commit);
     });
@@ -128,10 +138,11 @@ export class Uploads {
     const { request, signal } = exchange;
     const { session } = upload;
     const end = this.#endOfChunk(exchange, target, session);
+    this.#checkSize(exchange, session.size);
     upload.outcome = 'keep';
     let arrived = false;
     try {
-      await session.append(bytesOf(request), (count) => this.#count(count));
+      await this.#receive(exchange, session);
       arrived = true;
       if (end !== undefined && session.size !== end) {
         throw ociError('BLOB_UPLOAD_INVALID', 'Content-Range is not that of the body');
@@ -142,6 +153,13 @@ export class Uploads {
       else if (arrived || session.broken || !interrupted) upload.outcome = 'drop';
       throw err;
     }
+  }
+
+  /** Refuses a body that the storage has no room for in one blob, before it is sent. */
+  #checkSize({ request }: Exchange, size: number): void {
+    const { sizeMax } = this.#modules.blobs;
+    if (size + Number(request.headers['content-length'] ?? 0) <= sizeMax) return;
+    throw tooLarge(sizeMax);
   }
 
   /** Chunks come in order: the next one begins where the last one ended. */
@@ -243,9 +261,11 @@ export class Uploads {
     send(exchange, 201, { location, 'docker-content-digest': digest });
   }
 
-  #count(bytes: number): void {
+  async #receive({ request }: Exchange, session: UploadSession): Promise<void> {
     const { receivedBytes } = this.#modules.metrics();
-    receivedBytes.inc(bytes);
+    const onBytes = (count: number): void => receivedBytes.inc(count);
+    using memory = this.#memory.enter();
+    await session.append(bytesOf(request), onBytes, () => memory.share);
   }
 
   #sweep(): void {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
+import { digestOf } from '../oci/digest.ts';
 import { DOCKER_LIST, OCI_INDEX, OCI_MANIFEST } from '../oci/media-types.ts';
 import { parseReference } from '../oci/name.ts';
 import { BY_DIGEST, BYTES, bytesOf, DIGEST, REPOSITORY } from './test-registry.ts';
@@ -65,6 +66,22 @@ test('a manifest is asked for in every type, and found by tag and by digest', as
   assert.equal(agent, 'flotilla/1');
   assert.equal(registry.requests.at(-1)?.url, `/v2/${REPOSITORY}/manifests/${DIGEST}`);
   assert.deepEqual(await client.headBlob(REPOSITORY, DIGEST), { size: 10 });
+});
+
+test('a registry that answers HEAD for other content than asked is not believed', async (t) => {
+  const other = digestOf(Buffer.from('other'));
+  const registry = await testRegistry(t, (_request, response) => {
+    response.setHeader('docker-content-digest', other);
+    response.setHeader('content-length', 10);
+    response.end();
+  });
+  const client = registry.client();
+  const wrong = { code: 'DIGEST_MISMATCH' };
+  await assert.rejects(client.headManifest(REPOSITORY, { kind: 'digest', digest: DIGEST }), wrong);
+  await assert.rejects(client.headBlob(REPOSITORY, DIGEST), wrong);
+  assert.equal((await client.headManifest(REPOSITORY, TAG))?.digest, other, 'a tag may name any');
+  const sha512 = digestOf(BYTES, 'sha512');
+  assert.deepEqual(await client.headBlob(REPOSITORY, sha512), { size: 10 });
 });
 
 test('a manifest whose registry tells little is still found', async (t) => {

@@ -41,9 +41,11 @@ export class RegistryClient {
     const answer = await this.#read('HEAD', path, o, ACCEPT_MANIFEST);
     if (!answer) return undefined;
     await discard(answer);
-    const digest = headerOf(answer, 'docker-content-digest');
+    const told = headerOf(answer, 'docker-content-digest');
+    const digest = isDigest(told) ? told : undefined;
+    if (reference.kind === 'digest') checkTold(digest, reference.digest);
     return {
-      digest: isDigest(digest) ? digest : undefined,
+      digest,
       mediaType: stripParameters(headerOf(answer, 'content-type')),
       size: lengthOf(answer) ?? 0,
     };
@@ -75,6 +77,8 @@ export class RegistryClient {
     const answer = await this.#read('HEAD', blobPath(repository, digest), o);
     if (!answer) return undefined;
     await discard(answer);
+    const told = headerOf(answer, 'docker-content-digest');
+    checkTold(isDigest(told) ? told : undefined, digest);
     return { size: lengthOf(answer) ?? unknownLength(digest) };
   }
 
@@ -238,6 +242,14 @@ function statusError(answer: Answer): Error {
   const challenge = headerOf(answer, 'www-authenticate');
   const data = { code: 'HTTP_STATUS', status, ...(challenge === '' ? {} : { challenge }) } as const;
   return distributionError(data, `the registry answered ${status}`);
+}
+
+/** A registry may name the same content by its other algorithm, and never other content. */
+function checkTold(told: Digest | undefined, asked: Digest): void {
+  if (told === undefined || told === asked) return;
+  if (digestAlgorithm(told) !== digestAlgorithm(asked)) return;
+  const message = `asked for ${asked}, the registry answered for ${told}`;
+  throw distributionError({ code: 'DIGEST_MISMATCH' }, message);
 }
 
 function mismatch(actual: string, expected: string): Error {

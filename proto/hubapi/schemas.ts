@@ -30,7 +30,9 @@ function base64(maxBytes: number): Type.TString {
 }
 
 const DIGEST = Type.String({ pattern: '^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$' });
-const NAME = Type.String({ minLength: 1, maxLength: NAME_MAX_CHARS });
+/** No text has a NUL: databases take none. */
+const TEXT = '^[^\\u0000]*$';
+const NAME = Type.String({ minLength: 1, maxLength: NAME_MAX_CHARS, pattern: TEXT });
 const PORT = Type.Integer({ minimum: 1, maximum: PORT_MAX });
 const LANE_PORT = Type.Integer({ minimum: 0, maximum: PORT_MAX });
 const ADDRESSES = Type.Array(Type.String({ maxLength: ADDRESS_MAX_CHARS }), {
@@ -41,12 +43,12 @@ const KEY_BUNDLE = base64(BUNDLE_MAX_BYTES);
 const COUNTER = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const TOKEN = Type.String({ maxLength: TOKEN_MAX_CHARS });
 const PURGED_VERSION = Type.String({ pattern: '^[0-9a-f]{0,16}$' });
-const VERSION = Type.String({ maxLength: VERSION_MAX_CHARS });
+const VERSION = Type.String({ maxLength: VERSION_MAX_CHARS, pattern: TEXT });
 
 // Requests allow unknown properties, and so do answers: version N and N - 1 work together.
 
 export const EnrolRequest = Type.Object({
-  token: Type.String({ maxLength: JOIN_TOKEN_MAX_CHARS }),
+  token: Type.String({ maxLength: JOIN_TOKEN_MAX_CHARS, pattern: TEXT }),
   node: NAME,
   peerId: Type.String({ maxLength: 64 }),
   addresses: ADDRESSES,
@@ -127,7 +129,7 @@ export type GrantResponse = Static<typeof GrantResponse>;
 export const TagRequest = Type.Object({
   namespace: NAME,
   repository: NAME,
-  tag: Type.String({ minLength: 1, maxLength: TAG_MAX_CHARS }),
+  tag: Type.String({ minLength: 1, maxLength: TAG_MAX_CHARS, pattern: TEXT }),
 });
 export type TagRequest = Static<typeof TagRequest>;
 

@@ -53,15 +53,18 @@ are taken from the hub's configuration; --url names another address of the same 
 
 export const CHECK_HELP = `usage: flotilla hub check [--config FILE] [--hash] [--repair] [--json]
 
-Compares catalog and blobs in the data folder of a hub that does not run, and lists what is missing,
-short, corrupt, unknown to the catalog, or named by a manifest and not there.
+Compares catalog and blobs of a hub that does not run, wherever its configuration says that they
+are, and lists what is missing, short, corrupt, unknown to the catalog, left over from uploads, or
+named by a manifest and not there.
 
   --hash    read and hash every blob
-  --repair  remove files the catalog does not know; move corrupt blobs aside, so that they are
-            pushed again
+  --repair  remove what nobody knows or goes on with; move aside what is no blob; take from the
+            catalog what is not there or was moved, so that clients push it again
+  --adopt   of several hubs on one PostgreSQL with blobs in folders: this data folder has them from
+            now on, because the one before is gone for good
   --json    print the report as JSON
 
-exit codes: 0 nothing wrong, or all of it repaired; 1 something wrong; 69 the hub runs
+exit codes: 0 nothing wrong, or all of it repaired; 1 something wrong; 69 a hub runs
 `;
 
 export const BACKUP_HELP = `usage: flotilla backup create --to FOLDER [--incremental]

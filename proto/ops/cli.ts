@@ -52,7 +52,7 @@ export type JoinTokenWish = ProgramInput & {
 export type AdminWish = ProgramInput & { url: string | undefined };
 
 /** What `hub check` was asked for. */
-export type CheckWish = ProgramInput & { hash: boolean; repair: boolean; json: boolean };
+export type CheckWish = ProgramInput & Record<'hash' | 'repair' | 'adopt' | 'json', boolean>;
 
 /** What `purge` was asked for. */
 export type PurgeWish = ProgramInput & { digest: string; lift: boolean; url: string | undefined };
@@ -92,6 +92,8 @@ const FILE_OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
+const UNAVAILABLE = ['HUB_UNREACHABLE', 'FOLDER_IN_USE', 'CATALOG_IN_USE'];
+
 /** Runs one command line and resolves with the exit code; never throws. */
 export async function runCli(argv: readonly string[], modules: CliModules): Promise<number> {
   try {
@@ -103,7 +105,7 @@ export async function runCli(argv: readonly string[], modules: CliModules): Prom
     }
     modules.err(`flotilla: ${messageOf(err)}\n`);
     if (hasCode(err, 'CONFIG_INVALID')) return EXIT.config;
-    return hasCode(err, 'HUB_UNREACHABLE', 'FOLDER_IN_USE') ? EXIT.unavailable : EXIT.failure;
+    return hasCode(err, ...UNAVAILABLE) ? EXIT.unavailable : EXIT.failure;
   }
 }
 
@@ -222,12 +224,13 @@ async function checkHub(args: readonly string[], modules: CliModules): Promise<n
     ...FILE_OPTIONS,
     hash: { type: 'boolean', default: false },
     repair: { type: 'boolean', default: false },
+    adopt: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   } as const;
   const { values } = parse(args, options, 0, CHECK_HELP);
   if (values.help === true) return show(CHECK_HELP, modules);
-  const { hash, repair, json } = values;
-  const wish = { ...(await configInput(values.config)), hash, repair, json };
+  const { hash, repair, adopt, json } = values;
+  const wish = { ...(await configInput(values.config)), hash, repair, adopt, json };
   const { text, clean } = await modules.checkHub(wish);
   modules.out(text);
   return clean ? EXIT.ok : EXIT.failure;

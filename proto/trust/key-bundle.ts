@@ -43,6 +43,7 @@ const PURPOSE_CODES: Record<KeyPurpose, Purpose> = {
   tag: Purpose.TAG,
   token: Purpose.TOKEN,
   bundle: Purpose.BUNDLE,
+  replica: Purpose.REPLICA,
 };
 
 const STATE_CODES: Record<CertifiedKeyState, KeyState> = {

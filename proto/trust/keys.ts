@@ -2,7 +2,14 @@ import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from
 import { TrustError } from './errors.ts';
 
 /** Each kind of signed object has keys of its own. */
-export type KeyPurpose = 'statement' | 'membership' | 'grant' | 'tag' | 'token' | 'bundle';
+export type KeyPurpose =
+  | 'statement'
+  | 'membership'
+  | 'grant'
+  | 'tag'
+  | 'token'
+  | 'replica'
+  | 'bundle';
 
 export const KEY_PURPOSES: readonly KeyPurpose[] = [
   'statement',
@@ -10,6 +17,7 @@ export const KEY_PURPOSES: readonly KeyPurpose[] = [
   'grant',
   'tag',
   'token',
+  'replica',
   'bundle',
 ];
 

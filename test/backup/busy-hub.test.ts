@@ -7,7 +7,8 @@ import { Agent, request } from 'undici';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { AUTHORIZATION, startHubProcess } from '../durability/hub-process.ts';
-import { Ledger, pushImage } from '../durability/pushes.ts';
+import { Ledger } from '../durability/ledger.ts';
+import { Client, randomOf } from '../durability/pushes.ts';
 import { attempt, start, type Running } from '../rig/processes.ts';
 import { Scratch } from '../rig/scratch.ts';
 import { until } from '../rig/until.ts';
@@ -37,16 +38,12 @@ function pushing(url: string) {
   const ledger = new Ledger();
   const dispatcher = new Agent();
   const state = { stopped: false, pushed: 0 };
-  const push = async (pusher: number): Promise<void> => {
-    let seed = pusher;
-    const random = (): number => {
-      seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
-      return (seed >>> 8) / 2 ** 24;
-    };
+  const push = async (number: number): Promise<void> => {
+    const random = randomOf(number);
+    const client = new Client({ url, number, random, ledger, dispatcher, step: () => {} });
     for (let n = 0; !state.stopped && n < IMAGES_MAX; n += 1) {
-      const target = { repository: `team/app-${pusher % 3}`, tag: `tag-${pusher}-${n}` };
       // oxlint-disable-next-line no-await-in-loop -- one image after the other
-      await pushImage({ url, ...target, random, ledger, dispatcher, step: () => {} });
+      await client.push();
       state.pushed += 1;
     }
   };
@@ -92,7 +89,7 @@ async function assertWhole(url: string, name: string): Promise<void> {
 }
 
 function promisedTo({ tags }: Ledger): string[] {
-  return [...tags].filter(([, { promised }]) => promised !== undefined).map(([name]) => name);
+  return [...tags].filter(([, { may }]) => !may.has(undefined)).map(([name]) => name);
 }
 
 test('killed at any point and made again, a backup of a busy hub is whole', async (t) => {

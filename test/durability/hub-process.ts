@@ -32,6 +32,15 @@ export function hubConfig(dataDir: string): object {
   };
 }
 
+/** Where a hub serves that was started; rejects when it ends instead. */
+export async function servedAt(running: Running): Promise<{ url: string; opsUrl: string }> {
+  const [, url = '', opsUrl = ''] = await running.waitForOutput(
+    /"urls":\["(http:[^"]+)"\],"ops":\["(http:[^"]+)"\].*hub serves/,
+    START_TIMEOUT_MS,
+  );
+  return { url, opsUrl };
+}
+
 /** The hub and where it is served. `sections` of its configuration beside the usual ones. */
 export async function startHubProcess(
   folder: string,
@@ -39,9 +48,5 @@ export async function startHubProcess(
   sections: object = {},
 ): Promise<{ running: Running; url: string; opsUrl: string }> {
   const running = await startProgram('hub', folder, { ...hubConfig(dataDir), ...sections });
-  const [, url = '', opsUrl = ''] = await running.waitForOutput(
-    /"urls":\["(http:[^"]+)"\],"ops":\["(http:[^"]+)"\].*hub serves/,
-    START_TIMEOUT_MS,
-  );
-  return { running, url, opsUrl };
+  return { running, ...(await servedAt(running)) };
 }

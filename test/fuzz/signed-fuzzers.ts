@@ -10,6 +10,7 @@ import { KeyRing } from '../../proto/trust/key-ring.ts';
 import { rawPublicKey } from '../../proto/trust/keys.ts';
 import { signMembership, verifyMembership } from '../../proto/trust/membership.ts';
 import { isPeerId, peerIdFromPublicKey, publicKeyFromPeerId } from '../../proto/trust/peer-id.ts';
+import { bodyHashOf, signReplicaCall, verifyReplicaCall } from '../../proto/trust/replica-call.ts';
 import { signRequest, verifyRequest } from '../../proto/trust/request-signature.ts';
 import { signTagStatement, verifyTagStatement } from '../../proto/trust/tag-statement.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
@@ -27,6 +28,24 @@ const digests = [digest, digestOf(Buffer.from('config'))];
 const row = Buffer.alloc(6 * HASH_BYTES, 7);
 const fact = { digest, size: 6 * LEAF_BYTES - 1, root: merkleRoot(row) };
 const request = { method: 'POST', path: '/x?y=1', body: Buffer.from('{}') };
+
+const target = { method: 'POST', path: '/announce' };
+const replicaCall = signReplicaCall(
+  {
+    ...target,
+    from: { id: 'hub-a', joined: 3 },
+    to: { id: 'hub-b', joined: 9 },
+    sequence: 17,
+    bodyHash: bodyHashOf(Buffer.from('{}')),
+  },
+  ring.signingKey('replica'),
+  NOW_MS,
+);
+
+const replicaKeys = {
+  keys: (keyId: string) => ring.verificationKey('replica', keyId),
+  nowMs: NOW_MS,
+};
 
 const TRUST = ['TrustError'];
 
@@ -106,6 +125,9 @@ export const SIGNED_FUZZERS: Fuzzer[] = [
     Buffer.from(signRequest({ ...request, nowMs: NOW_MS }, { peerId, privateKey })),
     (input) => verifyRequest(input.toString('latin1'), request, { nowMs: NOW_MS }),
   ),
+  signed('replica call', Buffer.from(replicaCall), (input) => {
+    verifyReplicaCall(input.toString('latin1'), target, replicaKeys);
+  }),
   {
     name: 'key ring file',
     corpus: [Buffer.from(ring.toPem())],

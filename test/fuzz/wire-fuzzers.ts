@@ -1,4 +1,5 @@
 import { layoutOf } from '../../proto/chunks/layout.ts';
+import { ForwardRequest } from '../../hub/replicas/forward-body.ts';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import {
   AnnounceRequest,
@@ -159,6 +160,24 @@ const BODIES = [
   [
     AnnounceResponse,
     { intervalMs: 1, downloads: [{ digest: text, peers: [''], hubChunks: [0], retryAfterMs: 2 }] },
+  ],
+  [
+    ForwardRequest,
+    {
+      epoch: 1,
+      member: { peerId: 'p', zone: '', certificate: 'AAAA' },
+      full: true,
+      blobs: [
+        {
+          digest: `sha256:${'a'.repeat(64)}`,
+          size: 9,
+          have: '',
+          hubChunksWanted: 1,
+          bypassWanted: 1,
+          leasable: true,
+        },
+      ],
+    },
   ],
 ] as const;
 

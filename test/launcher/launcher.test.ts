@@ -2,11 +2,12 @@ import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const LAUNCHER = path.join(import.meta.dirname, '..', '..', 'bin', 'flotilla');
+const CONTAINERFILE = path.join(import.meta.dirname, '../../daemonset/Containerfile');
 const MAIN = path.join(import.meta.dirname, '..', '..', 'bin', 'main.ts');
 
 let folder = '';
@@ -59,6 +60,19 @@ test('a new enough Node.js gets the flags and the untouched arguments', () => {
     assert.ok(words.includes('--external-memory-accounted-in-global-limit'));
     assert.ok(words.includes('--use-system-ca'));
     assert.ok(words.some((word) => /^--initial-old-space-size=\d+$/.test(word)));
+  }
+});
+
+test('the image has code compiled for the flags that each program gets', () => {
+  const image = readFileSync(CONTAINERFILE, 'utf8');
+  const common = /node \\\n(.*) "\$@"/.exec(image)?.[1] ?? '';
+  for (const program of ['hub', 'agent']) {
+    const own = new RegExp(`^ +compile ${program} (.*?)( &&|$)`, 'm').exec(image)?.[1] ?? '';
+    const compiled = `${common} ${own}`.trim().split(/\s+/).toSorted();
+    const { stdout } = launch(fakeNode('v24.15.0'), [program]);
+    const words = stdout.split('\n').filter((word) => word.startsWith('--'));
+    const ofV8 = words.filter((word) => word !== '--use-system-ca').toSorted();
+    assert.deepEqual(compiled, ofV8, program);
   }
 });
 

@@ -139,6 +139,56 @@ test('wrong names and wrong passwords are answered alike', async () => {
   }
 });
 
+test('whether an account exists is told to none below an admin', async () => {
+  const permissions = [{ repository: 'own/**', actions: ['pull'] }];
+  const made = await hub.api('POST', '/projects/own/robots', { name: 'looker', permissions });
+  const robot = as(String(made.json['login']), String(made.json['secret']));
+  for (const authorization of [as('dev'), as('eve'), robot]) {
+    for (const [method, target] of [
+      ['PUT', '/projects/own/members/NAME'],
+      ['DELETE', '/projects/own/members/NAME'],
+      ['PUT', '/projects/other/members/NAME'],
+      ['GET', '/accounts/NAME'],
+      ['PATCH', '/accounts/NAME'],
+      ['DELETE', '/accounts/NAME'],
+      ['DELETE', '/accounts/NAME/sessions'],
+    ] as const) {
+      const [known, unknown] = await Promise.all(
+        ['victim', 'nobody'].map((name) =>
+          hub.api(method, target.replace('NAME', name), { role: 'guest' }, authorization),
+        ),
+      );
+      assert.ok([403, 404].includes(Number(known?.status)), `${method} ${target}`);
+      assert.equal(known?.status, unknown?.status, `${method} ${target}`);
+      assert.equal(known?.body.toString(), unknown?.body.toString());
+    }
+  }
+});
+
+test('logins and tokens are counted', async () => {
+  const count = async () => ({
+    ok: await hub.metric('logins_total{result="ok"}'),
+    refused: await hub.metric('logins_total{result="refused"}'),
+    access: await hub.metric('tokens_issued_total{kind="access"}'),
+    anonymous: await hub.metric('tokens_issued_total{kind="anonymous"}'),
+    refresh: await hub.metric('tokens_issued_total{kind="refresh"}'),
+  });
+  const earlier = await count();
+  const login = '/api/token?service=flotilla';
+  await hub.ask(`${login}&offline_token=true`, { authorization: as('eve') });
+  await hub.ask(login, { authorization: as('eve'), headers: from('10.8.0.1') });
+  await hub.ask(login, { authorization: as('eve', 'x'), headers: from('10.8.0.1') });
+  await hub.ask(login, { authorization: undefined });
+  const { ok, refused, access, anonymous, refresh } = earlier;
+  assert.deepEqual(await count(), {
+    ok: ok + 2,
+    refused: refused + 1,
+    access: access + 2,
+    anonymous: anonymous + 1,
+    refresh: refresh + 1,
+  });
+});
+
 test('who guesses is told to wait; the account goes on from where it was used', async () => {
   const login = (password: string, address: string) =>
     hub.ask('/api/token?service=flotilla', {
@@ -161,6 +211,7 @@ test('who guesses is told to wait; the account goes on from where it was used', 
   });
   assert.equal(api.status, 429);
   assert.equal((await login('victim-password', '10.1.0.1')).status, 200);
+  assert.ok((await hub.metric('logins_total{result="throttled"}')) >= 3);
 });
 
 test('a form of the token service cannot be bent', async () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
@@ -247,4 +249,31 @@ test('nothing of finished, refused and cancelled uploads stays on disk', async (
   await own.ask(refused, { method: 'PUT', body: randomBytes(1_000) });
   await own.ask(await own.open(), { method: 'DELETE' });
   assert.deepEqual(readdirSync(path.join(own.folder, 'registry', 'uploads')), []);
+});
+
+/** The answer to a request that says how long it is and sends only its beginning. */
+async function begun(method: string, target: string, length: number): Promise<[number, string]> {
+  const headers = { authorization: BASIC, 'content-length': length };
+  const sent = httpRequest(new URL(target, hub.url), { method, headers });
+  sent.write('begin');
+  const [answer] = await once(sent, 'response');
+  const [body] = await once(answer, 'data');
+  sent.destroy();
+  return [answer.statusCode, String(body)];
+}
+
+test('a blob larger than any storage takes is refused before it is sent', async () => {
+  const location = await hub.open();
+  const digest = digestOf(Buffer.from('larger'));
+  for (const [method, target] of [
+    ['PATCH', location],
+    ['PUT', withDigest(location, digest)],
+    ['POST', withDigest('/v2/team/app/blobs/uploads/', digest)],
+  ] as const) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    const [status, body] = await begun(method, target, 2 ** 45);
+    assert.equal(status, 413, body);
+    assert.match(body, /SIZE_INVALID.*at most 17592186044416 bytes/);
+  }
+  assert.equal((await hub.ask(location)).status, 204, 'the upload can still be given up');
 });

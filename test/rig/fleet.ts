@@ -37,7 +37,12 @@ export type FleetOptions = {
   agentChanges?: Record<string, Config>;
   /** Likewise to that of the hub. */
   hubChanges?: Record<string, Config>;
+  /** Starts something else where the hub is looked for; it ends what it started by `stops`. */
+  startHub?: (scratch: Scratch, machine: Machine, stops: Stops) => Promise<Program>;
 };
+
+/** What ends the programs of a fleet; called in reverse. */
+export type Stops = (() => Promise<unknown>)[];
 
 export type FleetNode = {
   machine: Machine;
@@ -70,7 +75,9 @@ export class Fleet implements AsyncDisposable {
     const stops: (() => Promise<unknown>)[] = [];
     try {
       const network = await Network.create(scratch, options);
-      const hub = await startHub(scratch, network.hub, options, stops);
+      const hub = await (options.startHub === undefined
+        ? startHub(scratch, network.hub, options, stops)
+        : options.startHub(scratch, network.hub, stops));
       const token = await createJoinToken(hub);
       const turns = new Semaphore({ permits: STARTS_AT_ONCE_MAX, queueMax: options.nodes });
       const nodes = await Promise.all(

@@ -27,6 +27,7 @@ export class Program {
   readonly worker: Worker;
   /** The command instead of the launcher, for agents that misbehave on purpose. */
   command: readonly string[];
+  readonly #opsPort: number;
   readonly #config: ConfigFile;
   #running: Running | undefined;
   readonly #usual: readonly string[];
@@ -37,6 +38,8 @@ export class Program {
     folder: string;
     worker: Worker;
     config: ConfigFile;
+    /** Where its metrics are; the usual place if left out. */
+    opsPort?: number;
   }) {
     this.kind = options.kind;
     this.machine = options.machine;
@@ -45,6 +48,8 @@ export class Program {
     this.#usual = [LAUNCHER, options.kind];
     this.command = this.#usual;
     this.#config = options.config;
+    const usualPort = options.kind === 'hub' ? HUB_OPS_PORT : AGENT_OPS_PORT;
+    this.#opsPort = options.opsPort ?? usualPort;
   }
 
   get running(): Running {
@@ -57,8 +62,7 @@ export class Program {
   }
 
   get opsUrl(): string {
-    const port = this.kind === 'hub' ? HUB_OPS_PORT : AGENT_OPS_PORT;
-    return `http://${this.machine.loopbackHost}:${port}`;
+    return `http://${this.machine.loopbackHost}:${this.#opsPort}`;
   }
 
   /** Starts, or starts again with the same data; ready when this resolves. */

@@ -1,8 +1,9 @@
 import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { globSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import path from 'node:path';
 import { after } from 'node:test';
 import { Client } from 'pg';
+import { hasCode } from '../../proto/std/errors.ts';
 import { findProgram } from './requirements.ts';
 import { attempt, run, start, type Running } from './processes.ts';
 import { Scratch } from './scratch.ts';
@@ -32,7 +33,7 @@ function programOf(name: string): string | undefined {
 }
 
 /** Why no PostgreSQL can be started here, or false: the value node:test takes as `skip`. */
-function missingPostgres(): string | false {
+export function missingPostgres(): string | false {
   const missing = ['initdb', 'postgres'].filter((name) => programOf(name) === undefined);
   if (missing.length > 0) return `needs ${missing.join(', ')}: see test/rig/install.sh`;
   const rooted = process.getuid?.() === 0;
@@ -112,6 +113,17 @@ export class PostgresServer {
   async stop(): Promise<void> {
     this.#process?.kill('SIGINT');
     await this.#process?.exited;
+  }
+
+  /** Kills the server with all its processes, as a machine that fails does. */
+  async crash(): Promise<void> {
+    const all = await this.#processes();
+    for (const pid of all) killQuietly(pid);
+    await this.#process?.exited;
+    // A backend that lives on would keep the next server from its data.
+    await until('PostgreSQL is gone', START_TIMEOUT_MS, async () => {
+      return all.some((pid) => existsSync(`/proc/${pid}`)) ? undefined : true;
+    });
   }
 
   /** Lets the server stand still, connections and all, until `wake`. */
@@ -221,6 +233,15 @@ host all all 127.0.0.1/32 trust
 local all all trust
 `;
 const ENV = { LC_ALL: 'C', TZ: 'UTC' };
+
+/** A process may have ended since it was listed. */
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (err) {
+    if (!hasCode(err, 'ESRCH')) throw err;
+  }
+}
 
 /** PostgreSQL refuses to run as root. */
 function asOwner(): string[] {

@@ -64,26 +64,41 @@ rgw_thread_pool_size = 64
 `;
 }
 
+/** Where the server runs: in another network than the test, for one. */
+export type Place = {
+  /** The command, to be run there. */
+  inside: (command: readonly string[]) => string[];
+  /** Rejects while nobody answers at the URL. */
+  reach: (url: string) => Promise<unknown>;
+};
+
+const HERE: Place = {
+  inside: (command) => [...command],
+  reach: async (url) => (await request(url)).body.dump(),
+};
+
 /** One server with one user and, at first, no bucket. */
 export class Radosgw implements AsyncDisposable {
   readonly endpoint: string;
   readonly accessKeyId = 'flotilla-access';
   readonly secretAccessKey = 'flotilla-secret';
   readonly #folder: string;
+  readonly #place: Place;
   readonly #daemons: Running[] = [];
   #gateway: Running | undefined;
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, place: Place) {
     this.#folder = folder;
+    this.#place = place;
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
   /** Takes about 14 s; again as long when another program got in the way. */
-  static async start(): Promise<Radosgw> {
+  static async start(place: Place = HERE): Promise<Radosgw> {
     for (let left = START_ATTEMPTS_MAX; ; left -= 1) {
       try {
         // oxlint-disable-next-line no-await-in-loop -- the next try is for when this one failed
-        return await Radosgw.#try();
+        return await Radosgw.#try(place);
       } catch (err) {
         if (left <= 1) throw err;
       }
@@ -92,14 +107,14 @@ export class Radosgw implements AsyncDisposable {
     }
   }
 
-  static async #try(): Promise<Radosgw> {
+  static async #try(place: Place): Promise<Radosgw> {
     const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-ceph-'));
     const ports = { monitor: await freePort(), gateway: await freePort() };
     const fsid = randomUUID();
     await mkdir(path.join(folder, 'run'));
     for (const name of ['mon', 'osd', 'rgw']) await mkdir(path.join(folder, name));
     await writeFile(path.join(folder, 'ceph.conf'), configuration(folder, fsid, ports));
-    const server = new Radosgw(folder, ports.gateway);
+    const server = new Radosgw(folder, ports.gateway, place);
     try {
       await server.#startStore(fsid, ports.monitor);
       await server.back();
@@ -152,8 +167,7 @@ export class Radosgw implements AsyncDisposable {
     const ended = [this.#gateway, ...this.#daemons].find((one) => one?.exit !== undefined);
     if (ended !== undefined) throw new Error(`${ended.name} ended: ${ended.output().slice(-2000)}`);
     try {
-      const { body } = await request(this.endpoint);
-      await body.dump();
+      await this.#place.reach(this.endpoint);
       return true;
     } catch {
       return undefined;
@@ -161,12 +175,13 @@ export class Radosgw implements AsyncDisposable {
   }
 
   #spawn(name: string, ...args: string[]): Running {
-    return start([program(name), '-f', '-c', this.#config, ...args], { name });
+    const command = [program(name), '-f', '-c', this.#config, ...args];
+    return start(this.#place.inside(command), { name });
   }
 
   async #run(name: string, ...args: string[]): Promise<string> {
     const command = [program(name), '-c', this.#config, ...args];
-    return (await run(command, { timeoutMs: COMMAND_MS })).stdout;
+    return (await run(this.#place.inside(command), { timeoutMs: COMMAND_MS })).stdout;
   }
 
   get #config(): string {

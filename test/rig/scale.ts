@@ -8,6 +8,7 @@ const reduced = {
   memoryBlobBytes: 512 * MIB,
   catalogManifests: 100_000,
   mutantStep: 8,
+  crashRounds: 2,
 };
 
 /** Sizes under `npm run soak`. */
@@ -18,6 +19,7 @@ const full: typeof reduced = {
   memoryBlobBytes: 4096 * MIB,
   catalogManifests: 1_000_000,
   mutantStep: 1,
+  crashRounds: 200,
 };
 
 /** How big the trials are in this run. */

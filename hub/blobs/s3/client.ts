@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { OutageLog } from '../../../proto/ops/outage-log.ts';
 import { deadline } from '../../../proto/std/abort.ts';
 import {
   S3_ATTEMPTS,
@@ -10,6 +11,7 @@ import {
   S3_REDIRECT_S,
   S3_SILENCE_MS,
 } from './constants.ts';
+import { BlobStoreError } from '../errors.ts';
 import { isMissing, s3Fault } from './faults.ts';
 
 export type S3Place = {
@@ -23,9 +25,14 @@ export type S3Place = {
   pathStyle: boolean;
   /** Instead of S3_CALL_MS and S3_PART_MS. */
   limits?: { callMs: number; partMs: number };
+  /** Is told whether the service answers. */
+  outage?: OutageLog | undefined;
 };
 
 export type StoredPart = { number: number; etag: string; size: number };
+
+export type StoredObject = { key: string; size: number; changedMs: number };
+export type StartedUpload = { key: string; upload: string; changedMs: number };
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
@@ -37,13 +44,15 @@ export class ObjectClient {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
   readonly #bucket: string;
+  readonly #outage: OutageLog | undefined;
   readonly #callMs: number;
   readonly #partMs: number;
 
-  private constructor(sdk: Sdk, client: S3Client, { bucket, limits }: S3Place) {
+  private constructor(sdk: Sdk, client: S3Client, { bucket, limits, outage }: S3Place) {
     this.#sdk = sdk;
     this.#client = client;
     this.#bucket = bucket;
+    this.#outage = outage;
     this.#callMs = limits?.callMs ?? S3_CALL_MS;
     this.#partMs = limits?.partMs ?? S3_PART_MS;
   }
@@ -182,6 +191,57 @@ export class ObjectClient {
     return getSignedUrl(this.#client, command, { expiresIn: S3_REDIRECT_S });
   }
 
+  /** Objects whose keys begin with `prefix`, page by page. */
+  async *list(prefix: string, { after }: { after?: string } = {}): AsyncGenerator<StoredObject[]> {
+    for (let token: string | undefined; ;) {
+      const command = new this.#sdk.ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: prefix,
+        ContinuationToken: token,
+        ...(token === undefined && after !== undefined ? { StartAfter: after } : {}),
+      });
+      const page = await this.#call(prefix, this.#callMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      yield (page.Contents ?? []).map(({ Key: key = '', Size: size = 0, LastModified: at }) => {
+        return { key, size, changedMs: at?.getTime() ?? 0 };
+      });
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+      if (token === undefined) return;
+    }
+  }
+
+  /** Uploads in parts that were begun and not ended, page by page. */
+  async *uploads(prefix: string): AsyncGenerator<StartedUpload[]> {
+    for (
+      let from: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } = {};
+      ;
+    ) {
+      const command = new this.#sdk.ListMultipartUploadsCommand({
+        Bucket: this.#bucket,
+        Prefix: prefix,
+        ...from,
+      });
+      const page = await this.#call(prefix, this.#callMs, (abortSignal) =>
+        this.#client.send(command, { abortSignal }),
+      );
+      yield (page.Uploads ?? []).map(({ Key: key = '', UploadId: upload = '', Initiated: at }) => {
+        return { key, upload, changedMs: at?.getTime() ?? 0 };
+      });
+      if (page.IsTruncated !== true) return;
+      from = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+    }
+  }
+
+  /** Copies an object of up to COPY_MAX_BYTES inside the bucket. */
+  async copy(from: string, to: string): Promise<void> {
+    const source = [this.#bucket, ...from.split('/')].map(encodeURIComponent).join('/');
+    const command = new this.#sdk.CopyObjectCommand({ ...this.#at(to), CopySource: source });
+    await this.#call(to, this.#partMs, (abortSignal) =>
+      this.#client.send(command, { abortSignal }),
+    );
+  }
+
   /** Whether the bucket can be reached with these credentials. */
   async probe(): Promise<void> {
     const command = new this.#sdk.HeadBucketCommand({ Bucket: this.#bucket });
@@ -198,27 +258,30 @@ export class ObjectClient {
     return { Bucket: this.#bucket, Key: key };
   }
 
-  async #call<T>(key: string, ms: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    using limit = deadline(ms);
-    try {
-      return await send(limit.signal);
-    } catch (err) {
-      throw s3Fault(err, `s3://${this.#bucket}/${key}`);
-    }
-  }
-
   /** Like `#call`, and undefined for what is not there. */
   async #ask<T>(
     key: string,
     send: (signal: AbortSignal) => Promise<T>,
     ms: number = this.#callMs,
   ): Promise<T | undefined> {
+    try {
+      return await this.#call(key, ms, send);
+    } catch (err) {
+      if (err instanceof BlobStoreError && isMissing(err.cause)) return undefined;
+      throw err;
+    }
+  }
+
+  async #call<T>(key: string, ms: number, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
     using limit = deadline(ms);
     try {
-      return await send(limit.signal);
+      const answer = await send(limit.signal);
+      this.#outage?.worked();
+      return answer;
     } catch (err) {
-      if (isMissing(err)) return undefined;
-      throw s3Fault(err, `s3://${this.#bucket}/${key}`);
+      const fault = s3Fault(err, `s3://${this.#bucket}/${key}`);
+      if (fault.data.code === 'STORE_AWAY') this.#outage?.failed(fault.message);
+      throw fault;
     }
   }
 }

@@ -26,3 +26,5 @@ export const S3_REDIRECT_S = 15 * 60;
 export const READ_WINDOW_BYTES = MIB;
 /** Objects that nothing owns removed in one turn. */
 export const LOOSE_BATCH = 100;
+/** Largest object that S3 copies in one call, bytes. */
+export const COPY_MAX_BYTES = 5 * 1024 * MIB;

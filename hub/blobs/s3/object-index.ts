@@ -35,3 +35,11 @@ export interface ObjectIndex {
   /** Objects that are gone from the bucket. */
   forget(keys: readonly string[]): Promise<void>;
 }
+
+/** Whose objects of the bucket are, for who goes through the bucket. */
+export interface ObjectDirectory {
+  /** Blobs that objects of these keys are the bytes of. */
+  owners(keys: readonly string[]): Promise<ReadonlyMap<string, Digest>>;
+  /** Which of these keys are loose, and the blob in the making each belongs to. */
+  looseOf(keys: readonly string[]): Promise<ReadonlyMap<string, string>>;
+}

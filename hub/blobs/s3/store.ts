@@ -9,7 +9,7 @@ import type { ObjectIndex } from './object-index.ts';
 import { ObjectReader } from './object-reader.ts';
 import { parseParked, type ParkedObject } from './parked-object.ts';
 import { PartBuffers } from './part-buffers.ts';
-import { partBytesAfter } from './part-sizes.ts';
+import { blobBytesMax, partBytesAfter, type PartSizes } from './part-sizes.ts';
 import { PendingObject } from './pending-object.ts';
 
 // <prefix>blobs/<two digits>/<random>   a blob, or one in the making; the index says which
@@ -28,11 +28,12 @@ export type S3StoreOptions = S3Place & {
   redirect: boolean;
   pendingMax?: number;
   /** Bytes of the part that follows so many. */
-  partBytes?: (count: number) => number | undefined;
+  partBytes?: PartSizes;
 };
 
 /** Blobs as objects of an S3 bucket. */
 export class S3BlobStore implements BlobStore {
+  readonly sizeMax: number;
   readonly #options: S3StoreOptions;
   readonly #client: ObjectClient;
   readonly #index: ObjectIndex;
@@ -42,6 +43,7 @@ export class S3BlobStore implements BlobStore {
 
   private constructor(options: S3StoreOptions, client: ObjectClient, index: ObjectIndex) {
     this.#options = options;
+    this.sizeMax = blobBytesMax(options.partBytes ?? partBytesAfter);
     this.#client = client;
     this.#index = index;
   }
@@ -174,8 +176,8 @@ export class S3BlobStore implements BlobStore {
     const { partBytes = partBytesAfter } = this.#options;
     const bytes = partBytes(count);
     if (bytes !== undefined) return bytes;
-    const reason = `a blob of more than ${count} parts is more than S3 takes`;
-    throw new BlobStoreError(reason, { code: 'STORE_IO', path: this.#options.bucket, reason });
+    const max = this.sizeMax;
+    throw new BlobStoreError(`S3 takes blobs of up to ${max} bytes`, { code: 'TOO_LARGE', max });
   }
 
   #newKey(kind: 'blobs' | 'tails'): string {

@@ -12,6 +12,10 @@ import { BUCKET, PART_BYTES, type S3Rig, type S3Server } from './s3-rig.ts';
 
 type Options = { skip: string | false; server: () => S3Server };
 
+function twoParts(count: number): number | undefined {
+  return count < 2 ? PART_BYTES : undefined;
+}
+
 async function keyOf(rig: S3Rig, digest: Digest): Promise<string> {
   const row = await rig.catalog.db
     .withTables<ObjectTables>()
@@ -83,6 +87,18 @@ function checkParts({ skip, server }: Options): void {
       assert.ok((await readBlob(rig.store, digestOf(bytes)))?.equals(bytes));
     }
     assert.deepEqual(await rig.leftovers(), []);
+  });
+
+  test('s3: a blob that has no room in the parts there are is refused', { skip }, async () => {
+    await using rig = await server().rig({ partBytes: twoParts });
+    assert.equal(rig.store.sizeMax, 2 * PART_BYTES);
+    const bytes = randomBytes(2 * PART_BYTES);
+    await storeBlob(rig.store, bytes, [PART_BYTES + 1]);
+    assert.ok((await readBlob(rig.store, digestOf(bytes)))?.equals(bytes));
+    const pending = await rig.store.begin();
+    await pending.append([bytes]);
+    await assert.rejects(pending.append([Buffer.alloc(1)]), { code: 'TOO_LARGE' });
+    await pending.discard();
   });
 }
 

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import type { Kysely } from 'kysely';
+import { PRESENCE_MS, PRESENCE_RENEW_MS } from './constants.ts';
+import { CatalogError } from './errors.ts';
+import type { RegistryTables } from './schema.ts';
+
+// Who uses a database that several programs can reach: rows of the table of the collector, under
+// names of their own. Hubs use it side by side; a check that may repair uses it alone.
+
+type Database = Kysely<RegistryTables>;
+export type Use = 'hub' | 'check';
+
+/** Names of rows begin with these; with the last letter raised they sort after all of them. */
+const PREFIXES = { hub: 'user-hub ', check: 'user-check ' } as const;
+
+/**
+ * Says that a program uses the catalog until disposed, or for PRESENCE_MS after it is gone. Two
+ * that exclude each other and come at the same time may both be refused.
+ * @throws CatalogError CATALOG_IN_USE when a hub runs and a check comes, or the other way round
+ */
+export async function enterCatalog(
+  db: Database,
+  use: Use,
+  now: () => number = Date.now,
+): Promise<AsyncDisposable> {
+  const name = `${PREFIXES[use]}${randomUUID()}`;
+  // First its own row: of two that come at once, one at least sees the other.
+  await note(db, name, now());
+  const own: AsyncDisposable = {
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(timer);
+      await db
+        .deleteFrom('collector')
+        .where('name', '=', name)
+        .execute()
+        .catch(() => undefined);
+    },
+  };
+  const timer = setInterval(() => {
+    // Without an answer of the database nobody else gets one to come in by, for a while.
+    note(db, name, now()).catch(() => undefined);
+  }, PRESENCE_RENEW_MS).unref();
+  const untilMs = await othersUntil(db, use === 'hub' ? ['check'] : ['hub', 'check'], name, now());
+  if (untilMs === undefined) return own;
+  await own[Symbol.asyncDispose]();
+  const seconds = Math.ceil((untilMs - now()) / 1000);
+  const who = use === 'hub' ? 'a check of this catalog goes on' : 'a hub uses this catalog';
+  const hint = `stop it; if it was killed, wait ${seconds} s`;
+  throw new CatalogError(`${who}; ${hint}`, { code: 'CATALOG_IN_USE' });
+}
+
+async function note(db: Database, name: string, nowMs: number): Promise<void> {
+  const untilMs = nowMs + PRESENCE_MS;
+  await db
+    .insertInto('collector')
+    .values({ name, holder: '', epoch: 0, begun_at_ms: nowMs, held_until_ms: untilMs })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ held_until_ms: untilMs }))
+    .execute();
+}
+
+async function othersUntil(
+  db: Database,
+  uses: readonly Use[],
+  own: string,
+  nowMs: number,
+): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('collector')
+    .select((is) => is.fn.max('held_until_ms').as('until'))
+    .where((is) =>
+      is.or(
+        uses.map((use) => {
+          const prefix = PREFIXES[use];
+          return is.and([is('name', '>', prefix), is('name', '<', `${prefix.trimEnd()}!`)]);
+        }),
+      ),
+    )
+    .where('name', '!=', own)
+    .where('held_until_ms', '>', nowMs)
+    .executeTakeFirst();
+  return row?.until === undefined || row.until === null ? undefined : Number(row.until);
+}

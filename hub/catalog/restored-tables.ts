@@ -7,8 +7,8 @@ import type { RegistryTables } from './schema.ts';
 
 /** What the objects of a bucket are called is noted while they are stored, not with the rest. */
 const NOTED_BEFORE: readonly string[] = ['blob_object'];
-/** SQLite takes 32,766, PostgreSQL twice as many. */
-const PARAMETERS_MAX = 30_000;
+/** A power of two. */
+const INSERT_ROWS_MAX = 64;
 
 /** The tables of a catalog that rows of a backup are put into. */
 export class RestoredTables {
@@ -101,10 +101,12 @@ function assertFits({ table, columns }: TablePage, known: Map<string, ReadonlySe
 
 async function insert(db: Transaction<RegistryTables>, page: TablePage): Promise<void> {
   const { table, columns, rows } = page;
-  const max = Math.max(1, Math.floor(PARAMETERS_MAX / columns.length));
   const names = sql.join(columns.map((name) => sql.ref(name)));
-  for (let at = 0; at < rows.length; at += max) {
-    const values = rows.slice(at, at + max).map((row) => sql`(${sql.join(row)})`);
+  let count = INSERT_ROWS_MAX;
+  for (let at = 0; at < rows.length; at += count) {
+    // Few different statements: drivers keep them, with the values they had last.
+    while (count > rows.length - at) count /= 2;
+    const values = rows.slice(at, at + count).map((row) => sql`(${sql.join(row)})`);
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await sql`insert into ${sql.table(table)} (${names}) values ${sql.join(values)}`.execute(db);
   }

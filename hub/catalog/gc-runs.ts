@@ -4,7 +4,7 @@ import { GC_RUNS_KEPT } from './constants.ts';
 import type { RegistryTables } from './schema.ts';
 import { transact } from './transact.ts';
 
-// What collections did, in a table of migration 0011.
+// What collections did, in a table of migration 0010.
 
 type Database = Kysely<RegistryTables>;
 

@@ -9,7 +9,7 @@ import { up as access } from './migrations/0006-access.ts';
 import { up as gc } from './migrations/0007-gc.ts';
 import { up as shared } from './migrations/0008-shared.ts';
 import { up as replicas } from './migrations/0009-replicas.ts';
-import { up as collections } from './migrations/0011-collections.ts';
+import { up as collections } from './migrations/0010-collections.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };

@@ -12,10 +12,6 @@ import { BUCKET, PART_BYTES, type S3Rig, type S3Server } from './s3-rig.ts';
 
 type Options = { skip: string | false; server: () => S3Server };
 
-function twoParts(count: number): number | undefined {
-  return count < 2 ? PART_BYTES : undefined;
-}
-
 async function keyOf(rig: S3Rig, digest: Digest): Promise<string> {
   const row = await rig.catalog.db
     .withTables<ObjectTables>()

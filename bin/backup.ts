@@ -109,7 +109,9 @@ function formatBackup(to: string, { manifest, copied, copiedBytes }: BackupRepor
       : `${blobs.count} blobs, ${roundBytes(blobs.bytes)}, ` +
         `of which ${copied} were copied, ${roundBytes(copiedBytes)}`;
   lines.push(`${to}: as of ${time}, ${content}`);
-  if (keys === undefined) lines.push('without the keys of the fleet: keep keys/key-ring.pem too');
+  if (keys === undefined) {
+    lines.push('keep keys/key-ring.pem too, or the file of fleet.keys.encryptionKeyFile');
+  }
   return `${lines.join('\n')}\n`;
 }
 

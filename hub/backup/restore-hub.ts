@@ -79,7 +79,7 @@ export async function restoreHub(
   const nowMs = Date.now();
   const keysDir = path.join(dataDir, 'keys');
   const ring = await findRing(
-    { keysDir, given: options.keyRing, newKeys: options.newKeys },
+    { keysDir, given: options.keyRing, newKeys: options.newKeys, sealedWith: sealingFiles(config) },
     rights,
   );
   const resumed = await beginIn(config, content, options);
@@ -117,6 +117,12 @@ export async function restoreHub(
   } finally {
     await tables.close();
   }
+}
+
+/** Files of the keys that the ring in the catalog is or was encrypted under. */
+function sealingFiles({ fleet: { keys } }: RestoredHub): string[] {
+  const { encryptionKeyFile, previousEncryptionKeyFile } = keys;
+  return [encryptionKeyFile, previousEncryptionKeyFile].filter((file) => file !== undefined);
 }
 
 type Parts = {

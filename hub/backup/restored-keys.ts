@@ -4,20 +4,28 @@ import { hasCode } from '../../proto/std/errors.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { KeyPurpose } from '../../proto/trust/keys.ts';
 import { KEY_RING_FILE } from '../fleet/key-files.ts';
+import { readSealingKey, unseal } from '../fleet/sealing.ts';
 import { KEY_SERIAL_GAP } from './constants.ts';
 import { BackupError } from './errors.ts';
 import type { BackupFolder } from './folder.ts';
 import type { BackupManifest } from './manifest.ts';
 import type { RightsPolicy } from './restored-rights.ts';
+import { RowReader } from './rows.ts';
 
 /** What ended keys signed that must not be good again, though it did not end by itself yet. */
 const LOCKED_PURPOSES: readonly KeyPurpose[] = ['token', 'membership', 'grant', 'tag'];
 
-export type RingSource = 'given' | 'data folder' | 'backup' | 'new';
+export type RingSource = 'given' | 'catalog' | 'data folder' | 'backup' | 'new';
 
 /** The ring that the restored hub goes on with. */
 export async function findRing(
-  options: { keysDir: string; given: string | undefined; newKeys: boolean },
+  options: {
+    keysDir: string;
+    given: string | undefined;
+    newKeys: boolean;
+    /** Files of keys that the ring in the catalog may be encrypted under. */
+    sealedWith: readonly string[];
+  },
   { folder, manifest }: { folder: BackupFolder; manifest: BackupManifest },
 ): Promise<{ ring: KeyRing; source: RingSource }> {
   const { keysDir, given, newKeys } = options;
@@ -32,7 +40,8 @@ export async function findRing(
     });
   }
   const backup = keys === undefined ? undefined : await folder.readText(keys.file);
-  const text = given ?? own ?? backup;
+  const sealed = await sealedIn({ folder, manifest }, options.sealedWith);
+  const text = given ?? sealed ?? own ?? backup;
   if (text === undefined) {
     throw new BackupError(
       `the keys of the fleet are not in the backup: give the ring with root ${fingerprint} with ` +
@@ -50,8 +59,34 @@ export async function findRing(
       { code: 'KEYS_OTHER', found, fingerprint },
     );
   }
-  const source = given !== undefined ? 'given' : own !== undefined ? 'data folder' : 'backup';
-  return { ring, source };
+  return { ring, source: given !== undefined ? 'given' : sourceOf(sealed, own) };
+}
+
+function sourceOf(sealed: string | undefined, own: string | undefined): RingSource {
+  if (sealed !== undefined) return 'catalog';
+  return own === undefined ? 'backup' : 'data folder';
+}
+
+/** The ring that the catalog has, encrypted, when there is a key for it. */
+async function sealedIn(
+  { folder, manifest }: { folder: BackupFolder; manifest: BackupManifest },
+  files: readonly string[],
+): Promise<string | undefined> {
+  if (files.length === 0) return undefined;
+  const keys = await Promise.all(files.map(readSealingKey));
+  const reader = new RowReader(folder.read(manifest.catalog.file));
+  await reader.head();
+  for await (const { table, columns, rows } of reader.pages()) {
+    if (table !== 'fleet_key_ring') continue;
+    const [row] = rows;
+    if (row === undefined) return undefined;
+    const at = (name: string) => row[columns.indexOf(name)];
+    const key = keys.find(({ id }) => id === at('sealed_with'));
+    if (key === undefined) return undefined;
+    const place = { fleetId: manifest.fleetId, serial: Number(at('serial')) };
+    return unseal(String(at('sealed')), key, place);
+  }
+  return undefined;
 }
 
 /**
@@ -64,7 +99,7 @@ export function restartRing(
 ): void {
   if (source === 'new') return;
   const gap = KEY_SERIAL_GAP + Math.max(0, Math.floor((nowMs - backupMs) / 1000));
-  const old: readonly KeyPurpose[] = source === 'backup' ? ['statement'] : [];
+  const old: readonly KeyPurpose[] = ['backup', 'catalog'].includes(source) ? ['statement'] : [];
   const purposes: readonly KeyPurpose[] =
     policy === 'kept' ? ['token'] : [...LOCKED_PURPOSES, ...old];
   ring.restart(purposes, { gap, nowMs });

@@ -63,6 +63,8 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   removed_link: 'is about blobs in quarantine',
   collector: 'is about the collection that goes on now',
   gc_run: 'tells what collections did on blobs that may be back',
+  replica: 'is about hubs that run now',
+  replica_epoch: 'is about hubs that run now',
   named_lease: 'is about works that go on now',
   fleet_last_call: 'is about calls that are too old to be made again',
   login_failure: 'is about logins of the last minutes',

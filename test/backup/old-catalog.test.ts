@@ -1,6 +1,6 @@
 // A catalog that is older than what was issued and ended since.
 import assert from 'node:assert/strict';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { TOKEN_PATH } from '../../hub/http/guard.ts';
@@ -192,4 +192,21 @@ test('a backup without its keys is restored with them, or begins a fleet', async
   await anew.hub.close();
   const again = restore(at('backup'), at('anew'), { newKeys: true, replace: true });
   await assert.rejects(again, { code: 'TARGET_NOT_EMPTY', message: /there are keys in/ });
+});
+
+test('keys that are in the catalog come back with the key they are encrypted under', async (t) => {
+  const folder = await scratch(t);
+  const at = (name: string): string => path.join(folder, name);
+  await writeFile(at('sealing-key'), 'ab'.repeat(32), { mode: 0o600 });
+  const sections = { fleet: { keys: { encryptionKeyFile: at('sealing-key') } } };
+  await using hub = await TestHub.start(sections);
+  const node = new FleetNode('node');
+  await node.enrol(hub);
+  await backup(hub, at('backup'));
+  await assert.rejects(restore(at('backup'), at('none')), { code: 'KEYS_MISSING' });
+  const { keys } = await restore(at('backup'), at('data'), { policy: 'kept', sections });
+  assert.equal(keys, 'catalog');
+  await using again = await TestHub.start(sections, { folder: at('data') });
+  await node.pollKeys(again);
+  assert.equal(await node.renew(again), '');
 });

@@ -13,7 +13,7 @@ type OptionalBytes = ColumnType<Uint8Array | null, Uint8Array | null, Uint8Array
 /** What a manifest names: content of the blob store, or another manifest. */
 export type ReferenceKind = 'blob' | 'manifest';
 
-/** Tables of migrations 0001, 0003, 0007 and 0011. */
+/** Tables of migrations 0001, 0003, 0007 and 0010. */
 export type RegistryTables = {
   blob: {
     digest: Digest;

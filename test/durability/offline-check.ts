@@ -1,16 +1,36 @@
 // Everything that is wrong with the data of a hub that does not run, wherever it is.
 import assert from 'node:assert/strict';
-import path from 'node:path';
-import { StoredFiles, type FileLister, type StoredFile } from '../../hub/blobs/stored-files.ts';
-import { openBlobStore } from '../../hub/blobs/open-store.ts';
+import { openBlobStore, openStoredFiles } from '../../hub/blobs/open-store.ts';
 import { KyselyCheckStore } from '../../hub/catalog/check-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from '../../hub/catalog/object-index.ts';
 import type { OpenCatalog } from '../../hub/catalog/open-catalog.ts';
-import { openPostgresCatalog } from '../../hub/catalog/postgres-catalog.ts';
-import { openSqliteCatalog } from '../../hub/catalog/sqlite-catalog.ts';
+import { openConfiguredCatalog } from '../../hub/catalog/open-configured.ts';
+import { checkHub } from '../../hub/check/check-hub.ts';
 import { Check, type CheckReport } from '../../hub/check/check.ts';
-import { checkedOptions, HubOptions, type HubConfig } from '../../hub/options.ts';
+import { checkedOptions, HubOptions } from '../../hub/options.ts';
 import { loadConfig } from '../../proto/ops/config.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { until } from '../rig/until.ts';
+
+/** Longer than a hub that died is taken to be alive. */
+const GONE_MS = 60_000;
+
+/** What the product says of a hub that was stopped: nothing. */
+export async function assertProductFindsNothing(sections: object): Promise<void> {
+  const config = loadConfig(HubOptions, { text: JSON.stringify(sections), env: {} });
+  const { signal } = new AbortController();
+  const options = { hash: true, repair: true };
+  const found = await until('no hub that was killed counts any more', GONE_MS, () =>
+    checkHub(config, options, { signal }).catch((err: unknown) => {
+      if (hasCode(err, 'CATALOG_IN_USE')) return undefined;
+      throw err;
+    }),
+  );
+  const { counts, problems } = found;
+  assert.deepEqual({ ...counts, orphan: 0 }, { orphan: 0 }, JSON.stringify(problems));
+  const again = await checkHub(config, { hash: false, repair: false }, { signal });
+  assert.deepEqual(again.counts, {}, JSON.stringify(again.problems));
+}
 
 /** Keys of the objects, and of the uploads in parts, that are in the bucket of a hub. */
 export type BucketKeys = () => Promise<readonly string[]>;
@@ -25,13 +45,14 @@ export async function assertWhole(
   bucket?: BucketKeys,
 ): Promise<CheckReport> {
   const config = loadConfig(HubOptions, { text: JSON.stringify(sections), env: {} });
-  const catalog = await openCatalog(config);
+  const { postgres } = checkedOptions(config);
+  const catalog = await openConfiguredCatalog(postgres, config.hub);
   try {
     const objects = catalog.db.withTables<ObjectTables>();
     const { dataDir } = config.hub;
     const index = new KyselyObjectIndex({ db: objects });
     const blobs = await openBlobStore(config.blobs, { dataDir, index });
-    const files = bucket === undefined ? filesIn(dataDir) : objectsOf(catalog);
+    using files = await openStoredFiles(config.blobs, { dataDir, index });
     const store = new KyselyCheckStore({ db: catalog.db });
     const check = new Check({ ...options, repair: false }, { store, blobs, files });
     const { signal } = new AbortController();
@@ -43,37 +64,6 @@ export async function assertWhole(
   } finally {
     await catalog.close();
   }
-}
-
-async function openCatalog(config: HubConfig): Promise<OpenCatalog> {
-  const { postgres } = checkedOptions(config);
-  if (postgres === undefined) {
-    return openSqliteCatalog({ path: path.join(config.hub.dataDir, 'catalog.sqlite') });
-  }
-  const { tls: _, caFile: __, ...target } = postgres;
-  return openPostgresCatalog(target);
-}
-
-function filesIn(dataDir: string): FileLister {
-  return new StoredFiles({ root: path.join(dataDir, 'registry') });
-}
-
-/** The objects of blobs as if they were files, so that they are hashed too. */
-function objectsOf({ db }: OpenCatalog): FileLister {
-  return {
-    async *list(): AsyncGenerator<StoredFile> {
-      const rows = await db
-        .withTables<ObjectTables>()
-        .selectFrom('blob_object')
-        .selectAll()
-        .execute();
-      for (const { digest, object_key: key, size } of rows) {
-        yield { path: key, size: Number(size), digest };
-      }
-    },
-    remove: () => assert.fail('nothing is repaired here'),
-    setAside: () => assert.fail('nothing is repaired here'),
-  };
 }
 
 /** Each object is a blob's or noted as loose, so that a sweep removes it. */

@@ -207,7 +207,8 @@ async function moveAside(dataDir: string, names: readonly string[]): Promise<voi
     // oxlint-disable-next-line no-await-in-loop -- a few names
     if (await exists(from)) await rename(from, path.join(aside, name));
   }
-  await nodeFolderOps.syncFolder(dataDir);
+  // That they are gone from the data folder lasts with the marker.
+  await nodeFolderOps.syncFolder(aside);
 }
 
 async function hasEntries(folder: string): Promise<boolean> {
@@ -310,7 +311,7 @@ async function takeDown({ tables, purged }: Parts, nowMs: number): Promise<void>
 }
 
 /** The catalog is there from one moment to the next. */
-async function putInPlace(dataDir: string): Promise<void> {
+export async function putInPlace(dataDir: string): Promise<void> {
   const file = path.join(dataDir, RESTORING);
   await using handle = await open(file, 'r+');
   await handle.sync();

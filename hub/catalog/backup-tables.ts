@@ -61,6 +61,7 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   upload_leaves: 'the bytes of blobs in the making are not in the backup',
   loose_object: 'names objects that are no blobs',
   removed_link: 'is about blobs in quarantine',
+  purge_acted: 'is about nodes that say it again',
   collector: 'is about the collection that goes on now',
   gc_run: 'tells what collections did on blobs that may be back',
   replica: 'is about hubs that run now',

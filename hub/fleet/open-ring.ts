@@ -46,8 +46,10 @@ async function openVault(
 ): Promise<LiveRing> {
   const vault = new KeyVault({ fleetId, ...sealing }, { store });
   const file = await readKeyRing(keysDir);
+  // Asked before the ring: another hub that begins now brings the ring first.
+  const known = await fleetIn(store);
   if (await vault.isEmpty()) {
-    if (file === undefined) await checkNoFleet(keysDir, store);
+    if (file === undefined) checkNoFleet(keysDir, known);
     else await checkRoot(file, join(keysDir, KEY_RING_FILE), store);
   }
   const ring = await vault.open(() => file ?? KeyRing.create(nowMs), nowMs);
@@ -71,7 +73,7 @@ async function openFile(
       { code: 'KEYS_ELSEWHERE' },
     );
   }
-  if ((await readKeyRing(keysDir)) === undefined) await checkNoFleet(keysDir, store);
+  if ((await readKeyRing(keysDir)) === undefined) checkNoFleet(keysDir, await fleetIn(store));
   const ring = await loadKeyRing(keysDir, nowMs);
   await checkRoot(ring, join(keysDir, KEY_RING_FILE), store);
   if (shared) {
@@ -90,10 +92,16 @@ async function openFile(
   return new LiveRing({ ring, spreadMs: 0 }, { home: { change } });
 }
 
-/** New keys are for a new fleet only: agents of another would not believe them. */
-async function checkNoFleet(keysDir: string, store: FleetStore): Promise<void> {
+type KnownFleet = { root: string | undefined; hasMembers: boolean };
+
+async function fleetIn(store: FleetStore): Promise<KnownFleet> {
   const root = await store.setting(ROOT_SETTING);
-  if (root === undefined && (await store.lastSerial()) === 0) return;
+  return { root, hasMembers: (await store.lastSerial()) > 0 };
+}
+
+/** New keys are for a new fleet only: agents of another would not believe them. */
+function checkNoFleet(keysDir: string, { root, hasMembers }: KnownFleet): void {
+  if (root === undefined && !hasMembers) return;
   throw new KeysError(
     `the catalog is of a fleet with keys${root === undefined ? '' : ` (root ${shown(root)})`}, ` +
       `and there are none in ${keysDir}: restore ${KEY_RING_FILE} there, or set ` +

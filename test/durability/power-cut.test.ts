@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { loadIdentity } from '../../agent/fleet/identity.ts';
 import { DATA_FILE } from '../../agent/store/blob-paths.ts';
 import { FsBlob } from '../../agent/store/fs-blob.ts';
@@ -16,31 +16,11 @@ import { loadKeyRing, saveKeyRing } from '../../hub/fleet/key-files.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { makeDurableFolder } from '../../proto/std/durable-folder.ts';
-import { LUCKS, PowerCut } from '../rig/power-cut.ts';
+import { PowerCut } from '../rig/power-cut.ts';
+import { survives } from './power-cuts.ts';
 
 const BYTES = Buffer.from('bytes that somebody was told are stored');
 const logger = createLogger({ level: 'silent', name: 'hub' });
-
-type Check = () => Promise<void>;
-
-/**
- * Does something in an empty folder, cuts the power at once, and checks; so for each thing that a
- * power cut may leave.
- */
-async function survives(t: TestContext, work: (top: string) => Promise<Check>): Promise<void> {
-  for (const [name, luck] of Object.entries(LUCKS)) {
-    // oxlint-disable-next-line no-await-in-loop -- one power cut after the other
-    const top = await mkdtemp(path.join(tmpdir(), 'flotilla-power-'));
-    t.after(() => rm(top, { recursive: true, force: true }));
-    // oxlint-disable-next-line no-await-in-loop -- one power cut after the other
-    using power = await PowerCut.watch(top);
-    // oxlint-disable-next-line no-await-in-loop -- one power cut after the other
-    const check = await work(top);
-    // oxlint-disable-next-line no-await-in-loop -- one power cut after the other
-    await power.cut(luck);
-    await t.test(`with ${name} of what was not synced`, check);
-  }
-}
 
 async function fileOf(root: string): Promise<StoredFile> {
   for await (const file of new StoredFiles({ root }).list()) return file;

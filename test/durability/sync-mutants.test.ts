@@ -11,6 +11,7 @@ const MUTATE = path.join(import.meta.dirname, 'mutant-main.ts');
 /** Tests of durability: those of the whole disk first, which miss most. */
 const TESTS = [
   'test/durability/power-cut.test.ts',
+  'test/durability/backup-power-cut.test.ts',
   'hub/blobs/power-cut.test.ts',
   'test/durability/sqlite-syncs.test.ts',
 ];

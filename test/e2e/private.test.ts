@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ADMIN, HUB_NAME } from '../rig/fleet-config.ts';
@@ -14,9 +14,15 @@ import { missingFor } from '../rig/requirements.ts';
 import * as skopeo from '../rig/skopeo.ts';
 
 const LAYERS = [24 * MIB, 50_000];
+const PULL_TIMEOUT_MS = 120_000;
 const HUB = `localhost:${HUB_PORT}`;
 
 const missing = missingFor('containerd', 'skopeo', 'podman');
+
+/** A place in registries.conf (containers-registries.conf(5)). */
+function place(location: string): string {
+  return `location = "${location}"\ninsecure = true\n`;
+}
 
 describe('a private project', { skip: missing }, () => {
   let fleet: Fleet;
@@ -88,6 +94,28 @@ describe('a private project', { skip: missing }, () => {
     await assert.rejects(skopeo.pull(machine, mirror, layout, robot), /unauthorized/i);
     const direct = `${HUB_MACHINE_NAME}:${HUB_PORT}/${image.repository}:v1`;
     await skopeo.pull(machine, direct, layout, robot);
+  });
+
+  test('past a mirror, the library of CRI-O gets what is private from the hub', async () => {
+    const { machine } = fleet.node(1);
+    const folder = await fleet.scratch.make('mirrored');
+    const hub = `${HUB_MACHINE_NAME}:${HUB_PORT}`;
+    const conf = path.join(folder, 'registries.conf');
+    const mirror = `[[registry.mirror]]\n${place(`localhost:${MIRROR_PORT}`)}`;
+    await writeFile(conf, `[[registry]]\n${place(hub)}${mirror}`);
+    const auth = Buffer.from(`${robot.username}:${robot.password}`).toString('base64');
+    const authFile = path.join(folder, 'auth.json');
+    await writeFile(authFile, JSON.stringify({ auths: { [hub]: { auth } } }));
+    const pull = async (layout: string, ...flags: string[]): Promise<unknown> => {
+      const copy = ['--registries-conf', conf, '--insecure-policy', 'copy', '--quiet', ...flags];
+      const target = `oci:${path.join(folder, layout)}:v1`;
+      const command = ['skopeo', ...copy, `docker://${hub}/${image.repository}:v1`, target];
+      return run(machine.insideWithNames(command), { timeoutMs: PULL_TIMEOUT_MS });
+    };
+    await pull('with', '--authfile', authFile);
+    const nobody = path.join(folder, 'nobody.json');
+    await writeFile(nobody, '{}');
+    await assert.rejects(pull('without', '--authfile', nobody), /unauthorized|authentication/i);
   });
 
   test('skopeo and podman log in as a robot and pull; its push is refused', async () => {

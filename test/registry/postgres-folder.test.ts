@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { digestHex } from '../../proto/oci/digest.ts';
 import { postgresForTests } from '../rig/postgres.ts';
 import { until } from '../rig/until.ts';
+import { sharedKeys } from './shared-keys.ts';
 import { TestHub } from './test-hub.ts';
 
 const COLLECTED_MS = 30_000;
@@ -17,6 +18,7 @@ test('a hub on PostgreSQL collects its own folder and no other', { skip }, async
   const database = await server.createDatabase();
   const sections = {
     catalog: { url: server.url(database), tls: 'off' },
+    fleet: await sharedKeys(t),
     gc: { grace: '10m', quarantine: '0s' },
   };
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-hub-'));

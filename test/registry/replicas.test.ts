@@ -1,13 +1,11 @@
 // Two hubs on one PostgreSQL: what one of them decides, the other knows.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { ACCOUNT_FAILURES_BURST, RIGHTS_CACHE_MS } from '../../hub/access/constants.ts';
 import { postgresForTests } from '../rig/postgres.ts';
 import { until } from '../rig/until.ts';
+import { sharedKeys } from './shared-keys.ts';
 import { BASIC, TestHub } from './test-hub.ts';
 
 const { skip, server: postgres } = postgresForTests();
@@ -21,14 +19,11 @@ function basic(user: string, password: string): string {
 async function hubs(t: TestContext): Promise<[TestHub, TestHub]> {
   const server = await postgres();
   const url = server.url(await server.createDatabase());
-  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-replicas-'));
-  t.after(() => rm(folder, { recursive: true, force: true }));
-  const encryptionKeyFile = path.join(folder, 'key');
-  await writeFile(encryptionKeyFile, randomBytes(32).toString('base64'), { mode: 0o600 });
+  const fleet = await sharedKeys(t);
   const start = async (): Promise<TestHub> => {
     const catalog = { url, tls: 'off' };
     const http = { listen: ['127.0.0.1:0'], trustedProxies: ['127.0.0.1'] };
-    const hub = await TestHub.start({ http, catalog, fleet: { keys: { encryptionKeyFile } } });
+    const hub = await TestHub.start({ http, catalog, fleet });
     t.after(() => hub[Symbol.asyncDispose]());
     return hub;
   };

@@ -4,6 +4,7 @@ import { after, before, test, type TestContext } from 'node:test';
 import { digestOf } from '../../../proto/oci/digest.ts';
 import { postgresForTests } from '../../rig/postgres.ts';
 import { missingForRadosgw } from '../../rig/radosgw.ts';
+import { sharedKeys } from '../shared-keys.ts';
 import { assertRefused, TestHub, withDigest } from '../test-hub.ts';
 import { BUCKET, S3Server } from './s3-rig.ts';
 
@@ -34,6 +35,7 @@ async function replicas(t: TestContext, count: number): Promise<TestHub[]> {
   const sections = {
     catalog: { url: server.url(database), tls: 'off' },
     blobs: { driver: 's3', s3 },
+    fleet: await sharedKeys(t),
   };
   return Promise.all(
     Array.from({ length: count }, async () => {

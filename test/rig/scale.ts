@@ -8,7 +8,7 @@ const reduced = {
   memoryBlobBytes: 512 * MIB,
   catalogManifests: 100_000,
   mutantStep: 8,
-  crashRounds: { files: 2, s3: 1 },
+  crashRounds: { files: 1, s3: 1 },
 };
 
 /** Sizes under `npm run soak`. */

@@ -93,7 +93,8 @@ async function sealedIn(
 
 /**
  * Lets a ring begin a new time: tokens and calls between hubs of the time before are refused and,
- * when rights are locked, memberships and grants too. Of a ring that may be old nothing is good that it signed.
+ * when rights are locked, memberships and grants too. Of a ring that may be old nothing is good
+ * that it signed.
  */
 export function restartRing(
   { ring, source }: { ring: KeyRing; source: RingSource },

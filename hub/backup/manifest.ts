@@ -79,8 +79,15 @@ export function parseManifest(text: string): BackupManifest {
     );
   }
   if (sha256 !== sumOf(rest)) throw damaged('backup.json was changed');
+  const manifest = checkedManifest(rest);
+  // What a restore issues next is counted from here.
+  if (Date.parse(manifest.time) >= 0) return manifest;
+  throw damaged(`backup.json is of no moment: ${manifest.time}`);
+}
+
+function checkedManifest(value: object): BackupManifest {
   try {
-    return checkBody(BackupManifest, rest);
+    return checkBody(BackupManifest, value);
   } catch (cause) {
     throw damaged('backup.json lacks something', cause);
   }

@@ -12,8 +12,10 @@ import type { BackupManifest } from './manifest.ts';
 import type { RightsPolicy } from './restored-rights.ts';
 import { RowReader } from './rows.ts';
 
+/** Replaced by every restore: what these keys sign lives for minutes, so nobody misses it. */
+const SHORT_PURPOSES: readonly KeyPurpose[] = ['token', 'replica'];
 /** What ended keys signed that must not be good again, though it did not end by itself yet. */
-const LOCKED_PURPOSES: readonly KeyPurpose[] = ['token', 'membership', 'grant', 'tag'];
+const LOCKED_PURPOSES: readonly KeyPurpose[] = [...SHORT_PURPOSES, 'membership', 'grant', 'tag'];
 
 export type RingSource = 'given' | 'catalog' | 'data folder' | 'backup' | 'new';
 
@@ -90,8 +92,9 @@ async function sealedIn(
 }
 
 /**
- * Lets a ring begin a new time: tokens of the time before are refused and, when rights are locked,
- * memberships and grants too. Of a ring that may be old nothing is good that it signed.
+ * Lets a ring begin a new time: tokens and calls between hubs of the time before are refused and,
+ * when rights are locked, memberships and grants too. Of a ring that may be old nothing is good
+ * that it signed.
  */
 export function restartRing(
   { ring, source }: { ring: KeyRing; source: RingSource },
@@ -101,7 +104,7 @@ export function restartRing(
   const gap = KEY_SERIAL_GAP + Math.max(0, Math.floor((nowMs - backupMs) / 1000));
   const old: readonly KeyPurpose[] = ['backup', 'catalog'].includes(source) ? ['statement'] : [];
   const purposes: readonly KeyPurpose[] =
-    policy === 'kept' ? ['token'] : [...LOCKED_PURPOSES, ...old];
+    policy === 'kept' ? SHORT_PURPOSES : [...LOCKED_PURPOSES, ...old];
   ring.restart(purposes, { gap, nowMs });
 }
 

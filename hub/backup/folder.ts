@@ -90,8 +90,9 @@ export class BackupFolder {
     const unfinished = await exists(path.join(this.path, UNFINISHED));
     try {
       const file = path.join(this.path, MANIFEST);
-      const { size } = await stat(file);
-      if (size > MANIFEST_FILE_MAX_BYTES) throw damaged('backup.json is too long');
+      const found = await stat(file);
+      if (!found.isFile()) throw damaged('backup.json is no file');
+      if (found.size > MANIFEST_FILE_MAX_BYTES) throw damaged('backup.json is too long');
       return parseManifest(await readFile(file, 'utf8'));
     } catch (err) {
       if (!hasCode(err, 'ENOENT', 'ENOTDIR')) throw err;

@@ -267,7 +267,7 @@ async function restoreBlobs(
   try {
     const isIndexed = blobs.driver !== 'filesystem';
     const restored = new RestoredBlobs(
-      { manifest, without: purged },
+      { manifest, without: purged, prefix: blobs.s3.prefix },
       { folder, store, index: isIndexed ? index : undefined, progress },
     );
     await restored.run({ signal });

@@ -29,16 +29,18 @@ export type BlobCounts = { stored: number; storedBytes: number; there: number };
 export class RestoredBlobs {
   readonly #manifest: BackupManifest;
   readonly #without: ReadonlySet<string>;
+  readonly #prefix: string;
   readonly #modules: Modules;
   readonly counts: BlobCounts = { stored: 0, storedBytes: 0, there: 0 };
 
-  /** `without`: what is not to come back. */
+  /** `without`: what is not to come back. `prefix`: of the store in its bucket. */
   constructor(
-    options: { manifest: BackupManifest; without: ReadonlySet<string> },
+    options: { manifest: BackupManifest; without: ReadonlySet<string>; prefix: string },
     modules: Modules,
   ) {
     this.#manifest = options.manifest;
     this.#without = options.without;
+    this.#prefix = options.prefix;
     this.#modules = modules;
   }
 
@@ -109,6 +111,8 @@ export class RestoredBlobs {
   async #adopt({ digest, key, size }: { digest: Digest; key: string; size: number }) {
     const { index, store } = this.#modules;
     if (index === undefined || this.#without.has(digest)) return;
+    // Of another part of the bucket nothing is ours, to read or to remove.
+    if (!key.startsWith(`${this.#prefix}blobs/`)) return;
     if ((await index.find(digest)) !== undefined) return;
     const nowMs = Date.now();
     await index.commit({ digest, key, size }, nowMs);

@@ -51,6 +51,9 @@ test('X-Forwarded-For counts only as far as trusted proxies wrote it', () => {
   assert.equal(clientAddress('10.0.0.1', '192.0.2.9', proxies), '192.0.2.9');
   assert.equal(clientAddress('10.0.0.1', 'evil, 192.0.2.9, 10.0.0.2', proxies), '192.0.2.9');
   assert.equal(clientAddress('::ffff:10.0.0.1', undefined, proxies), '10.0.0.1');
+  assert.equal(clientAddress('10.0.0.1', '192.0.2.9:5678', proxies), '192.0.2.9');
+  assert.equal(clientAddress('10.0.0.1', '[2001:db8::9]:5678', proxies), '2001:db8::9');
+  assert.equal(clientAddress('10.0.0.1', '[2001:db8::9]', proxies), '2001:db8::9');
   assert.equal(clientAddress('10.0.0.1', 'nonsense', proxies), undefined);
   assert.equal(clientAddress(undefined, '192.0.2.9', proxies), undefined);
 });

@@ -64,9 +64,15 @@ export function clientAddress(
   while (address !== undefined && inside(trustedProxies, address)) {
     const before = chain.pop()?.trim();
     if (before === undefined || before === '') break;
-    address = canonicalAddress(before);
+    address = canonicalAddress(withoutPort(before));
   }
   return address;
+}
+
+/** Some proxies say `192.0.2.1:443` and `[2001:db8::1]:443`. */
+function withoutPort(text: string): string {
+  const found = /^(?:\[(?<v6>[^\]]+)\](?::\d{1,5})?|(?<v4>[\d.]+):\d{1,5})$/.exec(text);
+  return found?.groups?.['v6'] ?? found?.groups?.['v4'] ?? text;
 }
 
 /**

@@ -26,6 +26,8 @@ import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import { Seldom } from '../../proto/std/seldom.ts';
+import { connectionSignal } from '../registry/http.ts';
+import { whenSent } from '../registry/large-answers.ts';
 import { clientAddress } from './address-policy.ts';
 import type { Announcements } from './announcements.ts';
 import type { CallerRequest, Callers } from './callers.ts';
@@ -145,7 +147,8 @@ export class FleetRoutes {
     try {
       const permits = Math.min(told, ANNOUNCE_MAX_BYTES);
       const room = await this.#bodies.acquire({ permits });
-      for (const end of ['finish', 'close']) reply.raw.once(end, () => room[Symbol.dispose]());
+      const to = { response: reply.raw, signal: connectionSignal(request.raw) };
+      whenSent(to, () => room[Symbol.dispose]());
     } catch (cause) {
       throw new FleetError('BUSY', 'too many announcements at once; try again', { cause });
     }

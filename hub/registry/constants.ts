@@ -26,6 +26,8 @@ export const UPLOAD_BATCH_BYTES = 1024 * 1024;
 export const UPLOADS_MEMORY_BYTES = 32 * 1024 * 1024;
 /** Bytes of an upload gathered before they are written, while there are very many. */
 export const UPLOAD_BATCH_MIN_BYTES = 64 * 1024;
+/** What each piece of an upload takes in memory beside its bytes, however few they are. */
+export const UPLOAD_SLICE_BYTES = 512;
 /** Bytes in which an upload is read back to be hashed. */
 export const READ_BACK_BYTES = 1024 * 1024;
 /** Buffers in flight for one body. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { MANIFEST_MAX_BYTES } from '../../proto/oci/manifest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import {
@@ -67,4 +68,23 @@ test('more large manifests than may wait are told to come back later', async () 
   await assert.rejects(oneMore, (err) => hasCode(err, 'UNAVAILABLE'));
   for (const body of held) body[Symbol.dispose]();
   assert.equal((await waiting).length, LARGE_MANIFESTS_QUEUED_MAX);
+});
+
+test('a manifest is read as it was sent, in whatever parts it comes', async () => {
+  const sent = Buffer.from('{"what":"is sent"}'.repeat(100));
+  for (const length of [1, 7, 16, sent.length]) {
+    const parts = Array.from({ length: Math.ceil(sent.length / length) }, (_, i) =>
+      Buffer.from(sent.subarray(i * length, (i + 1) * length)),
+    );
+    const slow = new IncomingMessage(new Socket());
+    const reading = new ManifestReader().read({ ...push(0), request: slow });
+    for (const part of [...parts, null]) {
+      slow.push(part);
+      // oxlint-disable-next-line no-await-in-loop -- the reader takes one before the next comes
+      await setImmediate();
+    }
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    using body = await reading;
+    assert.ok(body.bytes.equals(sent), `in parts of ${length}`);
+  }
 });

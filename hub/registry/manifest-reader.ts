@@ -29,18 +29,18 @@ export class ManifestReader {
   async read({ request, signal }: Exchange): Promise<ManifestBody> {
     if (Number(request.headers['content-length'] ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge();
     using held = new DisposableStack();
-    const parts: Buffer[] = [];
+    let buffer: Buffer = Buffer.alloc(0);
     let size = 0;
     let hasPlace = false;
     for await (const part of bytesOf(request)) {
+      if (size + part.length > MANIFEST_MAX_BYTES) throw tooLarge();
+      buffer = joined(buffer, size, part);
       size += part.length;
-      if (size > MANIFEST_MAX_BYTES) throw tooLarge();
-      parts.push(part);
       if (size <= MANIFEST_SMALL_BYTES || hasPlace) continue;
       held.use(await this.#place(signal));
       hasPlace = true;
     }
-    const bytes = Buffer.concat(parts);
+    const bytes = buffer.subarray(0, size);
     const place = held.move();
     return { bytes, [Symbol.dispose]: () => place.dispose() };
   }
@@ -53,6 +53,15 @@ export class ManifestReader {
       throw ociError('UNAVAILABLE', 'too many large manifests are being pushed; try again');
     }
   }
+}
+
+/** With a part after `size` bytes. Parts by themselves would take far more than their bytes. */
+function joined(buffer: Buffer, size: number, part: Buffer): Buffer {
+  const end = size + part.length;
+  const room = end <= buffer.length ? buffer : Buffer.allocUnsafe(Math.max(end, 2 * buffer.length));
+  if (room !== buffer) buffer.copy(room, 0, 0, size);
+  part.copy(room, size);
+  return room;
 }
 
 function tooLarge(): Error {

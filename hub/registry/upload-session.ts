@@ -6,7 +6,7 @@ import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/d
 import { ociError } from '../../proto/oci/errors.ts';
 import { freeBytes } from '../../proto/std/free-bytes.ts';
 import type { PendingBlob } from '../blobs/port.ts';
-import { READ_BACK_BYTES, UPLOAD_BATCH_BYTES } from './constants.ts';
+import { READ_BACK_BYTES, UPLOAD_BATCH_BYTES, UPLOAD_SLICE_BYTES } from './constants.ts';
 import type { SavedLeaves } from './upload-store.ts';
 
 /** What the hub knows of a blob it has seen whole. */
@@ -51,7 +51,7 @@ export class UploadSession {
   }
 
   /**
-   * Appends what `source` gives, in batches of at least so many bytes, and gives their memory back.
+   * Appends what `source` gives, in batches that take so many bytes of memory, and gives that back.
    * What arrived before `source` failed is kept, so that the client can go on from there.
    * @throws OciError BLOB_UPLOAD_INVALID (409) after `lose`; BlobStoreError, whatever `source`
    * throws
@@ -78,7 +78,7 @@ export class UploadSession {
     try {
       for await (const slice of source) {
         batch.push(slice);
-        bytes += slice.length;
+        bytes += slice.length + UPLOAD_SLICE_BYTES;
         onBytes(slice.length);
         if (bytes >= batchBytes()) await flush();
       }

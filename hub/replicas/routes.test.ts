@@ -64,6 +64,18 @@ async function pairOf(t: TestContext) {
   return { fleet, a, b, run, signed, send, usual };
 }
 
+/** Headers of a call as large as they come. */
+function headersOf(authorization: string): string {
+  const lines = [
+    `POST ${FORWARD_PATH} HTTP/1.1`,
+    'host: hub',
+    'content-type: application/json',
+    `content-length: ${FORWARD_MAX_BYTES}`,
+    `authorization: ${authorization}`,
+  ];
+  return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
 test('a call is taken once, and by the hub it is for', async (t) => {
   const { a, b, run, signed, send, usual } = await pairOf(t);
   const call = signed();
@@ -135,14 +147,7 @@ test('bodies of strangers are not read, and those of hubs within bounds', async 
   const open = async (authorization: string): Promise<string> => {
     const socket = connect(Number(port), hostname);
     t.after(() => socket.destroy());
-    const lines = [
-      `POST ${FORWARD_PATH} HTTP/1.1`,
-      'host: hub',
-      'content-type: application/json',
-      `content-length: ${FORWARD_MAX_BYTES}`,
-      `authorization: ${authorization}`,
-    ];
-    socket.write(`${lines.join('\r\n')}\r\n\r\n`);
+    socket.write(headersOf(authorization));
     const [bytes]: Buffer[] = await once(socket, 'data');
     return String(bytes);
   };
@@ -153,4 +158,30 @@ test('bodies of strangers are not read, and those of hubs within bounds', async 
   assert.match(await Promise.race(stalled), /^HTTP\/1\.1 503 .*BUSY/s);
   assert.equal(await received(), 1);
   assert.deepEqual((await send(signed()))[0], 503);
+});
+
+test('a hub that went while this one looked for its key leaves nothing taken', async (t) => {
+  const { fleet, b, signed, send } = await pairOf(t);
+  fleet.ring.retire('replica', Date.now());
+  const { promise: catalog, resolve: answers } = Promise.withResolvers<void>();
+  const look = fleet.lookAtKeys.bind(fleet);
+  t.mock.method(fleet, 'lookAtKeys', () => catalog.then(look));
+  const count = FORWARD_BODIES_MAX_BYTES / FORWARD_MAX_BYTES;
+  const ends: Promise<unknown>[] = [];
+  const allThere = Promise.withResolvers<void>();
+  b.app.server.on('request', (_request, response) => {
+    ends.push(once(response, 'close'));
+    if (ends.length === count) allThere.resolve();
+  });
+  const { hostname, port } = new URL(b.url);
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connect(Number(port), hostname);
+    socket.write(headersOf(signed()));
+    return socket;
+  });
+  await allThere.promise;
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(ends);
+  answers();
+  assert.deepEqual(await send(signed()), [200, undefined]);
 });

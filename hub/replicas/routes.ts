@@ -6,6 +6,8 @@ import { Semaphore } from '../../proto/std/semaphore.ts';
 import { TrustError } from '../../proto/trust/errors.ts';
 import { bodyHashOf, verifyReplicaCall, type ReplicaCall } from '../../proto/trust/replica-call.ts';
 import type { FleetTokenKeys } from '../fleet/fleet.ts';
+import { connectionSignal } from '../registry/http.ts';
+import { whenSent } from '../registry/large-answers.ts';
 import { FORWARD_BODIES_MAX_BYTES, FORWARD_MAX_BYTES } from './constants.ts';
 import { ReplicaError } from './errors.ts';
 import { ForwardRequest, type ForwardResponse } from './forward-body.ts';
@@ -73,7 +75,9 @@ export class ReplicaRoutes {
     const told = Number(request.headers['content-length'] ?? FORWARD_MAX_BYTES);
     try {
       const room = await this.#bodies.acquire({ permits: Math.min(told, FORWARD_MAX_BYTES) });
-      for (const end of ['finish', 'close']) reply.raw.once(end, () => room[Symbol.dispose]());
+      // The other hub may have gone while this one looked for it.
+      const to = { response: reply.raw, signal: connectionSignal(request.raw) };
+      whenSent(to, () => room[Symbol.dispose]());
     } catch (cause) {
       throw new ReplicaError('BUSY', 'too many calls of other hubs at once', { cause });
     }

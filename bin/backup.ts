@@ -16,6 +16,8 @@ import type {
   BackupVerifyWish,
 } from '../proto/ops/backup-cli.ts';
 import { loadConfig } from '../proto/ops/config.ts';
+import { ConfigError } from '../proto/ops/errors.ts';
+import { hasCode } from '../proto/std/errors.ts';
 import { withTarget } from './admin.ts';
 
 type Surroundings = {
@@ -33,8 +35,7 @@ export async function createBackup(
   { env, tell }: Surroundings,
 ): Promise<BackupOutcome> {
   const config = loadConfig(HubOptions, { ...input, env, kind: 'hub' });
-  const ring = path.join(config.hub.dataDir, 'keys', KEY_RING_FILE);
-  const keyRing = includeKeys ? await readFile(ring, 'utf8') : undefined;
+  const keyRing = includeKeys ? await ringOf(config.hub.dataDir) : undefined;
   const folder = new BackupFolder({ path: to });
   const report = await withTarget(config, url, (target) => {
     const modules = { client: new BackupClient(target), folder, progress: new Progress({ tell }) };
@@ -84,6 +85,21 @@ export async function restoreBackup(
     { progress: new Progress({ tell }), signal: stopped() },
   );
   return { text: formatRestore(report, wish), clean: true };
+}
+
+/** @throws ConfigError when it is not there; errors of node:fs */
+async function ringOf(dataDir: string): Promise<string> {
+  const ring = path.join(dataDir, 'keys', KEY_RING_FILE);
+  try {
+    return await readFile(ring, 'utf8');
+  } catch (err) {
+    if (!hasCode(err, 'ENOENT', 'ENOTDIR')) throw err;
+    const message =
+      `there is no ${ring} for --include-keys: use the configuration of the hub that has it; ` +
+      'with fleet.keys.encryptionKeyFile leave the option out and keep that file, since the keys ' +
+      'are in every backup, encrypted under it';
+    throw new ConfigError('backup', [{ path: 'hub.dataDir', message, origin: undefined }]);
+  }
 }
 
 function stopped(): AbortSignal {

@@ -11,6 +11,7 @@ import type {
 } from '../proto/ops/cli.ts';
 import { loadConfig } from '../proto/ops/config.ts';
 import { runProgram } from '../proto/ops/program.ts';
+import { hasCode } from '../proto/std/errors.ts';
 
 // The command line of both programs. The code of a program is loaded when it is asked for.
 
@@ -71,6 +72,13 @@ const hub: ProgramEntry = {
     );
   },
 };
+
+// Whoever wanted the first lines only, as head does, hangs up: the work goes on to its exit code.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (err) => {
+    if (!hasCode(err, 'EPIPE')) throw err;
+  });
+}
 
 const code = await runCli(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),

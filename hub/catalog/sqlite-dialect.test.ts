@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { getHeapSpaceStatistics } from 'node:v8';
 import { Kysely, sql } from 'kysely';
@@ -25,6 +28,22 @@ function lastingBytes(): number {
   const spaces = getHeapSpaceStatistics();
   return spaces.find((space) => space.space_name === 'old_space')?.space_used_size ?? 0;
 }
+
+test('what is in a catalog is not for everybody, whatever the folder', async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-sqlite-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await using db = new Kysely<Tables>({
+    dialect: sqliteDialect({ path: path.join(folder, 'catalog.sqlite') }),
+  });
+  await sql`create table item (name text, other text)`.execute(db);
+  const names = await readdir(folder);
+  assert.deepEqual(
+    names.toSorted(),
+    ['', '-shm', '-wal'].map((end) => `catalog.sqlite${end}`),
+  );
+  const modes = await Promise.all(names.map(async (name) => stat(path.join(folder, name))));
+  for (const { mode } of modes) assert.equal(mode & 0o007, 0);
+});
 
 test('a statement that is kept tells the columns of the table as it is now', async () => {
   await using db = open();

@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import { LRUCache } from 'lru-cache';
@@ -20,6 +21,10 @@ const KEPT = /^(?:select|insert|update|delete|begin|commit|rollback|savepoint|re
 function locking(sql: string): string {
   return sql === 'begin' ? 'begin immediate' : sql;
 }
+
+const IN_MEMORY = ':memory:';
+/** Hashes of passwords and tokens are in it: not for everybody, also in a folder that is open. */
+const FILE_MODE = 0o640;
 
 /** SQLite's primary result codes (sqlite.org/rescode.html). */
 const BUSY = 5;
@@ -107,6 +112,8 @@ export function sqliteDialect(options: {
   busyMs?: number;
 }): SqliteDialect {
   const { readOnly = false } = options;
+  // SQLite gives the files beside it the same mode. What is there keeps its own.
+  if (!readOnly && options.path !== IN_MEMORY) closeSync(openSync(options.path, 'a', FILE_MODE));
   const database = new DatabaseSync(options.path, {
     timeout: options.busyMs ?? BUSY_TIMEOUT_MS,
     enableForeignKeyConstraints: true,

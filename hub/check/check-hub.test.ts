@@ -77,6 +77,15 @@ test('a manifest whose blob its repository has not is told of', async (t) => {
   assert.deepEqual(counts, { absent: 1 });
 });
 
+test('a folder without a catalog is refused as a wrong setting, and left as it is', async (t) => {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'flotilla-check-'));
+  t.after(() => rm(dataDir, { recursive: true }));
+  const config = { hub: { dataDir }, blobs: { driver: 'filesystem' }, catalog: {} };
+  const wrong = { code: 'CONFIG_INVALID', message: /hub\.dataDir: no hub has run with/ };
+  await assert.rejects(checkHub(config, look, { signal }), wrong);
+  assert.deepEqual(await readdir(dataDir), []);
+});
+
 test('a hub that runs is not checked, in its folder or at its database', { skip }, async (t) => {
   const { gc, config } = await ofPostgres(t);
   const folder = lockFolder(config.hub.dataDir);

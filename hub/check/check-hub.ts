@@ -1,6 +1,7 @@
 import { access } from 'node:fs/promises';
 import { ConfigError, type ConfigProblem } from '../../proto/ops/errors.ts';
 import { lockFolder } from '../../proto/ops/folder-lock.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { openBlobStore, openStoredFiles } from '../blobs/open-store.ts';
 import type { BlobsConfig } from '../blobs/options.ts';
 import { adoptBlobFolder, claimBlobFolder } from '../catalog/blob-folder.ts';
@@ -38,7 +39,7 @@ export async function checkHub(
 ): Promise<CheckReport> {
   const { dataDir } = config.hub;
   const postgres = postgresIn(config.catalog);
-  if (postgres === undefined) await access(catalogFileIn(dataDir));
+  if (postgres === undefined) await assertCatalog(dataDir);
   const blobs = blobsIn(config.blobs);
   await using opened = new AsyncDisposableStack();
   if (postgres === undefined || blobs.driver === 'filesystem') opened.use(lockFolder(dataDir));
@@ -54,6 +55,16 @@ export async function checkHub(
   opened.defer(() => reader.close());
   const store = new KyselyCheckStore({ db: catalog.db });
   return await new Check(options, { store, blobs: reader, files }).run({ signal });
+}
+
+/** A folder that is named wrongly must not be found in order, nor get a catalog. */
+async function assertCatalog(dataDir: string): Promise<void> {
+  try {
+    await access(catalogFileIn(dataDir));
+  } catch (err) {
+    if (!hasCode(err, 'ENOENT', 'ENOTDIR')) throw err;
+    throw refusal(['hub.dataDir', `no hub has run with ${dataDir}: there is no catalog in it`]);
+  }
 }
 
 /** Beside a catalog that several hubs reach, the blobs of another folder look as if lost. */

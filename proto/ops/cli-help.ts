@@ -51,7 +51,8 @@ are taken from the hub's configuration; --url names another address of the same 
                   (default: fleet.joinTokenLife)
 `;
 
-export const CHECK_HELP = `usage: flotilla hub check [--config FILE] [--hash] [--repair] [--json]
+export const CHECK_HELP = `usage: flotilla hub check [--config FILE] [--hash] [--repair] [--adopt]
+                          [--json]
 
 Compares catalog and blobs of a hub that does not run, wherever its configuration says that they
 are, and lists what is missing, short, corrupt, unknown to the catalog, left over from uploads, or

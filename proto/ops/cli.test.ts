@@ -90,6 +90,14 @@ test('--help is there at every level and exits 0', async () => {
   }
 });
 
+test('the usage of hub check has every option it describes', async () => {
+  const { out } = await cli('hub', 'check', '--help');
+  const [usage = '', ...rest] = out.split('\n\n');
+  const described = rest.join('\n').match(/^ {2}--[a-z]+/gm) ?? [];
+  assert.ok(described.length > 0);
+  for (const option of described) assert.ok(usage.includes(`[${option.trim()}]`), option);
+});
+
 test('a command line that is not understood exits 2 and says what is', async () => {
   const lines = [
     [],

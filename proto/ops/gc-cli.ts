@@ -95,7 +95,9 @@ async function listGarbage({ json }: Options, { out, ask }: Modules): Promise<bo
     if (next === undefined) break;
     from = `?last=${next}`;
   }
-  if (!json) out(`${count} would go, ${formatByteSize(bytes)} of bytes at once\n`);
+  const removed = formatByteSize(bytes);
+  if (json) return true;
+  out(`${count} would go; ${removed} removed for good, the rest into quarantine first\n`);
   return true;
 }
 

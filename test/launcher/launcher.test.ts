@@ -116,3 +116,20 @@ test('it finds its folder through relative and absolute links, whatever the work
   });
   assert.ok(shell.stdout.split('\n').includes(MAIN), shell.stderr);
 });
+
+test('a reader that hangs up does not change how a command ends', async () => {
+  for (const [words, code] of [
+    [['config', 'show', '--kind', 'hub'], 0],
+    [['nonsense'], 2],
+  ] as const) {
+    const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const told: Buffer[] = [];
+    const [silent, heard] =
+      code === 0 ? [child.stdout, child.stderr] : [child.stderr, child.stdout];
+    silent.destroy();
+    heard.on('data', (part: Buffer) => told.push(part));
+    // oxlint-disable-next-line no-await-in-loop -- one process after the other
+    const [ended] = await once(child, 'close');
+    assert.deepEqual([ended, Buffer.concat(told).toString()], [code, ''], words.join(' '));
+  }
+});

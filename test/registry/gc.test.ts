@@ -70,7 +70,10 @@ test('a collection by hand: told before, run, listed, and taken back', async (t)
   assert.match((await flotilla(hub, 'gc', 'run', '--dry-run')).out, /^0 would go/);
   await aDayLater(t, hub);
   const told = await flotilla(hub, 'gc', 'run', '--dry-run');
-  assert.match(told.out, new RegExp(`^repository-blob\tteam/app\t${digest}\t5000\t.*\n1 would go`));
+  assert.match(
+    told.out,
+    new RegExp(`^repository-blob\tteam/app\t${digest}\t5000\t.*\n1 would go; 0B removed`),
+  );
   const done = await flotilla(hub, 'gc', 'run', '--wait');
   assert.deepEqual([done.code, done.err], [EXIT.ok, '']);
   assert.match(done.out, /: ok\n[^]*into quarantine: 1 blobs/);

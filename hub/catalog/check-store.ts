@@ -60,9 +60,12 @@ export class KyselyCheckStore implements CheckStore {
           .onRef('own.repository', '=', 'reference.repository')
           .onRef('own.digest', '=', 'reference.digest'),
       )
+      // What was taken down is meant to be away.
+      .leftJoin('purged_digest as purged', 'purged.digest', 'reference.digest')
       .select(['reference.repository', 'reference.manifest_digest', 'reference.digest'])
       .where('reference.kind', '=', 'blob')
-      .where('own.digest', 'is', null);
+      .where('own.digest', 'is', null)
+      .where('purged.digest', 'is', null);
     const rest =
       after === undefined
         ? absent

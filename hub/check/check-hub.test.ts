@@ -77,6 +77,17 @@ test('a manifest whose blob its repository has not is told of', async (t) => {
   assert.deepEqual(counts, { absent: 1 });
 });
 
+test('a manifest whose blob was taken down is nothing wrong', async (t) => {
+  const { gc, config } = await ofSqlite(t);
+  const layer = Buffer.from('layer');
+  await gc.pushImage([layer]);
+  const { db } = gc.registry.catalog;
+  await db.deleteFrom('repository_blob').execute();
+  const purged = { digest: digestOf(layer), purged_at_ms: 1 };
+  await db.insertInto('purged_digest').values(purged).execute();
+  assert.deepEqual((await checkHub(config, look, { signal })).counts, {});
+});
+
 test('a folder without a catalog is refused as a wrong setting, and left as it is', async (t) => {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'flotilla-check-'));
   t.after(() => rm(dataDir, { recursive: true }));

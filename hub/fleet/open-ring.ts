@@ -57,7 +57,10 @@ async function openVault(
   if (file !== undefined) {
     const same = file.fingerprint() === ring.fingerprint();
     const fields = { file: join(keysDir, KEY_RING_FILE), sameRoot: same };
-    logger[same ? 'info' : 'warn'](fields, 'keys are read from the catalog, not from this file');
+    logger.warn(
+      fields,
+      'keys are read from the catalog: move this file to a safe place off this hub',
+    );
   }
   return new LiveRing({ ring, spreadMs: RING_SPREAD_MS }, { home: vault });
 }

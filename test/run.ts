@@ -8,7 +8,7 @@ import { newTally, reportFile } from './run-report.ts';
 import type { Tally } from './run-report.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
-const TOTAL_TIMEOUT_MS = 19 * 60_000;
+const TOTAL_TIMEOUT_MS = 40 * 60_000;
 const SOAK_TIMEOUT_MS = 3 * 60 * 60_000;
 const UNIT_TEST_TIMEOUT_MS = 120_000;
 const E2E_TEST_TIMEOUT_MS = 8 * 60_000;

@@ -7,7 +7,7 @@ const reduced = {
   swarmNodes: 4,
   memoryBlobBytes: 512 * MIB,
   catalogManifests: 100_000,
-  mutantStep: 8,
+  mutantStep: 16,
   crashRounds: { files: 1, s3: 1 },
 };
 

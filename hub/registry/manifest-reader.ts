@@ -1,6 +1,7 @@
 import { ociError } from '../../proto/oci/errors.ts';
 import { MANIFEST_MAX_BYTES } from '../../proto/oci/manifest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { freeBytes } from '../../proto/std/free-bytes.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import {
   LARGE_MANIFESTS_MAX,
@@ -32,13 +33,18 @@ export class ManifestReader {
     let buffer: Buffer = Buffer.alloc(0);
     let size = 0;
     let hasPlace = false;
-    for await (const part of bytesOf(request)) {
-      if (size + part.length > MANIFEST_MAX_BYTES) throw tooLarge();
-      buffer = joined(buffer, size, part);
-      size += part.length;
-      if (size <= MANIFEST_SMALL_BYTES || hasPlace) continue;
-      held.use(await this.#place(signal));
-      hasPlace = true;
+    try {
+      for await (const part of bytesOf(request)) {
+        if (size + part.length > MANIFEST_MAX_BYTES) throw tooLarge();
+        buffer = joined(buffer, size, part);
+        size += part.length;
+        if (size <= MANIFEST_SMALL_BYTES || hasPlace) continue;
+        held.use(await this.#place(signal));
+        hasPlace = true;
+      }
+    } catch (err) {
+      freeBytes(buffer);
+      throw err;
     }
     const bytes = buffer.subarray(0, size);
     const place = held.move();
@@ -58,8 +64,13 @@ export class ManifestReader {
 /** With a part after `size` bytes. Parts by themselves would take far more than their bytes. */
 function joined(buffer: Buffer, size: number, part: Buffer): Buffer {
   const end = size + part.length;
-  const room = end <= buffer.length ? buffer : Buffer.allocUnsafe(Math.max(end, 2 * buffer.length));
-  if (room !== buffer) buffer.copy(room, 0, 0, size);
+  let room = buffer;
+  if (end > buffer.length) {
+    const wanted = Math.min(MANIFEST_MAX_BYTES, Math.max(end, 2 * buffer.length));
+    room = Buffer.allocUnsafeSlow(wanted);
+    buffer.copy(room, 0, 0, size);
+    freeBytes(buffer);
+  }
   part.copy(room, size);
   return room;
 }

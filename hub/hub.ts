@@ -350,10 +350,7 @@ function connectionGuards(
 
 function listenerOf(registry: Registry, api: FastifyInstance) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    // A request may name the whole URL (RFC 9112 section 3.2.2).
-    const target = request.url?.replace(/^https?:\/\/[^/?]*/i, '') ?? '';
-    request.url = target;
-    if (/^\/v2(?:[/?]|$)/.test(target)) void registry.handle(request, response);
+    if (/^\/v2(?:[/?]|$)/.test(request.url ?? '')) void registry.handle(request, response);
     else api.routing(request, response);
   };
 }

@@ -29,7 +29,8 @@ export type HubServers = {
 
 /**
  * Serves `listener` on every address, over TLS when there are certificate files. Changed files are
- * read without a restart; connections that exist are not disturbed.
+ * read without a restart; connections that exist are not disturbed. The `url` of a request begins
+ * with its path.
  * @throws OpsError LISTEN_INVALID, LISTEN_FAILED; errors of node:fs and node:tls for the files
  */
 export async function startServers(
@@ -48,6 +49,8 @@ export async function startServers(
   const { certificate, certificatePollMs: pollMs = CERTIFICATE_POLL_MS } = options;
   const { shares, bodies, logger } = modules;
   const listener: RequestListener = (request, response) => {
+    // A request may name the whole URL (RFC 9112 section 3.2.2).
+    request.url = request.url?.replace(/^https?:\/\/[^/?]*/i, '') ?? '';
     bodies?.watch(request);
     modules.listener(request, response);
   };

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { FLEET_PATHS } from '../../proto/hubapi/constants.ts';
+import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { API_BODY_MS, BODY_WINDOW_BYTES_MIN, BODY_WINDOW_MS } from './constants.ts';
 import { createHttpMetrics } from './metrics.ts';
+import { startServers } from './servers.ts';
 import { SlowBodies } from './slow-bodies.ts';
 
 const LENGTH = 10 * BODY_WINDOW_BYTES_MIN;
@@ -17,21 +19,24 @@ async function begun(t: TestContext, path: string, headers = `content-length: ${
   const clock = { nowMs: 0 };
   const metrics = createHttpMetrics(new MetricsRegistry({ prefix: 'flotilla_hub_' }));
   const bodies = new SlowBodies({ now: () => clock.nowMs }, { metrics });
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const client = connect(typeof address === 'object' ? (address?.port ?? 0) : 0, '127.0.0.1');
+  const arrived = Promise.withResolvers<IncomingMessage>();
+  const servers = await startServers(
+    { listen: ['127.0.0.1:0'] },
+    {
+      listener: (request) => arrived.resolve(request),
+      bodies,
+      logger: createLogger({ level: 'silent', name: 'test' }),
+    },
+  );
+  const client = connect(Number(new URL(servers.urls[0] ?? '').port), '127.0.0.1');
   client.on('error', () => {});
-  t.after(() => {
+  t.after(async () => {
     client.destroy();
-    server.close();
+    await servers.close();
     bodies[Symbol.dispose]();
   });
   client.write(`POST ${path} HTTP/1.1\r\nhost: hub\r\n${headers}\r\n\r\n`);
-  const [request]: IncomingMessage[] = await once(server, 'request');
-  assert.ok(request);
-  bodies.watch(request);
+  const request = await arrived.promise;
   /** Sends so many bytes, and waits until the server has taken them. */
   const send = async (bytes: number): Promise<void> => {
     const wanted = request.socket.bytesRead + bytes;
@@ -68,6 +73,14 @@ test('an upload that goes on is not cut, however long it takes', async (t) => {
     await send(BODY_WINDOW_BYTES_MIN);
     assert.equal(later(BODY_WINDOW_MS), false);
   }
+});
+
+test('an upload whose request names the whole URL has the time of one', async (t) => {
+  const { request, later } = await begun(t, 'http://hub.example:7400/v2/a/b/blobs/uploads/x');
+  request.resume();
+  assert.equal(request.url, '/v2/a/b/blobs/uploads/x');
+  assert.equal(later(BODY_WINDOW_MS - 1), false);
+  assert.equal(later(1), true);
 });
 
 test('a body for the administration or the token service comes at once, or is cut', async (t) => {

@@ -169,7 +169,9 @@ export class OpenUploads {
       // Nobody names the bytes of those that expired now: they are removed with the others.
       const known = (ids: readonly string[]) => store.known(ids);
       await blobs.sweep({ beforeMs: nowMs - UPLOAD_ORPHAN_MS, known });
-      await this.#places.learn(() => store.counts());
+      // One that began before may not know of their end.
+      await this.#counting;
+      await this.#count();
     } catch (err) {
       this.#tell(err);
     }
@@ -189,16 +191,20 @@ export class OpenUploads {
 
   /** Others may have ended some that were begun here. */
   async #recount(): Promise<void> {
-    const nowMs = this.#now();
-    if (this.#counting === undefined && nowMs - this.#countedMs >= UPLOADS_COUNT_MS) {
-      this.#countedMs = nowMs;
-      this.#counting = this.#places
-        .learn(() => this.#modules.store.counts())
-        .finally(() => {
-          this.#counting = undefined;
-        });
-    }
-    await this.#counting;
+    if (this.#now() - this.#countedMs >= UPLOADS_COUNT_MS) await this.#count();
+    else await this.#counting;
+  }
+
+  /** One at a time: each adds what was kept here meanwhile, and two would do so twice. */
+  #count(): Promise<void> {
+    if (this.#counting !== undefined) return this.#counting;
+    this.#countedMs = this.#now();
+    this.#counting = this.#places
+      .learn(() => this.#modules.store.counts())
+      .finally(() => {
+        this.#counting = undefined;
+      });
+    return this.#counting;
   }
 
   async #hold(target: UploadTarget): Promise<{ hold: UploadHold; session: UploadSession }> {

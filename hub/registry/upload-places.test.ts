@@ -63,7 +63,7 @@ async function twoHubs(t: TestContext) {
       { uploadsMax: MAX, perSubjectMax: SHARE, holder },
       { blobs, store, logger, now: () => clock.ms },
     );
-  return { hubs: [hubOf('one'), hubOf('other')] as const, clock };
+  return { hubs: [hubOf('one'), hubOf('other')] as const, clock, store };
 }
 
 type Step = { kind: 'begin' | 'drop'; hub: 0 | 1; subject: string; which: number };
@@ -131,4 +131,26 @@ test('a hub that must refuse looks first whether another one ended some', async 
   }
   clock.ms += UPLOADS_COUNT_MS;
   await hubs[0].create(owner);
+});
+
+test('an upload that begins while the hub tidies up finds each of the others once', async (t) => {
+  const { hubs, clock, store } = await twoHubs(t);
+  for (const subject of SUBJECTS) await hubs[0].create({ repository: 'team/app', subject });
+  clock.ms += UPLOADS_COUNT_MS;
+  const counts = store.counts.bind(store);
+  const begun = Promise.withResolvers<void>();
+  const tidied = Promise.withResolvers<void>();
+  t.mock.method(store, 'counts', async () => {
+    const counted = await counts();
+    begun.resolve();
+    await tidied.promise;
+    return counted;
+  });
+  const swept = hubs[1].sweep();
+  await begun.promise;
+  const created = hubs[1].create({ repository: 'team/app', subject: 'ann' });
+  await new Promise(setImmediate);
+  tidied.resolve();
+  await Promise.all([swept, created]);
+  assert.equal(hubs[1].count, SUBJECTS.length + 1);
 });

@@ -179,6 +179,27 @@ export class KyselyUploadStore implements UploadStore {
     return rows.map(recordOf);
   }
 
+  async takeIdle(wish: Parameters<UploadStore['takeIdle']>[0]): Promise<UploadRecord[]> {
+    const { subject, busy, nowMs, beforeMs, max } = wish;
+    const idle = this.#db
+      .selectFrom('upload_session')
+      .select('id')
+      .where('used_at_ms', '<', beforeMs)
+      .where('held_until_ms', '<', nowMs)
+      .$if(subject !== undefined, (query) => query.where('subject', '=', subject ?? ''))
+      .$if(busy.length > 0, (query) => query.where('id', 'not in', busy))
+      .orderBy('used_at_ms')
+      .limit(max);
+    const rows = await this.#db
+      .deleteFrom('upload_session')
+      .where('id', 'in', idle)
+      .where('used_at_ms', '<', beforeMs)
+      .where('held_until_ms', '<', nowMs)
+      .returning(RECORD)
+      .execute();
+    return rows.map(recordOf);
+  }
+
   async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
     const found = new Set<string>();
     for (let at = 0; at < ids.length; at += STATEMENT_ROWS_MAX) {

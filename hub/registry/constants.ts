@@ -10,6 +10,10 @@ export const MOUNT_SOURCES_MAX = 16;
 export const UPLOAD_IDLE_MS = 24 * 60 * 60_000;
 /** How often idle uploads are looked for. */
 export const UPLOAD_SWEEP_MS = 60_000;
+/** An upload without a request for this long ends when somebody has no place for another one. */
+export const UPLOAD_YIELD_MS = 15 * 60_000;
+/** Uploads that end at once to make room. */
+export const UPLOAD_YIELD_BATCH = 16;
 /** What is in the blob store of an upload that nobody can name is removed after this long. */
 export const UPLOAD_ORPHAN_MS = 24 * 60 * 60_000;
 /** How long an upload is kept for a hub that does not say that its request still runs. */

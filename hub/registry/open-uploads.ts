@@ -11,6 +11,8 @@ import {
   UPLOAD_IDLE_MS,
   UPLOAD_ORPHAN_MS,
   UPLOAD_RELEASE_MS,
+  UPLOAD_YIELD_BATCH,
+  UPLOAD_YIELD_MS,
 } from './constants.ts';
 import { heldByOther, UploadSession } from './upload-session.ts';
 import { UploadPlaces } from './upload-places.ts';
@@ -180,12 +182,29 @@ export class OpenUploads {
   async #begin(subject: string): Promise<UploadSession> {
     // What other hubs began and ended is in the store alone.
     await this.#recount();
+    if (this.#places.isFullFor(subject)) await this.#makeRoom(subject);
     this.#places.take(subject);
     try {
       return new UploadSession(await this.#modules.blobs.begin());
     } catch (err) {
       this.#places.give(subject);
       throw err;
+    }
+  }
+
+  /** Clients that died do not come back; what they began is not to keep their account out. */
+  async #makeRoom(subject: string): Promise<void> {
+    const nowMs = this.#now();
+    const wish = {
+      subject: this.#places.hasShare(subject) ? subject : undefined,
+      busy: [...this.#busy],
+      nowMs,
+      beforeMs: nowMs - UPLOAD_YIELD_MS,
+      max: UPLOAD_YIELD_BATCH,
+    };
+    for (const ended of await this.#modules.store.takeIdle(wish)) {
+      this.#places.remove(ended.subject);
+      await this.#forget(ended.id);
     }
   }
 

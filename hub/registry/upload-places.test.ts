@@ -10,7 +10,7 @@ import { hasCode } from '../../proto/std/errors.ts';
 import { FilesystemBlobStore } from '../blobs/filesystem.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts';
-import { UPLOADS_COUNT_MS } from './constants.ts';
+import { UPLOADS_COUNT_MS, UPLOAD_YIELD_MS } from './constants.ts';
 import { OpenUploads } from './open-uploads.ts';
 import { assertRefused, TestRegistry } from './registry-fixture.ts';
 import type { UploadTarget } from './upload-store.ts';
@@ -153,4 +153,37 @@ test('an upload that begins while the hub tidies up finds each of the others onc
   tidied.resolve();
   await Promise.all([swept, created]);
   assert.equal(hubs[1].count, SUBJECTS.length + 1);
+});
+
+test('what a client left behind makes room for others of its account, what is in use does not', async (t) => {
+  const { hubs, clock } = await twoHubs(t);
+  const owner = { repository: 'team/app', subject: 'ann' };
+  const targets: UploadTarget[] = [];
+  for (let n = 0; n < SHARE; n += 1) targets.push(await hubs[0].create(owner));
+  const [left, kept, busy] = targets;
+  assert.ok(left && kept && busy);
+  const bobs = await hubs[0].create({ ...owner, subject: 'bob' });
+  clock.ms += UPLOAD_YIELD_MS;
+  await assert.rejects(hubs[0].create(owner), { code: 'TOOMANYREQUESTS' }, 'not yet');
+  clock.ms += 1;
+  await hubs[0].exclusively(kept, async (upload) => void (upload.outcome = 'keep'));
+  const begun = await hubs[0].exclusively(busy, async () => hubs[0].create(owner));
+  await assert.rejects(hubs[0].size(left), { code: 'BLOB_UPLOAD_UNKNOWN' });
+  for (const target of [kept, busy, begun, bobs]) assert.equal(await hubs[0].size(target), 0);
+});
+
+test('when all places are taken, the longest unused one of anybody is given up', async (t) => {
+  const { hubs, clock } = await twoHubs(t);
+  const targets: UploadTarget[] = [];
+  for (let n = 0; n < MAX; n += 1) {
+    const subject = SUBJECTS[n % SUBJECTS.length] ?? '';
+    targets.push(await hubs[0].create({ repository: 'team/app', subject }));
+    clock.ms += 1;
+  }
+  clock.ms += UPLOAD_YIELD_MS - MAX + 1;
+  await hubs[0].create({ repository: 'team/app', subject: 'eve' });
+  const [first, second] = targets;
+  assert.ok(first && second);
+  await assert.rejects(hubs[0].size(first), { code: 'BLOB_UPLOAD_UNKNOWN' });
+  assert.equal(await hubs[0].size(second), 0);
 });

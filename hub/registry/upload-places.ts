@@ -21,7 +21,12 @@ export class UploadPlaces {
   }
 
   isFullFor(subject: string): boolean {
-    return this.#sum >= this.#max || this.#of(subject) >= this.#perSubjectMax;
+    return this.#sum >= this.#max || this.hasShare(subject);
+  }
+
+  /** Whether the subject has all that one may have. */
+  hasShare(subject: string): boolean {
+    return this.#of(subject) >= this.#perSubjectMax;
   }
 
   /**
@@ -29,7 +34,7 @@ export class UploadPlaces {
    * @throws OciError TOOMANYREQUESTS
    */
   take(subject: string): void {
-    if (this.#of(subject) >= this.#perSubjectMax) {
+    if (this.hasShare(subject)) {
       const share = `you have ${this.#perSubjectMax} uploads open, the most for one account`;
       throw ociError('TOOMANYREQUESTS', `${share}; finish or cancel some, or try again later`);
     }

@@ -44,6 +44,17 @@ export interface UploadStore {
   leaves(id: string): Promise<Buffer>;
   /** Removes and returns uploads that expired and that nobody holds, `max` at most. */
   takeExpired(nowMs: number, max: number): Promise<UploadRecord[]>;
+  /**
+   * Removes and returns uploads of the subject, or of anybody, that had no request since `beforeMs`
+   * and that nobody holds, those of `busy` left out: the longest unused first, `max` at most.
+   */
+  takeIdle(wish: {
+    subject: string | undefined;
+    busy: readonly string[];
+    nowMs: number;
+    beforeMs: number;
+    max: number;
+  }): Promise<UploadRecord[]>;
   /** Which of these uploads there are. */
   known(ids: readonly string[]): Promise<ReadonlySet<string>>;
   /** How many there are of each subject that has any. */

@@ -23,6 +23,8 @@ export class Ledger {
   readonly blobs = new Map<string, SentBlob>();
   readonly images = new Map<string, Image>();
   readonly tags = new Map<string, Tag>();
+  /** Paths of uploads that were begun and not ended. */
+  readonly uploads = new Set<string>();
   /** Requests that were acknowledged. */
   readonly acknowledged = { blobs: 0, mounts: 0, manifests: 0, deletes: 0 };
 

@@ -1,7 +1,7 @@
 // What clients do to a hub that may die at any time: one of them, who remembers what it was told.
 import { Readable } from 'node:stream';
 import { request, type Dispatcher } from 'undici';
-import { digestOf } from '../../proto/oci/digest.ts';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { AUTHORIZATION } from './hub-process.ts';
 import type { Image, Ledger, SentBlob } from './ledger.ts';
@@ -72,6 +72,19 @@ export class Client {
     }
     if (random() < 0.08) return this.#untag();
     return this.push();
+  }
+
+  /** Gives up uploads that clients of a former life of the hub did not end. */
+  async giveUp(): Promise<void> {
+    const { ledger } = this.#options;
+    for (const path of ledger.uploads) {
+      // Others give up theirs meanwhile.
+      ledger.uploads.delete(path);
+      const { status, text } = await this.#ask(path, { method: 'DELETE' });
+      if (status !== 204 && status !== 404) {
+        throw new Refusal(`the hub answers ${status} to who gives up an upload: ${text}`);
+      }
+    }
   }
 
   /** Images that it pushed and has not deleted, the oldest first. */
@@ -146,7 +159,7 @@ export class Client {
   }
 
   async #send({ repository, digest }: SentBlob, bytes: Buffer, way: number): Promise<Answer> {
-    const { random, ledger } = this.#options;
+    const { ledger } = this.#options;
     const uploads = `${repository}/blobs/uploads/`;
     if (way > 0.8) return this.#ask(`${uploads}?digest=${digest}`, { method: 'POST', body: bytes });
     let { status, location, text } = { status: 0, location: '', text: '' };
@@ -160,6 +173,16 @@ export class Client {
       }
     } else ({ status, location, text } = await this.#ask(uploads, { method: 'POST' }));
     if (status !== 202) return { status, location, text };
+    const path = location.replace(/^https?:\/\/[^/]+/, '');
+    ledger.uploads.add(path);
+    const done = await this.#fill(location, digest, bytes);
+    ledger.uploads.delete(path);
+    return done;
+  }
+
+  async #fill(begun: string, digest: Digest, bytes: Buffer): Promise<Answer> {
+    const { random } = this.#options;
+    let location = begun;
     let at = 0;
     for (let cuts = Math.floor(random() * 3); cuts > 0; cuts -= 1) {
       const cut = at + Math.floor((bytes.length - at) * random());

@@ -128,6 +128,27 @@ test('a command line that is not understood exits 2 and says what is', async () 
   }
 });
 
+test('an address of a hub without its scheme is refused before any hub is asked', async () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  for (const words of [
+    ['account', 'list'],
+    ['gc', 'status'],
+    ['purge', digest],
+    ['hub', 'join-token', 'create'],
+    ['backup', 'create', '--to', 'folder'],
+  ]) {
+    for (const url of ['hub.example:7400', '127.0.0.1:7400', 'http://', 'ftp://hub.example']) {
+      const { code, err, out } = await cli(...words, '--url', url);
+      assert.deepEqual([code, out], [2, ''], `${words.join(' ')} --url ${url}`);
+      assert.ok(err.startsWith('flotilla: --url takes http:// or https://'), err);
+      assert.ok(err.includes(`not "${url}"`) && err.includes('usage: flotilla'), err);
+    }
+  }
+  const url = 'http://127.0.0.1:7400';
+  const made = await cli('hub', 'join-token', 'create', '--url', url);
+  assert.deepEqual([made.code, made.tokens[0]?.url], [0, url]);
+});
+
 test('a program gets the text of its file', async () => {
   await withFile('http: {}\n', async (file) => {
     const { code, started } = await cli('agent', '--config', file);

@@ -6,7 +6,7 @@ import { parseDuration } from '../std/duration.ts';
 import { hasCode, messageOf } from '../std/errors.ts';
 import { adminHelp, adminWords, isAdminCommand, runAdminCommand } from './admin-cli.ts';
 import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
-import { AdminUsage } from './admin-commands.ts';
+import { AdminUsage, checkHubUrl } from './admin-commands.ts';
 import type { AdminRequest } from './admin-commands.ts';
 import { BACKUP_OPTIONS, type BackupCliModules, type BackupOutcome } from './backup-cli.ts';
 import { readBuildInfo } from './build-info.ts';
@@ -397,6 +397,8 @@ function parse<T extends NonNullable<ParseArgsConfig['options']>>(
     const parsed = parseArgs({ args: [...args], options, allowPositionals: true });
     const extra = parsed.positionals[positionalsMax];
     if (extra !== undefined) throw new UsageError(`"${extra}" is not expected here`, help);
+    const { url }: { url?: unknown } = parsed.values;
+    checkHubUrl(url);
     return parsed;
   } catch (err) {
     throw err instanceof UsageError ? err : new UsageError(refusalOf(err, options), help);

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { isDigest, type Digest } from '../../proto/oci/digest.ts';
 import { claimFolder } from '../../proto/ops/folder-lock.ts';
 import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder.ts';
+import { counted } from '../../proto/std/counted.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { openBlobStore } from '../blobs/open-store.ts';
 import type { BlobStore } from '../blobs/port.ts';
@@ -163,7 +164,7 @@ async function assertWhole({ folder, manifest }: Source, progress: Progress, sig
   const report = await new Verification({ hash: false }, { folder, progress }).run({ signal });
   const lost = manifest.blobs?.missing.length ?? 0;
   const [first = ''] = report.problems;
-  if (report.found > lost) throw damaged(`${first}; ${report.found} problems in all`);
+  if (report.found > lost) throw damaged(`${first}; ${counted(report.found, 'problem')} in all`);
 }
 
 /** True when this goes on with an earlier attempt. */

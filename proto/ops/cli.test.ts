@@ -48,7 +48,10 @@ async function cli(...argv: string[]): Promise<Outcome> {
       verify: async ({ quick }) => ({ text: 'damaged', clean: quick }),
       restore: async (wish) => ({ text: JSON.stringify(wish), clean: true }),
     },
-    purge: async ({ lift, waitMs }) => (lift || waitMs === 600_000 ? [] : ['node-7']),
+    purge: async ({ lift, waitMs }) => ({
+      unreached: lift || waitMs === 600_000 ? [] : ['node-7'],
+      known: true,
+    }),
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';

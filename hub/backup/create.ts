@@ -51,15 +51,28 @@ export class Backup {
   /** @throws AdminError, BackupError; errors of node:fs */
   async run({ signal }: { signal: AbortSignal }): Promise<BackupReport> {
     const { client, folder } = this.#modules;
-    await folder.begin({ again: this.#options.incremental });
     const id = await client.begin();
     await using hold = new Held(id, client);
+    await folder.begin({ again: this.#options.incremental });
     try {
       return await this.#run(id, AbortSignal.any([signal, hold.signal]));
     } catch (err) {
+      await this.#giveUp();
       hold.signal.throwIfAborted();
       throw err;
     }
+  }
+
+  async #giveUp(): Promise<void> {
+    const { folder, progress } = this.#modules;
+    // Why it failed is thrown behind this, also when the disk is what does not work.
+    const left = await folder.giveUp().catch(() => 'unfinished' as const);
+    if (left === 'nothing') return;
+    const what =
+      left === 'whole'
+        ? 'still has the backup of before, whole'
+        : 'has no whole backup yet; the same command goes on with what was copied';
+    progress.say(`${folder.path} ${what}`);
   }
 
   async #run(id: string, signal: AbortSignal): Promise<BackupReport> {

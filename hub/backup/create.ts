@@ -82,6 +82,7 @@ export class Backup {
     const { bytes, sha256 } = await this.#catalog(id, file, signal);
     const { head, rows, blobs, known } = await this.#totals(file);
     progress.say(`catalog: ${roundBytes(bytes)}; ${blobs.count} blobs, ${roundBytes(blobs.bytes)}`);
+    await this.#assertSameFleet(head);
     const keys = keyRing === undefined ? undefined : await this.#keys(keyRing, keysFile, head);
     const { wanted, lost } = await this.#blobs({ id, file, blobs }, signal);
     const purged = await this.#modules.client.purged();
@@ -104,6 +105,17 @@ export class Backup {
     };
     await folder.finish(manifest, (digest) => wanted.has(digest) && !purged.has(digest));
     return { manifest, copied: this.#copied, copiedBytes: this.#copiedBytes };
+  }
+
+  /** A backup of another hub is not brought up to date with this one: its blobs would go. */
+  async #assertSameFleet({ fleetId }: RowsHead): Promise<void> {
+    const { folder } = this.#modules;
+    const found = await folder.fleetId();
+    if (found === undefined || found === fleetId) return;
+    throw new BackupError(
+      `${folder.path} has a backup of ${found}, this hub is of ${fleetId}; name another folder`,
+      { code: 'FLEET_OTHER', found, fleetId },
+    );
   }
 
   /** The catalog comes of one moment: one that was cut is begun anew. */

@@ -143,6 +143,16 @@ export class BackupFolder {
     });
   }
 
+  /** Whose backup it is; undefined when there is none, or none that can be used. */
+  async fleetId(): Promise<string | undefined> {
+    try {
+      return (await this.manifest()).fleetId;
+    } catch (err) {
+      if (err instanceof BackupError) return undefined;
+      throw err;
+    }
+  }
+
   /** Names that no file has yet: until a backup is done the one before it stays as it is. */
   newNames(): { catalog: string; keys: string } {
     const id = randomBytes(NAME_BYTES).toString('hex');

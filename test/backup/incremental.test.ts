@@ -225,3 +225,15 @@ test('only the admin gets a backup', async () => {
   assert.equal((await hub.api('DELETE', at)).status, 204);
   assert.equal((await hub.ask(`/api/v1${at}/catalog`)).status, 404);
 });
+
+test('a backup of another hub is not brought up to date', async (t) => {
+  const to = path.join(await scratch(t), 'backup');
+  await using hub = await TestHub.start();
+  await using other = await TestHub.start();
+  await hub.pushImage('v1', [Buffer.from('a layer')]);
+  await backup(hub, to);
+  const wrong = backup(other, to, { incremental: true });
+  await assert.rejects(wrong, { code: 'FLEET_OTHER', message: /name another folder/ });
+  assert.deepEqual((await verify(to)).problems, []);
+  assert.equal((await backup(hub, to, { incremental: true })).copied, 0);
+});

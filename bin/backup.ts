@@ -17,6 +17,7 @@ import type {
 } from '../proto/ops/backup-cli.ts';
 import { loadConfig } from '../proto/ops/config.ts';
 import { ConfigError } from '../proto/ops/errors.ts';
+import { counted } from '../proto/std/counted.ts';
 import { hasCode } from '../proto/std/errors.ts';
 import { withTarget } from './admin.ts';
 
@@ -84,7 +85,8 @@ export async function restoreBackup(
     },
     { progress: new Progress({ tell }), signal: stopped() },
   );
-  return { text: formatRestore(report, wish), clean: true };
+  const isSealed = config.fleet.keys.encryptionKeyFile !== undefined;
+  return { text: formatRestore(report, { ...wish, isSealed }), clean: true };
 }
 
 /** @throws ConfigError when it is not there; errors of node:fs */
@@ -122,7 +124,7 @@ function formatBackup(to: string, { manifest, copied, copiedBytes }: BackupRepor
   const content =
     blobs === undefined
       ? 'the catalog only'
-      : `${blobs.count} blobs, ${roundBytes(blobs.bytes)}, ` +
+      : `${counted(blobs.count, 'blob')}, ${roundBytes(blobs.bytes)}, ` +
         `of which ${copied} were copied, ${roundBytes(copiedBytes)}`;
   lines.push(`${to}: as of ${time}, ${content}`);
   if (keys === undefined) {
@@ -131,14 +133,27 @@ function formatBackup(to: string, { manifest, copied, copiedBytes }: BackupRepor
   return `${lines.join('\n')}\n`;
 }
 
-function formatRestore(report: RestoreReport, wish: BackupRestoreWish): string {
+function formatRestore(
+  report: RestoreReport,
+  wish: BackupRestoreWish & { isSealed: boolean },
+): string {
   const { manifest, blobs, locked, keys, purged } = report;
   const { time } = manifest;
   const lines = [
-    `restored as of ${time}: ${blobs.stored + blobs.there} blobs; what came later is not there`,
+    `restored as of ${time}: ${counted(blobs.stored + blobs.there, 'blob')}; ` +
+      'what came later is not there',
     'join tokens and logins of before have ended: make new ones, log in again',
   ];
   if (keys === 'new') lines.push('the fleet begins anew: every node joins it again');
+  if (wish.isSealed && keys === 'data folder') {
+    lines.push('the keys are in the catalog, encrypted: move keys/key-ring.pem to a safe place');
+  }
+  if (wish.keepRights) {
+    lines.push(
+      `warning: rights are as of ${time}: accounts, robots, nodes and keys that were disabled, ` +
+        'deleted or revoked later are good again; end them again',
+    );
+  }
   if (wish.rightsFrom === undefined && !wish.keepRights) {
     lines.push('rights are locked, since it is not known what was ended later:');
     const names = (title: string, list: readonly string[], remedy: string): void => {

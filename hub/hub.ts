@@ -116,7 +116,8 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const backups = openBackups({ catalog, blobs, fleet, build });
+  const { hasBlobs } = gc;
+  const backups = openBackups({ catalog, blobs, hasBlobs, fleet, build });
   const inside = { ...room, gc, replicas, backups };
   const api = await startApi({ ...inside, uplink, build, callerOf, logger });
   starting.defer(() => api.close());
@@ -203,6 +204,7 @@ function openBlobs(
 function openBackups(modules: {
   catalog: OpenCatalog;
   blobs: BlobStore;
+  hasBlobs: boolean;
   fleet: Fleet;
   build: BuildInfo;
 }): BackupService {

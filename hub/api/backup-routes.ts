@@ -1,10 +1,12 @@
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import { Type } from 'typebox';
 import { BackupHold, ROWS_TYPE } from '../../proto/hubapi/backups.ts';
 import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import { formatContentRange, parseRange } from '../../proto/oci/ranges.ts';
+import { deadline } from '../../proto/std/abort.ts';
+import { HOLD_MS } from '../backup/constants.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import type { BackupService, Hold } from '../backup/service.ts';
 import { sendBody } from '../registry/body.ts';
@@ -113,11 +115,17 @@ async function sendLines(
   response.writeHead(200, { 'content-type': ROWS_TYPE, 'cache-control': 'no-store' });
   for await (const text of lines) {
     signal.throwIfAborted();
-    if (!response.write(text)) await once(response, 'drain', { signal });
+    if (!response.write(text)) await drained(response, signal);
     // A database in this process answers without a pause in which others had their turn.
     await setImmediate();
   }
   response.end();
+}
+
+/** Who takes nothing for as long as a backup lasts in silence does not keep a transaction open. */
+async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  using limit = deadline(HOLD_MS, signal);
+  await once(response, 'drain', { signal: limit.signal });
 }
 
 async function sendBlob(

@@ -25,6 +25,8 @@ const INVALID = [
   'FST_ERR_CTP_INVALID_MEDIA_TYPE',
 ];
 
+const IN_USE = ['IN_USE', 'COLLECTING', 'COLLECTED_ELSEWHERE', 'BLOBS_ELSEWHERE', 'PURGED'];
+
 export type ApiCode = keyof typeof STATUSES;
 
 /** A refusal of the administration, as it goes out. */
@@ -62,7 +64,7 @@ export function asApiError(err: unknown): ApiError {
   }
   if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
-  if (hasCode(err, 'IN_USE', 'COLLECTING', 'COLLECTED_ELSEWHERE', 'PURGED')) return said('IN_USE');
+  if (hasCode(err, ...IN_USE)) return said('IN_USE');
   if (hasCode(err, 'FULL', 'PURGED_LIMIT')) return said('FULL');
   if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
   if (hasCode(err, ...INVALID)) return said('INVALID_BODY');

@@ -35,8 +35,8 @@ export function purgeRoutes({ fleet, gc }: PurgeRouteModules): ApiRoute[] {
       body: PurgeRequest,
       answer: PurgeList,
       run: async ({ body }) => {
-        await gc.purges.purge(parseDigest(body.digest));
-        return answer();
+        const { known } = await gc.purges.purge(parseDigest(body.digest));
+        return { ...(await answer()), known };
       },
     }),
     route('DELETE /purges/:digest', {

@@ -51,15 +51,28 @@ export class Backup {
   /** @throws AdminError, BackupError; errors of node:fs */
   async run({ signal }: { signal: AbortSignal }): Promise<BackupReport> {
     const { client, folder } = this.#modules;
-    await folder.begin({ again: this.#options.incremental });
     const id = await client.begin();
     await using hold = new Held(id, client);
+    await folder.begin({ again: this.#options.incremental });
     try {
       return await this.#run(id, AbortSignal.any([signal, hold.signal]));
     } catch (err) {
+      await this.#giveUp();
       hold.signal.throwIfAborted();
       throw err;
     }
+  }
+
+  async #giveUp(): Promise<void> {
+    const { folder, progress } = this.#modules;
+    // Why it failed is thrown behind this, also when the disk is what does not work.
+    const left = await folder.giveUp().catch(() => 'unfinished' as const);
+    if (left === 'nothing') return;
+    const what =
+      left === 'whole'
+        ? 'still has the backup of before, whole'
+        : 'has no whole backup yet; the same command goes on with what was copied';
+    progress.say(`${folder.path} ${what}`);
   }
 
   async #run(id: string, signal: AbortSignal): Promise<BackupReport> {
@@ -69,6 +82,7 @@ export class Backup {
     const { bytes, sha256 } = await this.#catalog(id, file, signal);
     const { head, rows, blobs, known } = await this.#totals(file);
     progress.say(`catalog: ${roundBytes(bytes)}; ${blobs.count} blobs, ${roundBytes(blobs.bytes)}`);
+    await this.#assertSameFleet(head);
     const keys = keyRing === undefined ? undefined : await this.#keys(keyRing, keysFile, head);
     const { wanted, lost } = await this.#blobs({ id, file, blobs }, signal);
     const purged = await this.#modules.client.purged();
@@ -91,6 +105,17 @@ export class Backup {
     };
     await folder.finish(manifest, (digest) => wanted.has(digest) && !purged.has(digest));
     return { manifest, copied: this.#copied, copiedBytes: this.#copiedBytes };
+  }
+
+  /** A backup of another hub is not brought up to date with this one: its blobs would go. */
+  async #assertSameFleet({ fleetId }: RowsHead): Promise<void> {
+    const { folder } = this.#modules;
+    const found = await folder.fleetId();
+    if (found === undefined || found === fleetId) return;
+    throw new BackupError(
+      `${folder.path} has a backup of ${found}, this hub is of ${fleetId}; name another folder`,
+      { code: 'FLEET_OTHER', found, fleetId },
+    );
   }
 
   /** The catalog comes of one moment: one that was cut is begun anew. */

@@ -9,6 +9,8 @@ type BackupProblem =
   /** The folder that is to be written has something in it. */
   | { code: 'TARGET_NOT_EMPTY'; folder: string }
   | { code: 'BACKUP_INTERRUPTED' }
+  /** The hub that is asked cannot read the blobs of its catalog. */
+  | { code: 'BLOBS_ELSEWHERE' }
   /** The folder has a part of a backup. */
   | { code: 'RESTORE_UNFINISHED'; folder: string }
   | { code: 'KEYS_MISSING'; fingerprint: string }

@@ -1,5 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  open,
+  opendir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { digestAlgorithm, digestHex, isDigest, type Digest } from '../../proto/oci/digest.ts';
 import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder.ts';
@@ -28,6 +39,7 @@ const OWN = /^(?:backup\.json|unfinished|blobs|key-ring-\w+\.pem|catalog-\w+\.nd
 /** A folder with a backup, or one that is to have one. */
 export class BackupFolder {
   readonly path: string;
+  #made = false;
 
   constructor(options: { path: string }) {
     this.path = path.resolve(options.path);
@@ -39,7 +51,7 @@ export class BackupFolder {
    *   anything else; errors of node:fs
    */
   async begin({ again }: { again: boolean }): Promise<void> {
-    await makeDurableFolder(this.path);
+    this.#made = await makeDurableFolder(this.path);
     await chmod(this.path, FOLDER_MODE);
     const names = (await readdir(this.path)).filter((name) => name !== 'lost+found');
     const strange = names.find((name) => !OWN.test(name));
@@ -71,15 +83,36 @@ export class BackupFolder {
     await this.writeFile(MANIFEST, formatManifest(manifest));
     await rm(path.join(this.path, UNFINISHED), { force: true });
     await nodeFolderOps.syncFolder(this.path);
-    const kept = [MANIFEST, 'blobs', manifest.catalog.file, manifest.keys?.file];
-    for (const name of await readdir(this.path)) {
-      // oxlint-disable-next-line no-await-in-loop -- a few files
-      if (OWN.test(name) && !kept.includes(name)) await rm(path.join(this.path, name));
-    }
+    await this.#removeAllBut([MANIFEST, 'blobs', manifest.catalog.file, manifest.keys?.file]);
     if (manifest.blobs === undefined) return;
     for await (const { file, digest } of this.blobFiles()) {
       if (digest === undefined || !isWanted(digest)) await rm(file, { force: true });
     }
+  }
+
+  /**
+   * Leaves the folder after a backup failed: `whole`, with the one that was there; `unfinished`,
+   * with bytes of blobs that the next attempt goes on with; `nothing`, as it was found.
+   */
+  async giveUp(): Promise<'whole' | 'unfinished' | 'nothing'> {
+    const begun = [UNFINISHED, 'blobs'];
+    if (await exists(path.join(this.path, MANIFEST))) {
+      const { catalog, keys } = await this.manifest();
+      await this.#removeAllBut([...begun, MANIFEST, catalog.file, keys?.file]);
+      return 'whole';
+    }
+    await this.#removeAllBut(begun);
+    const parts: string[] = [];
+    for await (const { file, digest } of this.blobFiles()) {
+      if (digest !== undefined || ((await sizeOf(file)) ?? 0) > 0) return 'unfinished';
+      parts.push(file);
+    }
+    for (const file of parts) await rm(file, { force: true });
+    await this.#removeAllBut(['blobs']);
+    const folders = [...ALGORITHMS.map((name) => path.join('blobs', name)), 'blobs'];
+    for (const name of folders) await rmdir(path.join(this.path, name));
+    if (this.#made) await rmdir(this.path);
+    return 'nothing';
   }
 
   /**
@@ -108,6 +141,16 @@ export class BackupFolder {
       code: 'BACKUP_MISSING',
       folder,
     });
+  }
+
+  /** Whose backup it is; undefined when there is none, or none that can be used. */
+  async fleetId(): Promise<string | undefined> {
+    try {
+      return (await this.manifest()).fleetId;
+    } catch (err) {
+      if (err instanceof BackupError) return undefined;
+      throw err;
+    }
   }
 
   /** Names that no file has yet: until a backup is done the one before it stays as it is. */
@@ -170,6 +213,13 @@ export class BackupFolder {
         const file = path.join(folder, name);
         yield isDigest(digest) ? { file, digest } : { file };
       }
+    }
+  }
+
+  async #removeAllBut(kept: readonly (string | undefined)[]): Promise<void> {
+    for (const name of await readdir(this.path)) {
+      // oxlint-disable-next-line no-await-in-loop -- a few files
+      if (OWN.test(name) && !kept.includes(name)) await rm(path.join(this.path, name));
     }
   }
 

@@ -3,9 +3,11 @@ import path from 'node:path';
 import { isDigest, type Digest } from '../../proto/oci/digest.ts';
 import { claimFolder } from '../../proto/ops/folder-lock.ts';
 import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder.ts';
+import { counted } from '../../proto/std/counted.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { openBlobStore } from '../blobs/open-store.ts';
 import type { BlobStore } from '../blobs/port.ts';
+import { KyselyFleetStore, type FleetTables } from '../catalog/fleet-store.ts';
 import { KyselyGcStore } from '../catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from '../catalog/object-index.ts';
 import { poolOptionsOf } from '../catalog/pool-options.ts';
@@ -20,7 +22,7 @@ import type { BackupManifest } from './manifest.ts';
 import type { Progress } from './progress.ts';
 import { markerIn, removeMarker, setMarker, unfinished } from './restore-marker.ts';
 import { RestoredBlobs, type BlobCounts } from './restored-blobs.ts';
-import { findRing, restartRing, type RingSource } from './restored-keys.ts';
+import { findRing, restartRing, sealRing, type RingSource } from './restored-keys.ts';
 import { RestoredRights, type LockedRights, type RightsPolicy } from './restored-rights.ts';
 import { purgedOf } from './rows-of.ts';
 import { RowReader } from './rows.ts';
@@ -105,11 +107,18 @@ export async function restoreHub(
     });
     await fill(parts, changes);
     await takeDown(parts, nowMs);
+    restartRing(ring, { policy, nowMs, backupMs });
+    const { encryptionKeyFile } = config.fleet.keys;
+    if (encryptionKeyFile !== undefined) {
+      const store = new KyselyFleetStore({ db: tables.db.withTables<FleetTables>() });
+      await sealRing(ring.ring, encryptionKeyFile, store);
+    }
     await tables.close();
     if (config.catalog.url === undefined) await putInPlace(dataDir);
-    restartRing(ring, { policy, nowMs, backupMs });
-    if (await makeDurableFolder(keysDir)) await chmod(keysDir, PRIVATE_FOLDER_MODE);
-    await saveKeyRing(keysDir, ring.ring);
+    if (encryptionKeyFile === undefined) {
+      if (await makeDurableFolder(keysDir)) await chmod(keysDir, PRIVATE_FOLDER_MODE);
+      await saveKeyRing(keysDir, ring.ring);
+    }
     await removeMarker(dataDir);
     const { manifest } = content;
     const keys = ring.source;
@@ -163,7 +172,7 @@ async function assertWhole({ folder, manifest }: Source, progress: Progress, sig
   const report = await new Verification({ hash: false }, { folder, progress }).run({ signal });
   const lost = manifest.blobs?.missing.length ?? 0;
   const [first = ''] = report.problems;
-  if (report.found > lost) throw damaged(`${first}; ${report.found} problems in all`);
+  if (report.found > lost) throw damaged(`${first}; ${counted(report.found, 'problem')} in all`);
 }
 
 /** True when this goes on with an earlier attempt. */

@@ -4,7 +4,10 @@ import { hasCode } from '../../proto/std/errors.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { KeyPurpose } from '../../proto/trust/keys.ts';
 import { KEY_RING_FILE } from '../fleet/key-files.ts';
+import { KeyVault } from '../fleet/key-vault.ts';
+import { fleetIdIn } from '../fleet/open-ring.ts';
 import { readSealingKey, unseal } from '../fleet/sealing.ts';
+import type { FleetStore } from '../fleet/store.ts';
 import { KEY_SERIAL_GAP } from './constants.ts';
 import { BackupError } from './errors.ts';
 import type { BackupFolder } from './folder.ts';
@@ -106,6 +109,21 @@ export function restartRing(
   const purposes: readonly KeyPurpose[] =
     policy === 'kept' ? SHORT_PURPOSES : [...LOCKED_PURPOSES, ...old];
   ring.restart(purposes, { gap, nowMs });
+}
+
+/**
+ * Puts the ring into the catalog, encrypted under the key in that file, as a hub does that has it.
+ * @throws KeysError; errors of the catalog
+ */
+export async function sealRing(
+  ring: KeyRing,
+  encryptionKeyFile: string,
+  store: FleetStore,
+): Promise<void> {
+  const key = await readSealingKey(encryptionKeyFile);
+  const fleetId = await fleetIdIn(store);
+  const vault = new KeyVault({ fleetId, key, previous: undefined }, { store });
+  await vault.open(() => ring, Date.now());
 }
 
 async function textOf(file: string): Promise<string | undefined> {

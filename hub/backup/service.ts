@@ -3,12 +3,15 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
 import type { HoldStore } from '../gc/store.ts';
 import { HOLD_MS } from './constants.ts';
+import { BackupError } from './errors.ts';
 import { encodeRows } from './rows.ts';
 import type { CatalogSnapshot } from './store.ts';
 
 export type BackupModules = {
   catalog: { snapshot(): Promise<CatalogSnapshot> };
   blobs: BlobReader;
+  /** False: the blobs of the catalog are in the folder of another hub. */
+  hasBlobs: boolean;
   hold: Pick<HoldStore, 'hold' | 'keepHold' | 'endHold'>;
   fleet: { readonly fleetId: string; readonly rootFingerprint: string };
   build: string;
@@ -60,11 +63,22 @@ export class BackupService {
     return linesOf(snapshot, { schema, fleetId, rootFingerprint, build, time });
   }
 
-  /** A blob, whoever has it; undefined for one that is not there. */
-  blob(digest: Digest): Promise<OpenBlob | undefined> {
-    return this.#modules.blobs.open(digest);
+  /**
+   * A blob, whoever has it; undefined for one that is not there.
+   * @throws BackupError BLOBS_ELSEWHERE; BlobStoreError
+   */
+  async blob(digest: Digest): Promise<OpenBlob | undefined> {
+    const { blobs, hasBlobs } = this.#modules;
+    const blob = await blobs.open(digest);
+    if (blob !== undefined || hasBlobs) return blob;
+    throw new BackupError(BLOBS_ELSEWHERE, { code: 'BLOBS_ELSEWHERE' });
   }
 }
+
+const BLOBS_ELSEWHERE =
+  'the blobs of this catalog are in the data folder of another hub, which this one cannot read: ' +
+  'make the backup there, or here one with --catalog-only; if that folder is gone for good, stop ' +
+  'the hub and run flotilla hub check --repair --adopt';
 
 async function* linesOf(
   snapshot: CatalogSnapshot,

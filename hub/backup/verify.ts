@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/digest.ts';
+import { counted } from '../../proto/std/counted.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { BACKUP_PROBLEMS_MAX } from './constants.ts';
 import { damaged } from './errors.ts';
@@ -148,10 +149,10 @@ export function formatVerification({ manifest, problems, found, ...rest }: Verif
     const content =
       blobs === undefined
         ? 'catalog only'
-        : `${rest.blobs} blobs, ${roundBytes(blobs.bytes)}, ${rest.hashed} hashed`;
+        : `${counted(rest.blobs, 'blob')}, ${roundBytes(blobs.bytes)}, ${rest.hashed} hashed`;
     const held = keys === undefined ? 'without keys' : 'with keys';
     lines.push(`backup of ${fleetId} as of ${time}: ${content}, ${held}`);
   }
-  lines.push(`${found} problems`);
+  lines.push(counted(found, 'problem'));
   return `${lines.join('\n')}\n`;
 }

@@ -284,7 +284,7 @@ export class KyselyGcStore implements GcStore, HoldStore, OrphanStore, PurgeStor
         .execute();
       for (const { repository } of places) await releaseNamed(db, { repository, digest }, nowMs);
       await db.deleteFrom('manifest').where('digest', '=', digest).execute();
-      return numUpdatedRows > 0n;
+      return numUpdatedRows > 0n || places.length > 0;
     };
     const purged = transact(this.#db, work, { lock: PURGES });
     return purged.finally(this.#manifestsChanged);

@@ -12,6 +12,7 @@ import { openPostgresCatalog } from '../catalog/postgres-catalog.ts';
 import { enterCatalog } from '../catalog/presence.ts';
 import { TestGc } from '../gc/gc-fixture.ts';
 import { checkConformance, type CheckRig } from '../../test/registry/check-conformance.ts';
+import { formatReport } from './check.ts';
 import { checkHub } from './check-hub.ts';
 
 const { signal } = new AbortController();
@@ -75,6 +76,15 @@ test('a manifest whose blob its repository has not is told of', async (t) => {
   await gc.registry.catalog.db.deleteFrom('repository_blob').execute();
   const { counts } = await checkHub(config, look, { signal });
   assert.deepEqual(counts, { absent: 1 });
+});
+
+test('the report for people counts as they do', () => {
+  const report = { blobs: 1, bytes: 7, hashed: 0, repaired: 0, problems: [] };
+  assert.equal(
+    formatReport({ ...report, counts: { missing: 1 } }),
+    '1 blob, 7 bytes: 1 problem, 0 repaired\n',
+  );
+  assert.match(formatReport({ ...report, counts: {} }), /: 0 problems, 0 repaired\n$/);
 });
 
 test('a manifest whose blob was taken down is nothing wrong', async (t) => {

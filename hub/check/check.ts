@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/digest.ts';
 import { isForeignLayer, parseManifest } from '../../proto/oci/manifest.ts';
+import { counted } from '../../proto/std/counted.ts';
 import type { BlobReader, OpenBlob } from '../blobs/port.ts';
 import type { FileLister, StoredFile } from '../blobs/stored-files.ts';
 import { UPLOAD_ORPHAN_MS } from '../registry/constants.ts';
@@ -241,6 +242,7 @@ export function formatReport(report: CheckReport): string {
     return `${kind}: ${what}: ${detail}${done === undefined ? '' : `: ${done}`}`;
   });
   const hashes = hashed > 0 ? `, ${hashed} hashed` : '';
-  lines.push(`${blobs} blobs, ${bytes} bytes${hashes}: ${found} problems, ${repaired} repaired`);
+  const looked = `${counted(blobs, 'blob')}, ${counted(bytes, 'byte')}${hashes}`;
+  lines.push(`${looked}: ${counted(found, 'problem')}, ${repaired} repaired`);
   return `${lines.join('\n')}\n`;
 }

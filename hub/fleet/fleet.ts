@@ -1,4 +1,4 @@
-import { randomBytes, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -18,7 +18,7 @@ import type { LiveRing } from './live-ring.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
 import { Members } from './members.ts';
 import { createFleetMetrics, type FleetMetrics } from './metrics.ts';
-import { openRing } from './open-ring.ts';
+import { fleetIdIn, openRing } from './open-ring.ts';
 import type { FleetConfig } from './options.ts';
 import { FleetRoutes } from './routes.ts';
 import { PurgeNews, type PurgeSource } from './purge-news.ts';
@@ -26,8 +26,6 @@ import { Statements } from './statements.ts';
 import type { FleetStore } from './store.ts';
 import { TagStatements } from './tag-statements.ts';
 import { Tracker, type TrackerDesk } from './tracker.ts';
-
-const FLEET_ID_BYTES = 8;
 
 export type CreateFleetOptions = {
   config: FleetConfig;
@@ -226,8 +224,7 @@ export async function createFleet(
 ): Promise<Fleet> {
   const now = options.now ?? Date.now;
   const random = options.random ?? Math.random;
-  const fresh = `fleet-${randomBytes(FLEET_ID_BYTES).toString('hex')}`;
-  const fleetId = await modules.store.settingOnce('fleet-id', fresh);
+  const fleetId = await fleetIdIn(modules.store);
   const { keysDir, shared, config } = options;
   const ring = await openRing(
     { fleetId, keysDir, keys: config.keys, shared, nowMs: now() },

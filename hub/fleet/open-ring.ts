@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
@@ -22,6 +23,7 @@ type RingOptions = {
 
 type RingModules = { store: FleetStore; logger: Logger };
 
+const FLEET_ID_BYTES = 8;
 const ROOT_SETTING = 'root-fingerprint';
 const FINGERPRINT_SHOWN_CHARS = 12;
 
@@ -93,6 +95,12 @@ async function openFile(
     return next;
   };
   return new LiveRing({ ring, spreadMs: 0 }, { home: { change } });
+}
+
+/** The name of the fleet, made at its first start. */
+export function fleetIdIn(store: Pick<FleetStore, 'settingOnce'>): Promise<string> {
+  const fresh = `fleet-${randomBytes(FLEET_ID_BYTES).toString('hex')}`;
+  return store.settingOnce('fleet-id', fresh);
 }
 
 type KnownFleet = { root: string | undefined; hasMembers: boolean };

@@ -3,8 +3,6 @@ import { CodedError } from '../../proto/std/errors.ts';
 type GcProblem =
   | { code: 'NOT_IN_QUARANTINE'; digest: string }
   | { code: 'LEASE_LOST' }
-  /** Removals were to be held off, and may not have been. */
-  | { code: 'HOLD_LOST' }
   /** A collection goes on already, here or at another hub. */
   | { code: 'COLLECTING' }
   /** Another hub has the bytes. */

@@ -44,15 +44,24 @@ test('a manifest taken down is not found and not taken again', async (t) => {
   const image = await gc.pushImage([good]);
   const path = `/v2/team/app/manifests/${image}`;
   assert.equal((await gc.registry.ask(path)).status, 200);
-  await purges.purge(image);
+  assert.equal((await purges.purge(image)).known, true);
   assert.equal((await gc.registry.ask(path)).status, 404);
   assert.equal((await gc.putManifest(imageOf([good]))).status, 403);
+});
+
+test('who takes down what the hub never had is told so, and it is refused', async (t) => {
+  const { gc, purges } = await start(t);
+  assert.equal((await purges.purge(digestOf(bad))).known, false);
+  assert.equal(await upload(gc, bad), 403);
+  await gc.pushImage([good]);
+  assert.equal((await purges.purge(digestOf(good))).known, true);
+  assert.equal((await purges.purge(digestOf(good))).known, true, 'it had it the first time');
 });
 
 test('the list tells hubs and agents apart what they know of', async (t) => {
   const { gc, purges } = await start(t);
   const none = await purges.refresh();
-  const one = await purges.purge(digestOf(bad));
+  const { list: one } = await purges.purge(digestOf(bad));
   assert.deepEqual(one.digests, [digestOf(bad)]);
   assert.notEqual(one.version, none.version);
   const logger = createLogger({ level: 'silent', name: 'test' });

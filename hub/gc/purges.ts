@@ -36,19 +36,21 @@ export class Purges {
 
   /**
    * Takes a blob or a manifest down: gone from every repository at once, and refused in pushes
-   * until it is lifted. Done again, it removes what a push that was under way left.
+   * until it is lifted. Done again, it removes what a push that was under way left. `known`: the
+   * hub had it, or it was taken down before.
    * @throws GcError PURGED_LIMIT; BlobStoreError, after which it is to be done again
    */
-  async purge(digest: Digest): Promise<PurgedList> {
+  async purge(digest: Digest): Promise<{ list: PurgedList; known: boolean }> {
     const { store, blobs, logger, now = Date.now } = this.#modules;
     const { digests } = await this.refresh();
-    if (digests.length >= PURGED_MAX && !digests.includes(digest)) {
+    const isNew = !digests.includes(digest);
+    if (digests.length >= PURGED_MAX && isNew) {
       throw new GcError(`${PURGED_MAX} digests are taken down; lift some`, {
         code: 'PURGED_LIMIT',
         max: PURGED_MAX,
       });
     }
-    const known = await store.purge(digest, now());
+    const known = (await store.purge(digest, now())) || !isNew;
     const name = await blobs.nameOf?.(digest);
     // Lifted and pushed again meanwhile, it is wanted; otherwise these bytes are the bad ones.
     if (await store.isPurged(digest)) {
@@ -56,7 +58,7 @@ export class Purges {
       await store.forgetPurged(digest);
     }
     logger.warn({ digest, known }, 'content was taken down');
-    return this.refresh();
+    return { list: await this.refresh(), known };
   }
 
   /** An agent told this hub that it has acted; the others are to know. Never throws. */

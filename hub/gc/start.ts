@@ -21,7 +21,14 @@ type Modules = {
   logger: Logger;
 };
 
-export type Gc = { collector: Collector; runs: GcRuns; list: GarbageList; purges: Purges };
+export type Gc = {
+  collector: Collector;
+  runs: GcRuns;
+  list: GarbageList;
+  purges: Purges;
+  /** Whether this hub can read the blobs of the catalog. */
+  hasBlobs: boolean;
+};
 
 /** Begins to collect by the schedule, and to follow what other hubs take down. */
 export async function startGc(
@@ -56,7 +63,7 @@ export async function startGc(
   timer.unref();
   starting.defer(() => clearInterval(timer));
   runs.schedule({ intervalMs: gc.interval });
-  return { collector, runs, list, purges };
+  return { collector, runs, list, purges, hasBlobs: elsewhere === undefined };
 }
 
 /**

@@ -140,8 +140,9 @@ export interface HoldStore {
 /** What was taken down, in the catalog. */
 export interface PurgeStore {
   /**
-   * Takes content down: no repository has it any more, nobody can push it. True when there was
-   * such a blob, whose bytes may be removed now, after which `forgetPurged` is called.
+   * Takes content down: no repository has it any more, nobody can push it. Bytes of such a
+   * blob may be removed now, after which `forgetPurged` is called. True when there was such a blob
+   * or manifest.
    */
   purge(digest: Digest, nowMs: number): Promise<boolean>;
   /** The content may be pushed again; false when it was not taken down. */

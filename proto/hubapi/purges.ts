@@ -9,5 +9,7 @@ export const PurgeRequest = Type.Object(
 export const PurgeList = Type.Object({
   purged: Type.Array(Type.String()),
   unreached: Type.Array(Type.String()),
+  /** In the answer to taking down: whether the hub had it. */
+  known: Type.Optional(Type.Boolean()),
 });
 export type PurgeList = Static<typeof PurgeList>;

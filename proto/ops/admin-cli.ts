@@ -3,6 +3,7 @@ import { messageOf } from '../std/errors.ts';
 import {
   ADMIN_COMMANDS,
   AdminUsage,
+  checkHubUrl,
   type AdminCommand,
   type AdminRequest,
 } from './admin-commands.ts';
@@ -98,7 +99,9 @@ export async function runAdminCommand(
 
 function parsed(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+    const given = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+    checkHubUrl(given.values.url);
+    return given;
   } catch (err) {
     throw new AdminUsage(messageOf(err));
   }

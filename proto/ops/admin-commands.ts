@@ -30,6 +30,14 @@ export class AdminUsage extends Error {
   override readonly name = 'AdminUsage';
 }
 
+/** @throws AdminUsage for a value of --url that is no address of a hub, as without its scheme */
+export function checkHubUrl(url: unknown): void {
+  if (typeof url !== 'string' || (/^https?:\/\//i.test(url) && URL.canParse(url))) return;
+  throw new AdminUsage(
+    `--url takes http:// or https:// with a host, such as https://hub.example:7400, not "${url}"`,
+  );
+}
+
 const ROLES = ['guest', 'developer', 'maintainer', 'admin'];
 const ACTIONS = ['pull', 'push', 'delete'];
 

@@ -48,7 +48,10 @@ async function cli(...argv: string[]): Promise<Outcome> {
       verify: async ({ quick }) => ({ text: 'damaged', clean: quick }),
       restore: async (wish) => ({ text: JSON.stringify(wish), clean: true }),
     },
-    purge: async ({ lift, waitMs }) => (lift || waitMs === 600_000 ? [] : ['node-7']),
+    purge: async ({ lift, waitMs }) => ({
+      unreached: lift || waitMs === 600_000 ? [] : ['node-7'],
+      known: true,
+    }),
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';
@@ -126,6 +129,27 @@ test('a command line that is not understood exits 2 and says what is', async () 
   ]) {
     assert.equal((await cli('hub', 'join-token', 'create', ...wish)).code, 2, wish.join(' '));
   }
+});
+
+test('an address of a hub without its scheme is refused before any hub is asked', async () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  for (const words of [
+    ['account', 'list'],
+    ['gc', 'status'],
+    ['purge', digest],
+    ['hub', 'join-token', 'create'],
+    ['backup', 'create', '--to', 'folder'],
+  ]) {
+    for (const url of ['hub.example:7400', '127.0.0.1:7400', 'http://', 'ftp://hub.example']) {
+      const { code, err, out } = await cli(...words, '--url', url);
+      assert.deepEqual([code, out], [2, ''], `${words.join(' ')} --url ${url}`);
+      assert.ok(err.startsWith('flotilla: --url takes http:// or https://'), err);
+      assert.ok(err.includes(`not "${url}"`) && err.includes('usage: flotilla'), err);
+    }
+  }
+  const url = 'http://127.0.0.1:7400';
+  const made = await cli('hub', 'join-token', 'create', '--url', url);
+  assert.deepEqual([made.code, made.tokens[0]?.url], [0, url]);
 });
 
 test('a program gets the text of its file', async () => {

@@ -6,7 +6,7 @@ import { parseDuration } from '../std/duration.ts';
 import { hasCode, messageOf } from '../std/errors.ts';
 import { adminHelp, adminWords, isAdminCommand, runAdminCommand } from './admin-cli.ts';
 import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
-import { AdminUsage } from './admin-commands.ts';
+import { AdminUsage, checkHubUrl } from './admin-commands.ts';
 import type { AdminRequest } from './admin-commands.ts';
 import { BACKUP_OPTIONS, type BackupCliModules, type BackupOutcome } from './backup-cli.ts';
 import { readBuildInfo } from './build-info.ts';
@@ -63,6 +63,9 @@ export type PurgeWish = ProgramInput & {
   waitMs: number | undefined;
 };
 
+/** Nodes that have not acted on it, by name, and whether the hub had what was taken down. */
+export type PurgeOutcome = { unreached: string[]; known: boolean };
+
 export type CliModules = {
   out(text: string): void;
   err(text: string): void;
@@ -70,8 +73,8 @@ export type CliModules = {
   programs: Record<ProgramKind, ProgramEntry>;
   /** Checks the data of a hub that does not run. */
   checkHub(wish: CheckWish): Promise<{ text: string; clean: boolean }>;
-  /** Takes content down at a running hub; nodes that have not acted on it, by name. */
-  purge(wish: PurgeWish): Promise<string[]>;
+  /** Takes content down at a running hub. */
+  purge(wish: PurgeWish): Promise<PurgeOutcome>;
   backup: BackupCliModules;
   /** Asks a running hub for a join token. */
   createJoinToken(wish: JoinTokenWish): Promise<string>;
@@ -261,9 +264,10 @@ async function purge(args: readonly string[], modules: CliModules): Promise<numb
   }
   const waitMs = wait === undefined ? undefined : parseDuration(wait);
   const input = await configInput(values.config);
-  const unreached = await modules.purge({ ...input, digest, lift, url, waitMs });
+  const { unreached, known } = await modules.purge({ ...input, digest, lift, url, waitMs });
   for (const node of unreached) modules.out(`not reached: ${node}\n`);
-  modules.out(`${digest}: ${lift ? 'may be pushed again' : 'taken down'}\n`);
+  const down = known ? 'taken down' : 'the hub did not have it; it is refused from now on';
+  modules.out(`${digest}: ${lift ? 'may be pushed again' : down}\n`);
   return unreached.length === 0 ? EXIT.ok : EXIT.failure;
 }
 
@@ -397,6 +401,8 @@ function parse<T extends NonNullable<ParseArgsConfig['options']>>(
     const parsed = parseArgs({ args: [...args], options, allowPositionals: true });
     const extra = parsed.positionals[positionalsMax];
     if (extra !== undefined) throw new UsageError(`"${extra}" is not expected here`, help);
+    const { url }: { url?: unknown } = parsed.values;
+    checkHubUrl(url);
     return parsed;
   } catch (err) {
     throw err instanceof UsageError ? err : new UsageError(refusalOf(err, options), help);

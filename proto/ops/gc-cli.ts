@@ -102,15 +102,19 @@ async function listGarbage({ json }: Options, { out, ask }: Modules): Promise<bo
 }
 
 async function listQuarantine({ json }: Options, { out, ask }: Modules): Promise<boolean> {
+  let count = 0;
   for (let from = ''; ;) {
     const answer = await ask({ method: 'GET', path: `${BASE}/quarantine${from}` });
     const { quarantine, next } = checkBody(QuarantineAnswer, answer);
     for (const one of quarantine) {
       out(json ? lineOf(one) : `${[one.digest, one.size, one.since, one.until].join('\t')}\n`);
     }
-    if (next === undefined) return true;
+    count += quarantine.length;
+    if (next === undefined) break;
     from = `?last=${next}`;
   }
+  if (count === 0 && !json) out('nothing is in quarantine\n');
+  return true;
 }
 
 async function restore(

@@ -36,10 +36,15 @@ export function clientOf({ url }: { url: string }): BackupClient {
 export function backup(
   hub: { url: string },
   to: string,
-  options: Partial<BackupOptions> & { signal?: AbortSignal; client?: BackupClient } = {},
+  options: Partial<BackupOptions> & {
+    signal?: AbortSignal;
+    client?: BackupClient;
+    tell?: (text: string) => void;
+  } = {},
 ): Promise<BackupReport> {
-  const { signal = never, client = clientOf(hub), ...rest } = options;
-  const modules = { client, folder: new BackupFolder({ path: to }), progress };
+  const { signal = never, client = clientOf(hub), tell = () => {}, ...rest } = options;
+  const folder = new BackupFolder({ path: to });
+  const modules = { client, folder, progress: new Progress({ tell }) };
   return new Backup({ incremental: false, catalogOnly: false, ...rest }, modules).run({ signal });
 }
 

@@ -1,11 +1,12 @@
 // One kind of backup for every database and every storage.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { TestHub } from '../registry/test-hub.ts';
+import { sharedKeys } from '../registry/shared-keys.ts';
 import { BUCKET, S3Server } from '../registry/s3/s3-rig.ts';
 import { postgresForTests } from '../rig/postgres.ts';
 import { missingForRadosgw } from '../rig/radosgw.ts';
@@ -80,6 +81,20 @@ test('a hub moves from SQLite to PostgreSQL and back by backups', { skip }, asyn
   await assertServes(back, image.bytes);
   const ada = `Basic ${Buffer.from('ada:password of ada').toString('base64')}`;
   assert.equal((await back.ask('/v2/', { authorization: ada })).status, 200);
+});
+
+test('a hub that cannot read the blobs of its catalog calls none lost', { skip }, async (t) => {
+  const folder = await scratch(t);
+  const sections = { ...(await inPostgres()), fleet: await sharedKeys(t) };
+  await using owner = await TestHub.start(sections);
+  await owner.pushImage('v1', LAYERS);
+  await using other = await TestHub.start(sections);
+  const to = path.join(folder, 'backup');
+  await assert.rejects(backup(other, to), /folder of another hub.*make the backup there/);
+  assert.deepEqual(await readdir(folder), [], 'nothing is left of it');
+  await backup(other, to, { catalogOnly: true });
+  const { manifest } = await backup(owner, to, { incremental: true });
+  assert.deepEqual(manifest.blobs?.missing, []);
 });
 
 test('a hub moves from a bucket to a folder and back by backups', { skip: skipS3 }, async (t) => {

@@ -50,6 +50,38 @@ test('a folder with something else in it is left alone', async (t) => {
   assert.deepEqual(await readdir(folder), ['notes.txt']);
 });
 
+test('a backup that fails leaves no folder, or one to go on with, and says so', async (t) => {
+  const folder = await scratch(t);
+  const to = path.join(folder, 'backup');
+  await using hub = await TestHub.start();
+  await hub.pushImage('v1', [Buffer.from('one'), Buffer.from('two')]);
+  const told: string[] = [];
+  const client = clientOf(hub);
+  const refused = clientOf({ url: 'http://127.0.0.1:1' });
+  await assert.rejects(backup(hub, to, { client: refused }), { code: 'HUB_UNREACHABLE' });
+  const blob = client.blob.bind(client);
+  let copies = 0;
+  client.blob = async (...ask) => {
+    if (copies === 0) throw new Error('broken off');
+    copies -= 1;
+    return blob(...ask);
+  };
+  const tell = (text: string): void => void told.push(text);
+  await assert.rejects(backup(hub, to, { client, tell }), /broken off/);
+  assert.deepEqual(await readdir(folder), []);
+  assert.doesNotMatch(told.join('\n'), /goes on/);
+  copies = 1;
+  await assert.rejects(backup(hub, to, { client, tell }), /broken off/);
+  assert.match(told.at(-1) ?? '', /backup has no whole backup yet; the same command goes on/);
+  assert.deepEqual((await readdir(to)).toSorted(), ['blobs', 'unfinished']);
+  assert.equal((await backup(hub, to)).copied, 2);
+  await hub.pushImage('v2', [Buffer.from('three')]);
+  const update = backup(hub, to, { client, tell, incremental: true });
+  await assert.rejects(update, /broken off/);
+  assert.match(told.at(-1) ?? '', /still has the backup of before, whole/);
+  assert.equal((await readdir(to)).length, 4, 'nothing else is left of the new one');
+});
+
 test('what is taken down while a backup is made is not in it', async (t) => {
   const folder = await scratch(t);
   const [to, dataDir] = [path.join(folder, 'backup'), path.join(folder, 'data')];
@@ -192,4 +224,16 @@ test('only the admin gets a backup', async () => {
   assert.deepEqual([part.status, part.body.toString()], [206, 'tes']);
   assert.equal((await hub.api('DELETE', at)).status, 204);
   assert.equal((await hub.ask(`/api/v1${at}/catalog`)).status, 404);
+});
+
+test('a backup of another hub is not brought up to date', async (t) => {
+  const to = path.join(await scratch(t), 'backup');
+  await using hub = await TestHub.start();
+  await using other = await TestHub.start();
+  await hub.pushImage('v1', [Buffer.from('a layer')]);
+  await backup(hub, to);
+  const wrong = backup(other, to, { incremental: true });
+  await assert.rejects(wrong, { code: 'FLEET_OTHER', message: /name another folder/ });
+  assert.deepEqual((await verify(to)).problems, []);
+  assert.equal((await backup(hub, to, { incremental: true })).copied, 0);
 });

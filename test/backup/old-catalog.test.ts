@@ -206,7 +206,17 @@ test('keys that are in the catalog come back with the key they are encrypted und
   await assert.rejects(restore(at('backup'), at('none')), { code: 'KEYS_MISSING' });
   const { keys } = await restore(at('backup'), at('data'), { policy: 'kept', sections });
   assert.equal(keys, 'catalog');
+  await assert.rejects(stat(path.join(at('data'), 'keys', 'key-ring.pem')), { code: 'ENOENT' });
   await using again = await TestHub.start(sections, { folder: at('data') });
   await node.pollKeys(again);
   assert.equal(await node.renew(again), '');
+  await restore(at('backup'), at('locked'), { sections });
+  await using locked = await TestHub.start(sections, { folder: at('locked') });
+  assert.equal(await node.renew(locked), 'NOT_A_MEMBER');
+  await node.pollKeys(locked);
+  assert.throws(() => node.verify(node.certificate), { code: 'UNKNOWN_KEY' });
+  await restore(at('backup'), at('anew'), { policy: 'kept', newKeys: true, sections });
+  await assert.rejects(stat(path.join(at('anew'), 'keys', 'key-ring.pem')), { code: 'ENOENT' });
+  await using anew = await TestHub.start(sections, { folder: at('anew') });
+  assert.ok((await new FleetNode('node').enrol(anew)).serial > 1);
 });

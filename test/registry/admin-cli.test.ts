@@ -86,7 +86,10 @@ test('nodes are listed, keys replaced', async () => {
 });
 
 test('content is taken down, and may be pushed again', async () => {
-  const digest = `sha256:${'a'.repeat(64)}`;
+  const strange = `sha256:${'a'.repeat(64)}`;
+  const refused = `${strange}: the hub did not have it; it is refused from now on\n`;
+  assert.equal(await done('purge', strange), refused);
+  const digest = await hub.push(Buffer.from('must not be served'));
   assert.equal(await done('purge', digest), `${digest}: taken down\n`);
   assert.equal(await done('purge', digest, '--lift'), `${digest}: may be pushed again\n`);
   const again = await flotilla('purge', `sha512:${'b'.repeat(128)}`, '--lift');

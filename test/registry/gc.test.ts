@@ -86,7 +86,8 @@ test('a collection by hand: told before, run, listed, and taken back', async (t)
   const again = await flotilla(hub, 'gc', 'restore', digest);
   assert.deepEqual([again.code, again.out], [EXIT.failure, '']);
   assert.match(again.err, /not in quarantine/);
-  assert.equal((await flotilla(hub, 'gc', 'list')).out, '');
+  assert.equal((await flotilla(hub, 'gc', 'list')).out, 'nothing is in quarantine\n');
+  assert.equal((await flotilla(hub, 'gc', 'list', '--json')).out, '');
 });
 
 test('while a hub collects another collection is refused', async (t) => {

@@ -180,10 +180,12 @@ async function openStorage(
   const { dataDir } = config.hub;
   const catalog = await openConfiguredCatalog(postgres, { dataDir, logger });
   starting.defer(() => catalog.close());
-  if (postgres !== undefined) starting.use(await enterCatalog(catalog.db, 'hub'));
+  const holder = await holderOf(dataDir);
+  if (postgres !== undefined) {
+    starting.use(await enterCatalog(catalog.db, 'hub', { folder: holder }));
+  }
   const blobs = await openBlobs(config, { db: catalog.db, logger });
   starting.defer(() => blobs.close());
-  const holder = await holderOf(dataDir);
   const gc = await startGc({ ...config, holder }, starting, { catalog, blobs, metrics, logger });
   const leases = new NamedLeases({ holder }, { db: catalog.db.withTables<LeaseTables>() });
   const chores = new Chores({ leases, logger });

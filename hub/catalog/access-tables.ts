@@ -9,9 +9,8 @@ import type {
 } from '../access/store.ts';
 import { ROLES, VISIBILITIES } from '../access/project.ts';
 import { ACTIONS } from '../access/scope.ts';
+import type { Big } from './schema.ts';
 
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 type OptionalBig = ColumnType<
   number | string | null,
   number | null | undefined,

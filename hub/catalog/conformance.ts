@@ -1,23 +1,11 @@
 // What every catalog must do, whatever database it is in.
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import type { Kysely } from 'kysely';
-import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { digest, manifest, REPOSITORY, type CatalogRig } from './catalog-fixture.ts';
 import { REACH_MAX, STATEMENT_ROWS_MAX } from './constants.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import type { Catalog, NewManifest } from './port.ts';
-import type { RegistryTables } from './schema.ts';
-
-const REPOSITORY = 'team/app';
-
-/** One database, empty at first. */
-export type CatalogRig = {
-  /** Opens the catalog in the database, each time as another program; closed with the test. */
-  readonly open: () => Promise<OpenCatalog>;
-  /** Connects to the database as it is; closed with the test. */
-  readonly connect: () => Kysely<RegistryTables>;
-};
 
 type Work = (rig: CatalogRig & { catalog: OpenCatalog }) => Promise<void>;
 type Check = (promise: string, work: Work) => void;
@@ -38,22 +26,6 @@ export function catalogConformance(
   manifestChecks(check);
   reachChecks(check);
   sharingChecks(check);
-}
-
-function digest(text: string): Digest {
-  return digestOf(Buffer.from(text));
-}
-
-function manifest(text: string, fields: Partial<NewManifest> = {}): NewManifest {
-  return {
-    repository: REPOSITORY,
-    digest: digest(text),
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    bytes: Buffer.from(text),
-    references: [],
-    tags: [],
-    ...fields,
-  };
 }
 
 function blobs(...names: string[]): NewManifest['references'] {

@@ -7,10 +7,8 @@ import type {
   SealedRing,
   TokenVerdict,
 } from '../fleet/store.ts';
+import type { Big } from './schema.ts';
 import { change, transact } from './transact.ts';
-
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 
 /** Tables of migrations 0002 and 0008. */
 export type FleetTables = {

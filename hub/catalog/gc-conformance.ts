@@ -1,21 +1,28 @@
 // What the catalog must do for the collector, whatever database it is in.
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
-import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import type { TestContext } from 'node:test';
+import type { Digest } from '../../proto/oci/digest.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { Collector } from '../gc/collector.ts';
 import { GC_LEASE_MS } from '../gc/constants.ts';
 import { createGcMetrics } from '../gc/metrics.ts';
-import type { CatalogRig } from './conformance.ts';
+import {
+  digest as digestOf,
+  manifest,
+  REPOSITORY,
+  sharedChecks,
+  type CatalogRig,
+  type SharedOptions,
+} from './catalog-fixture.ts';
 import { KyselyGcStore } from './gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './object-index.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 
-const LAYER = digestOf(Buffer.from('layer'));
+const LAYER = digestOf('layer');
 const SIZE = 5;
 const HOUR_MS = 3_600_000;
-const IMAGE = digestOf(Buffer.from('image'));
+const IMAGE = digestOf('image');
 const { signal } = new AbortController();
 
 type Parts = { catalog: OpenCatalog; store: KyselyGcStore; other: KyselyGcStore };
@@ -24,19 +31,14 @@ type Check = (promise: string, work: (parts: Parts) => Promise<void>) => void;
 export function gcConformance(
   where: string,
   rig: (t: TestContext) => Promise<CatalogRig>,
-  /** `alone`: a second program in this process would wait for the first with both standing. */
-  options: { skip?: string | false; alone?: boolean } = {},
+  options: SharedOptions = {},
 ): void {
-  const check: Check = (promise, work) => {
-    test(`${where}: ${promise}`, { skip: options.skip ?? false }, async (t) => {
-      const { open } = await rig(t);
-      const catalog = await open();
-      const store = new KyselyGcStore(catalog);
-      const second = options.alone === true ? catalog : await open();
-      const other = new KyselyGcStore(second);
-      await work({ catalog, store, other });
+  const shared = sharedChecks(where, rig, options);
+  const check: Check = (promise, work) =>
+    shared(promise, (catalog, second) => {
+      const [store, other] = [new KyselyGcStore(catalog), new KyselyGcStore(second)];
+      return work({ catalog, store, other });
     });
-  };
   claimChecks(check);
   holdChecks(check);
   raceChecks(check);
@@ -48,19 +50,13 @@ function now() {
   return { beforeMs: Date.now(), nowMs: Date.now() };
 }
 
-function push(catalog: OpenCatalog, repository = 'team/app', digest = LAYER): Promise<void> {
-  return catalog.addBlob({ digest, size: SIZE }, repository);
+function push(catalog: OpenCatalog, repository = REPOSITORY, layer = LAYER): Promise<void> {
+  return catalog.addBlob({ digest: layer, size: SIZE }, repository);
 }
 
 function putImage(catalog: OpenCatalog, image = IMAGE, layer = LAYER): Promise<void> {
-  return catalog.putManifest({
-    repository: 'team/app',
-    digest: image,
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    bytes: Buffer.from('image'),
-    references: [{ digest: layer, kind: 'blob', required: true }],
-    tags: [],
-  });
+  const references = [{ digest: layer, kind: 'blob', required: true }] as const;
+  return catalog.putManifest(manifest('image', { digest: image, references }));
 }
 
 async function settle(store: KyselyGcStore): Promise<string[]> {
@@ -81,11 +77,11 @@ function claimChecks(check: Check): void {
     await push(catalog);
     await putImage(catalog);
     assert.deepEqual(await settle(store), []);
-    await catalog.deleteManifest('team/app', IMAGE);
+    await catalog.deleteManifest(REPOSITORY, IMAGE);
     assert.deepEqual(await settle(store), ['removed']);
-    assert.equal(await catalog.blobIn('team/app', LAYER), undefined);
+    assert.equal(await catalog.blobIn(REPOSITORY, LAYER), undefined);
     await assert.rejects(putImage(catalog), { data: { code: 'BLOB_UNLINKED', digest: LAYER } });
-    assert.deepEqual(await store.restore(LAYER, Date.now()), ['team/app']);
+    assert.deepEqual(await store.restore(LAYER, Date.now()), [REPOSITORY]);
     await putImage(catalog);
   });
 
@@ -118,7 +114,7 @@ function claimChecks(check: Check): void {
     const listed = await store.idleBlobs({ ...now(), max: 9 });
     await push(catalog);
     assert.deepEqual(await store.claimBlobs(listed, { ...now(), claim: 1 }), []);
-    await catalog.removeBlobFrom('team/app', LAYER);
+    await catalog.removeBlobFrom(REPOSITORY, LAYER);
     const stale = listed.map((one) => ({ ...one, sinceMs: one.sinceMs - 1 }));
     assert.deepEqual(await store.claimBlobs(stale, { ...now(), claim: 1 }), []);
   });
@@ -169,23 +165,23 @@ function raceChecks(check: Check): void {
   check('a manifest that is taken keeps its blob, whoever collects meanwhile', async (parts) => {
     const { catalog, store, other } = parts;
     for (let round = 0; round < 12; round += 1) {
-      const layer = digestOf(Buffer.from(`layer ${round}`));
-      const image = digestOf(Buffer.from(`image ${round}`));
-      await push(catalog, 'team/app', layer);
+      const layer = digestOf(`layer ${round}`);
+      const image = digestOf(`image ${round}`);
+      await push(catalog, REPOSITORY, layer);
       const [taken] = await Promise.allSettled([
         putImage(catalog, image, layer),
         settle(store),
         settle(other),
       ]);
-      const found = await catalog.blobIn('team/app', layer);
+      const found = await catalog.blobIn(REPOSITORY, layer);
       assert.equal(found !== undefined, taken.status === 'fulfilled', `round ${round}`);
     }
   });
 
   check('of a mount and a collection one comes first', async ({ catalog, store }) => {
     for (let round = 0; round < 12; round += 1) {
-      const layer = digestOf(Buffer.from(`layer ${round}`));
-      await push(catalog, 'team/app', layer);
+      const layer = digestOf(`layer ${round}`);
+      await push(catalog, REPOSITORY, layer);
       const times = now();
       const links = await store.unusedLinks({ ...times, max: 9 });
       const mounting = catalog.linkBlob('team/new', layer);
@@ -213,7 +209,7 @@ function raceChecks(check: Check): void {
 
   check('what is taken down is nowhere, however many push it', async ({ catalog, other }) => {
     for (let round = 0; round < 12; round += 1) {
-      const layer = digestOf(Buffer.from(`layer ${round}`));
+      const layer = digestOf(`layer ${round}`);
       const pushes = ['a', 'b', 'c'].map((name) => push(catalog, name, layer));
       await Promise.allSettled([...pushes, other.purge(layer, Date.now())]);
       assert.deepEqual(await catalog.repositoriesWith(layer, 9), []);
@@ -247,7 +243,7 @@ function takeoverChecks(check: Check): void {
       goOn.resolve();
       await late.catch(() => undefined);
       assert.equal((await index.find(LAYER))?.key, 'key-2', 'the bytes pushed since are there');
-      assert.equal((await catalog.blobIn('team/app', LAYER))?.size, SIZE);
+      assert.equal((await catalog.blobIn(REPOSITORY, LAYER))?.size, SIZE);
     },
   );
 

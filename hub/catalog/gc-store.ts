@@ -14,7 +14,7 @@ import type {
   UnusedLink,
 } from '../gc/store.ts';
 import { noteRun, runOf, runsOf } from './gc-runs.ts';
-import { batches, link, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
+import { batches, isPurged, link, PURGES, quarantineUnlinked, refusePurged } from './links.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import * as holds from './removal-holds.ts';
 import type { RegistryTables } from './schema.ts';
@@ -298,13 +298,8 @@ export class KyselyGcStore implements GcStore, HoldStore, OrphanStore, PurgeStor
     return numDeletedRows > 0n;
   }
 
-  async isPurged(digest: Digest): Promise<boolean> {
-    const row = await this.#db
-      .selectFrom('purged_digest')
-      .select('digest')
-      .where('digest', '=', digest)
-      .executeTakeFirst();
-    return row !== undefined;
+  isPurged(digest: Digest): Promise<boolean> {
+    return isPurged(this.#db, digest);
   }
 
   async noteActed(peerId: string, version: string): Promise<void> {

@@ -146,28 +146,12 @@ export class KyselyCatalog implements Catalog {
     return row && { digest: row.digest, mediaType: row.media_type, bytes: bufferOf(row.bytes) };
   }
 
-  async tagged(repository: string, tag: string): Promise<Digest | undefined> {
-    const row = await this.#db
-      .selectFrom('tag')
-      .select('digest')
-      .where('repository', '=', repository)
-      .where('name', '=', tag)
-      .executeTakeFirst();
-    return row?.digest;
+  tagged(repository: string, tag: string): Promise<Digest | undefined> {
+    return tagged(this.#db, repository, tag);
   }
 
   async deleteTag(repository: string, tag: string): Promise<boolean> {
-    const removed = transact(this.#db, async (db) => {
-      const row = await db
-        .deleteFrom('tag')
-        .where('repository', '=', repository)
-        .where('name', '=', tag)
-        .returning('digest')
-        .executeTakeFirst();
-      if (row === undefined) return false;
-      await releaseManifest(db, { repository, digest: row.digest }, Date.now());
-      return true;
-    });
+    const removed = transact(this.#db, (db) => deleteTag(db, repository, tag));
     return removed.finally(() => this.#cache?.changed(repository, [{ tag }]));
   }
 
@@ -227,6 +211,41 @@ export class KyselyCatalog implements Catalog {
     digest: Digest,
   ): Promise<{ manifestDigest: Digest; digests: Digest[] } | undefined> {
     return reachable(this.#db, repository, digest);
+  }
+}
+
+async function tagged(
+  db: Kysely<RegistryTables>,
+  repository: string,
+  tag: string,
+): Promise<Digest | undefined> {
+  const row = await db
+    .selectFrom('tag')
+    .select('digest')
+    .where('repository', '=', repository)
+    .where('name', '=', tag)
+    .executeTakeFirst();
+  return row?.digest;
+}
+
+/** Locks what the tag names before the tag, as a push does. */
+async function deleteTag(
+  db: Transaction<RegistryTables>,
+  repository: string,
+  tag: string,
+): Promise<boolean> {
+  for (;;) {
+    const digest = await tagged(db, repository, tag);
+    if (digest === undefined) return false;
+    await releaseManifest(db, { repository, digest }, Date.now());
+    const { numDeletedRows } = await db
+      .deleteFrom('tag')
+      .where('repository', '=', repository)
+      .where('name', '=', tag)
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+    if (numDeletedRows > 0n) return true;
+    // A push moved the tag between the two statements before.
   }
 }
 

@@ -210,6 +210,22 @@ export async function lockBlob(db: Write, digest: Digest, which: 'live' | 'any')
   return (await wanted.executeTakeFirst()).numUpdatedRows > 0n;
 }
 
+/** Locks what a repository has of these until the end of the transaction. */
+export async function lockLinks(
+  db: Write,
+  repository: string,
+  digests: readonly Digest[],
+): Promise<void> {
+  for (const batch of batches(digests)) {
+    await db
+      .updateTable('repository_blob')
+      .set((own) => ({ unused_since_ms: own.ref('unused_since_ms').$castTo<number | null>() }))
+      .where('repository', '=', repository)
+      .where('digest', 'in', batch)
+      .execute();
+  }
+}
+
 /** Remembers who had a blob, so that it can be given back. */
 export async function noteRemoved(
   db: Write,
@@ -249,14 +265,19 @@ export async function quarantineUnlinked(
   return row && Number(row.size);
 }
 
-/** @throws CatalogError PURGED */
-export async function refusePurged(db: Database, digest: Digest): Promise<void> {
+/** Whether it was taken down. */
+export async function isPurged(db: Database, digest: Digest): Promise<boolean> {
   const row = await db
     .selectFrom('purged_digest')
     .select('digest')
     .where('digest', '=', digest)
     .executeTakeFirst();
-  if (row === undefined) return;
+  return row !== undefined;
+}
+
+/** @throws CatalogError PURGED */
+export async function refusePurged(db: Database, digest: Digest): Promise<void> {
+  if (!(await isPurged(db, digest))) return;
   throw new CatalogError(`${digest} was taken down and is not taken again`, {
     code: 'PURGED',
     digest,

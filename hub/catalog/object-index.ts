@@ -1,11 +1,9 @@
-import { sql, type ColumnType, type Kysely, type Transaction } from 'kysely';
+import { sql, type Kysely, type Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { LooseObject, ObjectDirectory, ObjectIndex } from '../blobs/s3/object-index.ts';
 import { batches } from './links.ts';
+import type { Big } from './schema.ts';
 import { transact } from './transact.ts';
-
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 
 /** Tables of migration 0005. */
 export type ObjectTables = {

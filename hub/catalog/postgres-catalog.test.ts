@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { Kysely, sql, type Transaction } from 'kysely';
 import { digestOf } from '../../proto/oci/digest.ts';
+import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { postgresForTests } from '../../test/rig/postgres.ts';
+import { until } from '../../test/rig/until.ts';
 import { accessStoreConformance } from './access-conformance.ts';
 import { KyselyAccessStore } from './access-store.ts';
 import type { AccessTables } from './access-tables.ts';
-import { catalogConformance, type CatalogRig } from './conformance.ts';
+import { manifest, REPOSITORY, type CatalogRig } from './catalog-fixture.ts';
+import { catalogConformance } from './conformance.ts';
 import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
@@ -29,6 +32,7 @@ import { transact, type TransactOptions } from './transact.ts';
 import { untaggedConformance } from './untagged-conformance.ts';
 
 const BLOB = digestOf(Buffer.from('a blob'));
+const WAIT_MS = 10_000;
 
 const { skip, server: postgres } = postgresForTests();
 
@@ -125,6 +129,29 @@ test('hubs that start at once make one schema', { skip }, async (t) => {
     found,
     all.map(() => ({ size: 7 })),
   );
+});
+
+test('a tag that a push moves meanwhile is deleted, and neither is undone', { skip }, async (t) => {
+  const { open } = await rig(t);
+  const catalog = await open();
+  const to = manifest('to');
+  await catalog.putManifest(to);
+  await catalog.putManifest(manifest('from', { tags: ['v1'] }));
+  const { deleting } = await catalog.db.transaction().execute(async (push) => {
+    await push.updateTable('manifest').set({ media_type: OCI_MANIFEST }).execute();
+    const begun = { deleting: catalog.deleteTag(REPOSITORY, 'v1') };
+    await until('the deletion waits for the push', WAIT_MS, async () => {
+      const waiting = sql`select 1 from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'`;
+      return (await waiting.execute(catalog.db)).rows[0];
+    });
+    // Refused at once if the deletion had it: each would wait for the other.
+    await push.selectFrom('tag').selectAll().forUpdate().noWait().execute();
+    await push.updateTable('tag').set({ digest: to.digest }).execute();
+    return begun;
+  });
+  assert.equal(await deleting, true);
+  assert.equal(await catalog.tagged(REPOSITORY, 'v1'), undefined);
 });
 
 test('transactions that wait for each other both end', { skip }, async (t) => {

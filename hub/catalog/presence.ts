@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { Kysely } from 'kysely';
+import { hostname } from 'node:os';
+import type { ExpressionBuilder, Kysely } from 'kysely';
 import { PRESENCE_MS, PRESENCE_RENEW_MS } from './constants.ts';
 import { CatalogError } from './errors.ts';
 import type { RegistryTables } from './schema.ts';
@@ -15,17 +16,22 @@ const PREFIXES = { hub: 'user-hub ', check: 'user-check ' } as const;
 
 /**
  * Says that a program uses the catalog until disposed, or for PRESENCE_MS after it is gone. Two
- * that exclude each other and come at the same time may both be refused.
+ * that exclude each other and come at the same time may both be refused. `folder` names the data
+ * folder that the program has locked: who used the catalog with it on this machine is gone.
  * @throws CatalogError CATALOG_IN_USE when a hub runs and a check comes, or the other way round
  */
 export async function enterCatalog(
   db: Database,
   use: Use,
-  now: () => number = Date.now,
+  { folder = '', now = Date.now }: { folder?: string; now?: () => number } = {},
 ): Promise<AsyncDisposable> {
   const name = `${PREFIXES[use]}${randomUUID()}`;
+  // A copy of the folder elsewhere has the same name, and a lock of its own.
+  const holder = folder === '' ? '' : `${folder} at ${hostname()}`;
+  const noteOwn = () => note(db, { name, holder }, now());
+  await forgetGone(db, holder, now());
   // First its own row: of two that come at once, one at least sees the other.
-  await note(db, name, now());
+  await noteOwn();
   const own: AsyncDisposable = {
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
@@ -38,7 +44,7 @@ export async function enterCatalog(
   };
   const timer = setInterval(() => {
     // Without an answer of the database nobody else gets one to come in by, for a while.
-    note(db, name, now()).catch(() => undefined);
+    noteOwn().catch(() => undefined);
   }, PRESENCE_RENEW_MS).unref();
   const untilMs = await othersUntil(db, use === 'hub' ? ['check'] : ['hub', 'check'], name, now());
   if (untilMs === undefined) return own;
@@ -49,11 +55,28 @@ export async function enterCatalog(
   throw new CatalogError(`${who}; ${hint}`, { code: 'CATALOG_IN_USE' });
 }
 
-async function note(db: Database, name: string, nowMs: number): Promise<void> {
+async function forgetGone(db: Database, holder: string, nowMs: number): Promise<void> {
+  await db
+    .deleteFrom('collector')
+    .where((is) => isOf(is, ['hub', 'check']))
+    .where((is) =>
+      is.or([
+        is('held_until_ms', '<=', nowMs),
+        ...(holder === '' ? [] : [is('holder', '=', holder)]),
+      ]),
+    )
+    .execute();
+}
+
+async function note(
+  db: Database,
+  own: { name: string; holder: string },
+  nowMs: number,
+): Promise<void> {
   const untilMs = nowMs + PRESENCE_MS;
   await db
     .insertInto('collector')
-    .values({ name, holder: '', epoch: 0, begun_at_ms: nowMs, held_until_ms: untilMs })
+    .values({ ...own, epoch: 0, begun_at_ms: nowMs, held_until_ms: untilMs })
     .onConflict((conflict) => conflict.column('name').doUpdateSet({ held_until_ms: untilMs }))
     .execute();
 }
@@ -67,16 +90,18 @@ async function othersUntil(
   const row = await db
     .selectFrom('collector')
     .select((is) => is.fn.max('held_until_ms').as('until'))
-    .where((is) =>
-      is.or(
-        uses.map((use) => {
-          const prefix = PREFIXES[use];
-          return is.and([is('name', '>', prefix), is('name', '<', `${prefix.trimEnd()}!`)]);
-        }),
-      ),
-    )
+    .where((is) => isOf(is, uses))
     .where('name', '!=', own)
     .where('held_until_ms', '>', nowMs)
     .executeTakeFirst();
   return row?.until === undefined || row.until === null ? undefined : Number(row.until);
+}
+
+function isOf(is: ExpressionBuilder<RegistryTables, 'collector'>, uses: readonly Use[]) {
+  return is.or(
+    uses.map((use) => {
+      const prefix = PREFIXES[use];
+      return is.and([is('name', '>', prefix), is('name', '<', `${prefix.trimEnd()}!`)]);
+    }),
+  );
 }

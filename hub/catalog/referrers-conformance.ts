@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
-import type { CatalogRig } from './conformance.ts';
+import { manifest as manifestOf, REPOSITORY, type CatalogRig } from './catalog-fixture.ts';
 import { up as registry } from './migrations/0001-registry.ts';
 import { up as fleet } from './migrations/0002-fleet.ts';
 import type { Catalog, NewManifest, Referrer } from './port.ts';
 
-const REPOSITORY = 'team/app';
 const SUBJECT = digestOf(Buffer.from('image'));
 const ALL = { n: 1000, bytes: 1_000_000 };
 
@@ -29,9 +28,7 @@ export function referrersConformance(
 }
 
 function referrer(text: string, more: Partial<NewManifest> = {}): NewManifest {
-  const bytes = Buffer.from(text);
-  const head = { repository: REPOSITORY, mediaType: OCI_MANIFEST, subject: SUBJECT };
-  return { ...head, digest: digestOf(bytes), bytes, references: [], tags: [], ...more };
+  return manifestOf(text, { subject: SUBJECT, ...more });
 }
 
 function listed({ mediaType, digest, bytes, artifactType, annotations }: NewManifest): Referrer {

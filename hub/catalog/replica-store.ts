@@ -1,9 +1,7 @@
-import type { ColumnType, Kysely } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { ReplicaRow, ReplicaSnapshot, ReplicaStore } from '../replicas/store.ts';
+import type { Big } from './schema.ts';
 import { change, transact } from './transact.ts';
-
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 
 /** Tables of migration 0009. */
 export type ReplicaTables = {

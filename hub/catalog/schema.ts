@@ -2,7 +2,7 @@ import type { ColumnType } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 
 /** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
+export type Big = ColumnType<number | string, number, number>;
 type Bytes = ColumnType<Uint8Array, Uint8Array, Uint8Array>;
 /** A time that may be unknown, ms since 1970. */
 type OptionalTime = ColumnType<number | string | null, number | null | undefined, number | null>;
@@ -86,9 +86,7 @@ export type RegistryTables = {
     report: string;
   };
   /** Content that was taken down. */
-  purged_digest: {
-    digest: Digest;
-    purged_at_ms: Big;
-  } /** Peers that have acted on what is taken down, and which version of that. */;
+  purged_digest: { digest: Digest; purged_at_ms: Big };
+  /** Peers that have acted on what is taken down, and which version of that. */
   purge_acted: { peer_id: string; version: string };
 };

@@ -1,10 +1,9 @@
 // What every catalog must do for backups, whatever database it is in.
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { digestOf } from '../../proto/oci/digest.ts';
 import type { TablePage, Value } from '../backup/store.ts';
 import { BACKUP_TABLES, TABLES_LEFT_OUT } from './backup-tables.ts';
-import type { CatalogRig } from './conformance.ts';
+import { digest as digestOf, manifest, type CatalogRig } from './catalog-fixture.ts';
 import { SNAPSHOT_LARGE_ROWS, SNAPSHOTS_MAX } from './constants.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import { RestoredTables } from './restored-tables.ts';
@@ -108,21 +107,15 @@ async function* endingWith(last: TablePage): AsyncGenerator<TablePage> {
 }
 
 function digest(i: number) {
-  return digestOf(Buffer.from(`blob ${i}`));
+  return digestOf(`blob ${i}`);
 }
 
 async function push(catalog: OpenCatalog, i: number): Promise<void> {
   const hashes = Buffer.alloc(64, i);
   const chunks = i % 2 === 0 ? { root: hashes.subarray(32), hashes } : {};
   await catalog.addBlob({ digest: digest(i), size: 2 ** 40 + i, ...chunks }, 'team/app');
-  await catalog.putManifest({
-    repository: 'team/app',
-    digest: digestOf(Buffer.from(`manifest ${i}`)),
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    bytes: Buffer.from(`manifest ${i}`),
-    references: [{ digest: digest(i), kind: 'blob' }],
-    tags: [`tag-${i}`],
-  });
+  const references = [{ digest: digest(i), kind: 'blob' }] as const;
+  await catalog.putManifest(manifest(`manifest ${i}`, { references, tags: [`tag-${i}`] }));
 }
 
 /** The rows of each table, by column. */

@@ -1,13 +1,18 @@
 // What the catalog must do with manifests that nothing reaches, whatever database it is in.
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
-import { digestOf, type Digest } from '../../proto/oci/digest.ts';
-import type { CatalogRig } from './conformance.ts';
+import type { TestContext } from 'node:test';
+import {
+  digest,
+  manifest,
+  REPOSITORY,
+  sharedChecks,
+  type CatalogRig,
+  type SharedOptions,
+} from './catalog-fixture.ts';
 import { KyselyGcStore } from './gc-store.ts';
 import type { OpenCatalog } from './open-catalog.ts';
 import type { NewManifest } from './port.ts';
 
-const REPOSITORY = 'team/app';
 const ROUNDS = 12;
 
 type Parts = { catalog: OpenCatalog; other: OpenCatalog; store: KyselyGcStore };
@@ -16,35 +21,13 @@ type Check = (promise: string, work: (parts: Parts) => Promise<void>) => void;
 export function untaggedConformance(
   where: string,
   rig: (t: TestContext) => Promise<CatalogRig>,
-  /** `alone`: a second program in this process would wait for the first with both standing. */
-  options: { skip?: string | false; alone?: boolean } = {},
+  options: SharedOptions = {},
 ): void {
-  const check: Check = (promise, work) => {
-    test(`${where}: ${promise}`, { skip: options.skip ?? false }, async (t) => {
-      const { open } = await rig(t);
-      const catalog = await open();
-      const other = options.alone === true ? catalog : await open();
-      await work({ catalog, other, store: new KyselyGcStore(other) });
-    });
-  };
+  const shared = sharedChecks(where, rig, options);
+  const check: Check = (promise, work) =>
+    shared(promise, (catalog, other) => work({ catalog, other, store: new KyselyGcStore(other) }));
   reachChecks(check);
   raceChecks(check);
-}
-
-function digest(text: string): Digest {
-  return digestOf(Buffer.from(text));
-}
-
-function manifest(text: string, fields: Partial<NewManifest> = {}): NewManifest {
-  return {
-    repository: REPOSITORY,
-    digest: digest(text),
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    bytes: Buffer.from(text),
-    references: [],
-    tags: [],
-    ...fields,
-  };
 }
 
 function children(...names: string[]): NewManifest['references'] {

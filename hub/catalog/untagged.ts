@@ -2,7 +2,7 @@ import type { ExpressionBuilder, Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Due, ManifestFate, UntaggedManifest } from '../gc/store.ts';
 import { CatalogError } from './errors.ts';
-import { batches, blobsOf, releaseBlobs, releaseThese } from './links.ts';
+import { batches, blobsOf, lockLinks, releaseBlobs, releaseThese } from './links.ts';
 import type { NewManifest } from './port.ts';
 import type { RegistryTables } from './schema.ts';
 
@@ -143,7 +143,8 @@ export async function settleManifest(
   { beforeMs, nowMs }: { beforeMs: number; nowMs: number },
 ): Promise<ManifestFate> {
   const blobs = await blobsOf(db, { repository, digest });
-  await lockBlobs(db, repository, blobs);
+  // Before the manifest, as a push does it.
+  await lockLinks(db, repository, blobs);
   const own = await lockManifests(db, repository)
     .where('digest', '=', digest)
     .where('untagged_since_ms', '<=', beforeMs)
@@ -231,18 +232,6 @@ async function namedBy(db: Write, { repository, digest }: Place): Promise<Digest
     .where('subject', '=', digest)
     .execute();
   return [...children, ...referrers].map((one) => one.digest).sort();
-}
-
-/** Before the manifest, as a push does it. */
-async function lockBlobs(db: Write, repository: string, digests: readonly Digest[]): Promise<void> {
-  for (const batch of batches(digests)) {
-    await db
-      .updateTable('repository_blob')
-      .set((own) => ({ unused_since_ms: own.ref('unused_since_ms').$castTo<number | null>() }))
-      .where('repository', '=', repository)
-      .where('digest', 'in', batch)
-      .execute();
-  }
 }
 
 function lockManifests(db: Write, repository: string) {

@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Due, LinkFate, UnusedLink } from '../gc/store.ts';
-import { lockBlob, noteRemoved, quarantineUnlinked } from './links.ts';
+import { lockBlob, lockLinks, noteRemoved, quarantineUnlinked } from './links.ts';
 import type { RegistryTables } from './schema.ts';
 
 // Blobs that repositories have and no manifest of theirs names.
@@ -60,15 +60,6 @@ export async function unusedLinks(
   });
 }
 
-async function lockLink(db: Write, repository: string, digest: Digest): Promise<void> {
-  await db
-    .updateTable('repository_blob')
-    .set((own) => ({ unused_since_ms: own.ref('unused_since_ms').$castTo<number | null>() }))
-    .where('repository', '=', repository)
-    .where('digest', '=', digest)
-    .execute();
-}
-
 /** Decides on one link. The blob is locked first: a mount waits for this, or this for the mount. */
 export async function settleLink(
   db: Write,
@@ -78,7 +69,7 @@ export async function settleLink(
   const { repository, digest } = one;
   await lockBlob(db, digest, 'any');
   // What the next statement sees is then what the last push or delete of this link left.
-  await lockLink(db, repository, digest);
+  await lockLinks(db, repository, [digest]);
   const due = { repository, digest, beforeMs };
   const gone = await db
     .deleteFrom('repository_blob')

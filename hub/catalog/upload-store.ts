@@ -5,11 +5,9 @@ import type {
   UploadStore,
   UploadTarget,
 } from '../registry/upload-store.ts';
-import { STATEMENT_ROWS_MAX } from './constants.ts';
+import { batches } from './links.ts';
+import type { Big } from './schema.ts';
 import { change, transact } from './transact.ts';
-
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 
 /** Tables of migration 0004. */
 export type UploadTables = {
@@ -202,12 +200,12 @@ export class KyselyUploadStore implements UploadStore {
 
   async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
     const found = new Set<string>();
-    for (let at = 0; at < ids.length; at += STATEMENT_ROWS_MAX) {
+    for (const batch of batches(ids)) {
       // oxlint-disable-next-line no-await-in-loop -- one statement after the other
       const rows = await this.#db
         .selectFrom('upload_session')
         .select('id')
-        .where('id', 'in', ids.slice(at, at + STATEMENT_ROWS_MAX))
+        .where('id', 'in', batch)
         .execute();
       for (const { id } of rows) found.add(id);
     }

@@ -11,6 +11,7 @@ import { FilesystemBlobStore } from '../blobs/filesystem.ts';
 import { openPostgresCatalog } from '../catalog/postgres-catalog.ts';
 import { enterCatalog } from '../catalog/presence.ts';
 import { TestGc } from '../gc/gc-fixture.ts';
+import { holderOf } from '../registry/holder.ts';
 import { checkConformance, type CheckRig } from '../../test/registry/check-conformance.ts';
 import { formatReport } from './check.ts';
 import { checkHub } from './check-hub.ts';
@@ -139,6 +140,26 @@ test('while a check goes on no hub starts, and a killed one is forgotten', { ski
     })
     .execute();
   assert.deepEqual((await checkHub(config, look, { signal })).counts, {});
+  const users = db.selectFrom('collector').select('name').where('name', 'like', 'user-%');
+  assert.deepEqual(await users.execute(), []);
+});
+
+test('a killed hub holds nobody up who has its folder now', { skip }, async (t) => {
+  const { gc, config } = await ofPostgres(t);
+  const { db } = gc.registry.catalog;
+  const folder = await holderOf(config.hub.dataDir);
+  await using hub = await enterCatalog(db, 'hub', { folder });
+  void hub;
+  await assert.rejects(enterCatalog(db, 'check'), { code: 'CATALOG_IN_USE' });
+  await assert.rejects(enterCatalog(db, 'check', { folder: 'another' }), {
+    code: 'CATALOG_IN_USE',
+  });
+  assert.deepEqual((await checkHub(config, look, { signal })).counts, {});
+  await using check = await enterCatalog(db, 'check', { folder });
+  void check;
+  await assert.rejects(enterCatalog(db, 'hub', { folder: 'another' }), { code: 'CATALOG_IN_USE' });
+  await using again = await enterCatalog(db, 'hub', { folder });
+  void again;
 });
 
 test('blobs are not compared with the catalog of another folder', { skip }, async (t) => {

@@ -42,12 +42,14 @@ export async function checkHub(
   if (postgres === undefined) await assertCatalog(dataDir);
   const blobs = blobsIn(config.blobs);
   await using opened = new AsyncDisposableStack();
-  if (postgres === undefined || blobs.driver === 'filesystem') opened.use(lockFolder(dataDir));
+  const inFolder = blobs.driver === 'filesystem';
+  if (postgres === undefined || inFolder) opened.use(lockFolder(dataDir));
   const catalog = await openConfiguredCatalog(postgres, { dataDir });
   opened.defer(() => catalog.close());
   if (postgres !== undefined) {
-    opened.use(await enterCatalog(catalog.db, 'check'));
-    if (blobs.driver === 'filesystem') await assertOwnFolder(catalog, dataDir, options);
+    const folder = inFolder ? await holderOf(dataDir) : '';
+    opened.use(await enterCatalog(catalog.db, 'check', { folder }));
+    if (inFolder) await assertOwnFolder(catalog, folder, options);
   }
   const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
   const files = opened.use(await openStoredFiles(blobs, { dataDir, index }));
@@ -70,10 +72,9 @@ async function assertCatalog(dataDir: string): Promise<void> {
 /** Beside a catalog that several hubs reach, the blobs of another folder look as if lost. */
 async function assertOwnFolder(
   { db }: Pick<OpenCatalog, 'db'>,
-  dataDir: string,
+  own: string,
   { adopt = false }: CheckHubOptions,
 ): Promise<void> {
-  const own = await holderOf(dataDir);
   if (adopt) return adoptBlobFolder(db, own);
   if ((await claimBlobFolder(db, own)) === own) return;
   throw refusal([

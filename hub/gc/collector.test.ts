@@ -89,19 +89,11 @@ test('a client that is told a blob is there has the grace period to use it', asy
 test('one collection goes on at a time, and none sooner than asked', async (t) => {
   const gc = await TestGc.start(t);
   await gc.registry.push(own);
-  const held = Promise.withResolvers<void>();
-  const reached = Promise.withResolvers<void>();
-  const blobs = {
-    remove: async (digest: ReturnType<typeof digestOf>) => {
-      reached.resolve();
-      await held.promise;
-      return gc.registry.blobs.remove(digest);
-    },
-  };
+  const { blobs, reached, goOn } = gc.standing();
   const first = gc.collector({}, { blobs }).collect({}, { signal });
-  await reached.promise;
+  await reached;
   assert.equal(await gc.collector().collect({}, { signal }), undefined);
-  held.resolve();
+  goOn();
   assert.equal((await first)?.deleted, 1);
   assert.equal(await gc.collector().collect({ unlessWithinMs: HOUR_MS }, { signal }), undefined);
   assert.notEqual(await gc.collector().collect({}, { signal }), undefined);
@@ -136,19 +128,11 @@ function killedAfter(steps: number, gc: TestGc) {
 test('an upload that meets the removal of its bytes waits, and is there afterwards', async (t) => {
   const gc = await TestGc.start(t);
   await gc.registry.push(own);
-  const held = Promise.withResolvers<void>();
-  const reached = Promise.withResolvers<void>();
-  const blobs = {
-    remove: async (digest: ReturnType<typeof digestOf>) => {
-      reached.resolve();
-      await held.promise;
-      return gc.registry.blobs.remove(digest);
-    },
-  };
+  const { blobs, reached, goOn } = gc.standing();
   const collecting = gc.collector({}, { blobs }).collect({}, { signal });
-  await reached.promise;
+  await reached;
   const pushing = gc.registry.push(own);
-  held.resolve();
+  goOn();
   await collecting;
   await pushing;
   assert.ok(await gc.isStored(own));

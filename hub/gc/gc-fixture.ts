@@ -45,6 +45,20 @@ export class TestGc {
     );
   }
 
+  /** Removes blobs, and stands still before the first of them until it may go on. */
+  standing(): { blobs: BlobRemover; reached: Promise<void>; goOn: () => void } {
+    const { blobs } = this.registry;
+    const [reached, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const nameOf = blobs.nameOf?.bind(blobs);
+    const remove = async (digest: Digest, name?: string): Promise<boolean> => {
+      reached.resolve();
+      await goOn.promise;
+      return blobs.remove(digest, name);
+    };
+    const own = { remove, ...(nameOf === undefined ? {} : { nameOf }) };
+    return { blobs: own, reached: reached.promise, goOn: goOn.resolve };
+  }
+
   /** What a collection would begin with. */
   async garbage(options: Partial<CollectorOptions> = {}, n = 1000): Promise<Garbage[]> {
     const times = { graceMs: 0, quarantineMs: 0, now: () => Date.now() + this.aheadMs };

@@ -3,13 +3,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { after, before, test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { TestHub } from '../registry/test-hub.ts';
 import { sharedKeys } from '../registry/shared-keys.ts';
-import { BUCKET, S3Server } from '../registry/s3/s3-rig.ts';
+import { s3ForTests } from '../registry/s3/s3-rig.ts';
 import { postgresForTests } from '../rig/postgres.ts';
-import { missingForRadosgw } from '../rig/radosgw.ts';
 import { backup, check, restore, scratch, verify } from './backup-rig.ts';
 
 type Sections = Record<string, object>;
@@ -18,29 +17,15 @@ const MIB = 1024 * 1024;
 const LAYERS = [randomBytes(11 * MIB), randomBytes(5 * MIB + 7), Buffer.from('small')];
 
 const { skip, server: postgres } = postgresForTests();
-const skipS3 = skip === false ? missingForRadosgw() : skip;
-let starting: Promise<S3Server> | undefined;
-before(async () => {
-  if (skipS3 !== false) return;
-  starting = S3Server.start();
-  await starting;
-});
-after(async () => {
-  const begun = await starting?.catch(() => undefined);
-  await begun?.[Symbol.asyncDispose]();
-});
+const { skip: skipS3, server: s3 } = s3ForTests(skip);
 
 async function inPostgres(): Promise<Sections> {
   const server = await postgres();
   return { catalog: { url: server.url(await server.createDatabase()), tls: 'off' } };
 }
 
-async function inBucket(prefix: string): Promise<Sections> {
-  const gateway = (await starting)?.gateway;
-  assert.ok(gateway);
-  const { endpoint, accessKeyId, secretAccessKey } = gateway;
-  const s3 = { endpoint, bucket: BUCKET, prefix: `${prefix}/`, accessKeyId, secretAccessKey };
-  return { blobs: { driver: 's3', s3 } };
+function inBucket(prefix: string): Sections {
+  return s3().sections(`${prefix}/`);
 }
 
 /** A hub with an image, and its keys. */
@@ -100,7 +85,7 @@ test('a hub that cannot read the blobs of its catalog calls none lost', { skip }
 test('a hub moves from a bucket to a folder and back by backups', { skip: skipS3 }, async (t) => {
   const folder = await scratch(t);
   const at = (name: string): string => path.join(folder, name);
-  const first = { ...(await inPostgres()), ...(await inBucket('first')) };
+  const first = { ...(await inPostgres()), ...inBucket('first') };
   const { hub, image, keyRing } = await populated(t, first);
   await backup(hub, at('one'), { keyRing });
   await restore(at('one'), at('files'), { policy: 'kept' });
@@ -108,7 +93,7 @@ test('a hub moves from a bucket to a folder and back by backups', { skip: skipS3
   await using files = await TestHub.start({}, { folder: at('files') });
   await assertServes(files, image.bytes);
   await backup(files, at('two'), { keyRing });
-  const second = { ...(await inPostgres()), ...(await inBucket('second')) };
+  const second = { ...(await inPostgres()), ...inBucket('second') };
   const { blobs } = await restore(at('two'), at('s3'), { sections: second, policy: 'kept' });
   assert.equal(blobs.there, 0);
   await using again = await TestHub.start(second, { folder: at('s3') });
@@ -118,20 +103,19 @@ test('a hub moves from a bucket to a folder and back by backups', { skip: skipS3
 test('objects that are in the bucket still are not stored again', { skip: skipS3 }, async (t) => {
   const folder = await scratch(t);
   const at = (name: string): string => path.join(folder, name);
-  const bucket = await inBucket('kept');
+  const bucket = inBucket('kept');
   const { hub, image, keyRing } = await populated(t, { ...(await inPostgres()), ...bucket });
   await backup(hub, at('backup'), { keyRing, catalogOnly: true });
   await backup(hub, at('whole'), { keyRing });
-  const server = await starting;
-  const keys = await server?.keys('kept/');
-  const [gone = ''] = keys?.objects.filter((key) => key.includes('/blobs/')) ?? [];
+  const keys = await s3().keys('kept/');
+  const [gone = ''] = keys.objects.filter((key) => key.includes('/blobs/'));
   const sections = { ...(await inPostgres()), ...bucket };
   const { blobs } = await restore(at('backup'), at('data'), { sections, policy: 'kept' });
   assert.deepEqual([blobs.stored, blobs.there], [0, 4]);
-  assert.deepEqual(await server?.keys('kept/'), keys);
+  assert.deepEqual(await s3().keys('kept/'), keys);
   await using again = await TestHub.start(sections, { folder: at('data') });
   await assertServes(again, image.bytes);
-  await server?.remove(gone);
+  await s3().remove(gone);
   const lost = { ...(await inPostgres()), ...bucket };
   const failing = restore(at('backup'), at('lost'), { sections: lost, policy: 'kept' });
   await assert.rejects(failing, /the store has no blob/);

@@ -65,10 +65,11 @@ export class CrashTrial implements AsyncDisposable {
       steps += 1;
       if (steps === killAt) hub.running.kill('SIGKILL');
     };
-    const giveUp = this.ledger.uploads.size > LEFT_MAX;
+    const { uploads } = this.ledger;
+    const left = uploads.size > LEFT_MAX ? [...uploads] : [];
     const ends = await this.clients(hub.url, step, async (client) => {
       // They are all of one account, which may have so many and no more.
-      if (giveUp) await client.giveUp();
+      await client.giveUp(left);
       for (;;) await client.act();
     });
     for (const end of ends) {

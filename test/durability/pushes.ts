@@ -74,16 +74,14 @@ export class Client {
     return this.push();
   }
 
-  /** Gives up uploads that clients of a former life of the hub did not end. */
-  async giveUp(): Promise<void> {
-    const { ledger } = this.#options;
-    for (const path of ledger.uploads) {
-      // Others give up theirs meanwhile.
-      ledger.uploads.delete(path);
+  /** Gives up uploads of this list that clients of a former life of the hub did not end. */
+  async giveUp(left: string[]): Promise<void> {
+    for (let path = left.pop(); path !== undefined; path = left.pop()) {
       const { status, text } = await this.#ask(path, { method: 'DELETE' });
       if (status !== 204 && status !== 404) {
         throw new Refusal(`the hub answers ${status} to who gives up an upload: ${text}`);
       }
+      this.#options.ledger.uploads.delete(path);
     }
   }
 

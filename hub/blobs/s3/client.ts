@@ -192,13 +192,12 @@ export class ObjectClient {
   }
 
   /** Objects whose keys begin with `prefix`, page by page. */
-  async *list(prefix: string, { after }: { after?: string } = {}): AsyncGenerator<StoredObject[]> {
+  async *list(prefix: string): AsyncGenerator<StoredObject[]> {
     for (let token: string | undefined; ;) {
       const command = new this.#sdk.ListObjectsV2Command({
         Bucket: this.#bucket,
         Prefix: prefix,
         ContinuationToken: token,
-        ...(token === undefined && after !== undefined ? { StartAfter: after } : {}),
       });
       const page = await this.#call(prefix, this.#callMs, (abortSignal) =>
         this.#client.send(command, { abortSignal }),

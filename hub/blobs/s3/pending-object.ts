@@ -40,6 +40,8 @@ export class PendingObject implements PendingBlob {
   #reader: ObjectReader | undefined;
   /** True when the object of the blob, or a part of it, may be there. */
   #made: boolean;
+  /** True when the index may have given the object to the blob, whatever its answer was. */
+  #placing = false;
   #state: 'open' | 'failed' | 'ended' | 'closed' = 'open';
 
   constructor(parked: ParkedObject & { etags: string[] }, modules: Modules) {
@@ -122,6 +124,7 @@ export class PendingObject implements PendingBlob {
     const reuse = whole && this.#state !== 'ended' ? tail : undefined;
     await this.#step(async () => {
       if (reuse === undefined && this.#state !== 'ended') await this.#finish();
+      this.#placing = true;
       await this.#modules.place(digest, reuse ?? { key: this.#key, size });
     });
     this.#close();
@@ -134,6 +137,7 @@ export class PendingObject implements PendingBlob {
     const { client } = this.#modules;
     // What cannot be removed now is noted as loose, and removed by a sweep.
     try {
+      if (this.#placing) return await this.#drop(this.#obsolete);
       if (this.#upload !== undefined) await client.dropParts(this.#key, this.#upload);
       const tail = this.#tail === undefined ? [] : [this.#tail.key];
       await this.#drop([...this.#obsolete, ...tail, ...(this.#made ? [this.#key] : [])]);

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { after, before, type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import {
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
@@ -20,29 +20,17 @@ import { checkConformance, type CheckRig } from '../check-conformance.ts';
 import { TestGc } from '../../../hub/gc/gc-fixture.ts';
 import type { Digest } from '../../../proto/oci/digest.ts';
 import { postgresForTests } from '../../rig/postgres.ts';
-import { missingForRadosgw } from '../../rig/radosgw.ts';
-import { BUCKET, PART_BYTES, S3Server } from './s3-rig.ts';
+import { BUCKET, PART_BYTES, s3ForTests } from './s3-rig.ts';
 
 const { skip: withoutPostgres, server: postgres } = postgresForTests();
-const skip = withoutPostgres === false ? missingForRadosgw() : withoutPostgres;
-let starting: Promise<S3Server> | undefined;
-
-before(async () => {
-  if (skip !== false) return;
-  starting = S3Server.start();
-  await starting;
-});
-after(async () => {
-  const begun = await starting?.catch(() => undefined);
-  await begun?.[Symbol.asyncDispose]();
-});
+const { skip, server: storage } = s3ForTests(withoutPostgres);
 
 async function rigOf(
   t: TestContext,
   parts: { catalog: OpenCatalog; place: CheckRig['config']['catalog']; dataDir: string },
 ): Promise<CheckRig> {
   const { catalog, place, dataDir } = parts;
-  const server = (await starting) ?? assert.fail();
+  const server = storage();
   const prefix = `${randomBytes(4).toString('hex')}/`;
   const index = new KyselyObjectIndex({ db: catalog.db.withTables<ObjectTables>() });
   const blobs = await S3BlobStore.open({ ...server.place(), prefix, redirect: false }, { index });

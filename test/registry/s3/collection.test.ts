@@ -1,6 +1,6 @@
 // The collector over PostgreSQL and a bucket that two hubs share.
 import assert from 'node:assert/strict';
-import { after, before, test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { S3BlobStore } from '../../../hub/blobs/s3/store.ts';
 import { KyselyObjectIndex, type ObjectTables } from '../../../hub/catalog/object-index.ts';
 import { openPostgresCatalog } from '../../../hub/catalog/postgres-catalog.ts';
@@ -10,11 +10,10 @@ import { imageOf, TestGc } from '../../../hub/gc/gc-fixture.ts';
 import { raceConformance } from '../../../hub/gc/race-conformance.ts';
 import { UPLOAD_IDLE_MS, UPLOAD_ORPHAN_MS } from '../../../hub/registry/constants.ts';
 import { OpenUploads } from '../../../hub/registry/open-uploads.ts';
-import { digestOf, type Digest } from '../../../proto/oci/digest.ts';
+import { digestOf } from '../../../proto/oci/digest.ts';
 import { createLogger } from '../../../proto/ops/logger.ts';
 import { postgresForTests } from '../../rig/postgres.ts';
-import { missingForRadosgw } from '../../rig/radosgw.ts';
-import { S3Server } from './s3-rig.ts';
+import { s3ForTests } from './s3-rig.ts';
 
 const HOUR_MS = 3_600_000;
 const { signal } = new AbortController();
@@ -22,25 +21,13 @@ const layer = Buffer.from('layer');
 const other = Buffer.from('another layer');
 
 const { skip: withoutPostgres, server: postgres } = postgresForTests();
-const skip = withoutPostgres === false ? missingForRadosgw() : withoutPostgres;
-let starting: Promise<S3Server> | undefined;
-
-before(async () => {
-  if (skip !== false) return;
-  starting = S3Server.start();
-  await starting;
-});
-after(async () => {
-  const begun = await starting?.catch(() => undefined);
-  await begun?.[Symbol.asyncDispose]();
-});
+const { skip, server: bucket } = s3ForTests(withoutPostgres);
 
 /** Hubs on one database and one part of the bucket. */
 async function hubsOf(t: TestContext, count: number): Promise<TestGc[]> {
-  const [server, bucket] = [await postgres(), await starting];
-  assert.ok(bucket);
+  const server = await postgres();
   const database = await server.createDatabase();
-  const options = { ...bucket.place(), prefix: `${database}/`, redirect: false };
+  const options = { ...bucket().place(), prefix: `${database}/`, redirect: false };
   const hubs: TestGc[] = [];
   for (let i = 0; i < count; i += 1) {
     // oxlint-disable-next-line no-await-in-loop -- one after the other
@@ -62,13 +49,12 @@ const noneKnown = async () => new Set<string>();
 
 /** Objects and uploads of these hubs in the bucket, when all that is loose was swept. */
 async function stored(hub: TestGc): Promise<number> {
-  const bucket = await starting;
   const { blobs, catalog } = hub.registry;
   await blobs.sweep({ beforeMs: Date.now() + HOUR_MS, known: noneKnown });
   const db = catalog.db.withTables<ObjectTables>();
   const rows = await db.selectFrom('blob_object').selectAll().execute();
   const prefix = rows[0]?.object_key.split('/')[0] ?? 'none';
-  const { objects, uploads } = (await bucket?.keys(`${prefix}/`)) ?? assert.fail();
+  const { objects, uploads } = await bucket().keys(`${prefix}/`);
   assert.deepEqual(uploads, []);
   assert.deepEqual(objects.sort(), rows.map(({ object_key: key }) => key).sort());
   return objects.length;
@@ -99,22 +85,13 @@ test('a hub that stood still takes nothing that was pushed since', { skip }, asy
   const [slow, next] = await hubsOf(t, 2);
   assert.ok(slow && next);
   await slow.registry.push(layer);
-  const [reached, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  const { blobs } = slow.registry;
-  const standing = {
-    nameOf: (digest: Digest) => blobs.nameOf?.(digest) ?? assert.fail(),
-    remove: async (digest: Digest, name?: string) => {
-      reached.resolve();
-      await goOn.promise;
-      return blobs.remove(digest, name);
-    },
-  };
-  const late = slow.collector({}, { blobs: standing }).collect({}, { signal });
-  await reached.promise;
+  const { blobs, reached, goOn } = slow.standing();
+  const late = slow.collector({}, { blobs }).collect({}, { signal });
+  await reached;
   next.aheadMs = 2 * GC_LEASE_MS;
   assert.equal((await next.collector().collect({}, { signal }))?.deleted, 1);
   await next.pushImage([layer]);
-  goOn.resolve();
+  goOn();
   await late.catch(() => undefined);
   assert.equal(await next.head(layer), 200);
   assert.equal((await next.registry.ask(`/v2/team/app/blobs/${digestOf(layer)}`)).status, 200);
@@ -146,8 +123,8 @@ test('what hubs left in the bucket goes while they run', { skip }, async (t) => 
   await uploadsAt(UPLOAD_IDLE_MS - HOUR_MS).sweep();
   const half = await two.registry.ask(location, { method: 'PATCH', body: Buffer.alloc(10) });
   assert.equal(half.status, 202, 'another hub goes on with it');
-  const begun = await (await starting)?.keys('');
-  assert.equal(begun?.uploads.length, 1, 'parts of it are in the bucket');
+  const begun = await bucket().keys('');
+  assert.equal(begun.uploads.length, 1, 'parts of it are in the bucket');
   await uploadsAt(UPLOAD_IDLE_MS + HOUR_MS).sweep();
   for (const { registry } of [one, two]) {
     // oxlint-disable-next-line no-await-in-loop -- each lets go of what it has of the upload

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { DeleteObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import { request } from 'undici';
 import { readBlob, storeBlob } from '../../../hub/blobs/conformance.ts';
-import type { S3BlobStore } from '../../../hub/blobs/s3/store.ts';
-import type { ObjectTables } from '../../../hub/catalog/object-index.ts';
+import { S3BlobStore } from '../../../hub/blobs/s3/store.ts';
+import { KyselyObjectIndex, type ObjectTables } from '../../../hub/catalog/object-index.ts';
 import { digestOf, type Digest } from '../../../proto/oci/digest.ts';
 import { BUCKET, PART_BYTES, type S3Rig, type S3Server } from './s3-rig.ts';
 
@@ -31,9 +31,20 @@ function sweepAll(store: S3BlobStore): Promise<number> {
   return store.sweep({ beforeMs: Number.MAX_SAFE_INTEGER, known: async () => new Set() });
 }
 
+/** Its database goes away at every commit, after it was done or before. */
+class CutOffIndex extends KyselyObjectIndex {
+  done = true;
+
+  override async commit(...args: Parameters<KyselyObjectIndex['commit']>): Promise<never> {
+    if (this.done) await super.commit(...args);
+    throw new Error('the connection was lost');
+  }
+}
+
 export function driverChecks(options: Options): void {
   checkParts(options);
   checkLoss(options);
+  checkDoubt(options);
   checkAbsence(options);
 }
 
@@ -135,6 +146,35 @@ function checkLoss({ skip, server }: Options): void {
       assert.equal(await rig.store.addressOf(digestOf(randomBytes(1))), undefined);
       await using other = await server().rig();
       assert.equal(await other.store.addressOf(await storeBlob(other.store, bytes)), undefined);
+    },
+  );
+}
+
+function checkDoubt({ skip, server }: Options): void {
+  test(
+    's3: a commit of which nobody knows whether it was done takes no blob from another hub',
+    { skip },
+    async (t) => {
+      await using rig = await server().rig();
+      const index = new CutOffIndex({ db: rig.catalog.db.withTables<ObjectTables>() });
+      const place = { ...server().place(), prefix: rig.prefix, redirect: false };
+      const hub = await S3BlobStore.open(place, { index });
+      t.after(() => hub.close());
+      for (const parks of [true, false]) {
+        for (const done of [true, false]) {
+          const bytes = randomBytes(1_000);
+          const pending = await hub.begin();
+          await pending.append([bytes]);
+          if (parks) await pending.park();
+          index.done = done;
+          await assert.rejects(pending.commit(digestOf(bytes)), /the connection was lost/);
+          await storeBlob(rig.store, bytes);
+          await pending.discard();
+          assert.deepEqual(await readBlob(rig.store, digestOf(bytes)), bytes);
+        }
+      }
+      await sweepAll(rig.store);
+      assert.deepEqual(await rig.leftovers(), []);
     },
   );
 }

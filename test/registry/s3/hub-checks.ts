@@ -11,28 +11,15 @@ import { ADMIN, assertRefused, TestHub, withDigest } from '../test-hub.ts';
 import { makeImage, readLayout } from '../../rig/images.ts';
 import { run } from '../../rig/processes.ts';
 import { Scratch } from '../../rig/scratch.ts';
-import { BUCKET, type S3Server } from './s3-rig.ts';
+import type { S3Server } from './s3-rig.ts';
 
 const MIB = 1024 * 1024;
 
 type Options = { skip: string | false; server: () => S3Server };
 
-function sections({ gateway }: S3Server, prefix: string, changes: object = {}) {
-  const { endpoint, accessKeyId, secretAccessKey } = gateway;
-  const s3 = {
-    endpoint,
-    bucket: BUCKET,
-    prefix: `${prefix}/`,
-    accessKeyId,
-    secretAccessKey,
-    ...changes,
-  };
-  return { blobs: { driver: 's3', s3 } };
-}
-
 export function hubChecks({ skip, server }: Options): void {
   test('a hub on s3 serves what was pushed, whole and in ranges', { skip }, async () => {
-    await using hub = await TestHub.start(sections(server(), 'serves'));
+    await using hub = await TestHub.start(server().sections('serves/'));
     const layer = randomBytes(20 * MIB + 5);
     const { digest, bytes } = await hub.pushImage('v1', [layer]);
     const manifest = await hub.ask(`/v2/team/app/manifests/${digest}`);
@@ -53,7 +40,7 @@ export function hubChecks({ skip, server }: Options): void {
     const scratch = Scratch.open();
     t.after(() => scratch.close());
     const image = await makeImage(scratch, 'app', [9 * MIB, 20_000]);
-    await using hub = await TestHub.start(sections(server(), 'skopeo'));
+    await using hub = await TestHub.start(server().sections('skopeo/'));
     const at = `docker://${new URL(hub.url).host}/team/skopeo:v1`;
     const copy = ['skopeo', '--insecure-policy', 'copy', '--quiet'];
     const login = [
@@ -71,7 +58,7 @@ export function hubChecks({ skip, server }: Options): void {
   checkAway({ skip, server });
 
   test('a hub on s3 with redirects sends those with rights to the bucket', { skip }, async () => {
-    await using hub = await TestHub.start(sections(server(), 'redirect', { redirect: true }));
+    await using hub = await TestHub.start(server().sections('redirect/', { redirect: true }));
     const bytes = randomBytes(1_000);
     const target = `/v2/team/app/blobs/${await hub.push(bytes)}`;
     const sent = await hub.ask(target);
@@ -87,11 +74,11 @@ export function hubChecks({ skip, server }: Options): void {
 
 function checkUploads({ skip, server }: Options): void {
   test('an upload to s3 goes on after the hub was killed in the midst', { skip }, (t) =>
-    uploadThroughKills(t, sections(server(), 'kills')),
+    uploadThroughKills(t, server().sections('kills/')),
   );
 
   test('an upload to s3 goes on after a restart of its hub', { skip }, async (t) => {
-    const config = sections(server(), 'restart');
+    const config = server().sections('restart/');
     const bytes = randomBytes(19 * MIB + 1);
     const cuts = [0, 3 * MIB, 3 * MIB + 1, 12 * MIB];
     let hub = await TestHub.start(config, { keep: true });
@@ -114,7 +101,7 @@ function checkUploads({ skip, server }: Options): void {
 
 function checkAway({ skip, server }: Options): void {
   test('a hub whose s3 is away says so and recovers, uploads too', { skip }, async () => {
-    await using hub = await TestHub.start(sections(server(), 'away'));
+    await using hub = await TestHub.start(server().sections('away/'));
     const ready = () => hub.ask(`${hub.opsUrl}/readyz`, { authorization: undefined });
     const [held, first, rest] = [randomBytes(MIB), randomBytes(10 * MIB), randomBytes(9 * MIB)];
     const target = `/v2/team/app/blobs/${await hub.push(held)}`;

@@ -1,40 +1,24 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, test, type TestContext } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { digestOf } from '../../../proto/oci/digest.ts';
 import { postgresForTests } from '../../rig/postgres.ts';
-import { missingForRadosgw } from '../../rig/radosgw.ts';
 import { sharedKeys } from '../shared-keys.ts';
 import { assertRefused, TestHub, withDigest } from '../test-hub.ts';
-import { BUCKET, S3Server } from './s3-rig.ts';
+import { s3ForTests } from './s3-rig.ts';
 
 const MIB = 1024 * 1024;
 
 const { skip: withoutPostgres, server: postgres } = postgresForTests();
-const skip = withoutPostgres === false ? missingForRadosgw() : withoutPostgres;
-let starting: Promise<S3Server> | undefined;
-
-before(async () => {
-  if (skip !== false) return;
-  starting = S3Server.start();
-  await starting;
-});
-after(async () => {
-  const begun = await starting?.catch(() => undefined);
-  await begun?.[Symbol.asyncDispose]();
-});
+const { skip, server: bucket } = s3ForTests(withoutPostgres);
 
 /** Hubs with folders of their own on one database and one bucket. */
 async function replicas(t: TestContext, count: number): Promise<TestHub[]> {
   const server = await postgres();
   const database = await server.createDatabase();
-  const gateway = (await starting)?.gateway;
-  assert.ok(gateway);
-  const { endpoint, accessKeyId, secretAccessKey } = gateway;
-  const s3 = { endpoint, bucket: BUCKET, prefix: `${database}/`, accessKeyId, secretAccessKey };
   const sections = {
     catalog: { url: server.url(database), tls: 'off' },
-    blobs: { driver: 's3', s3 },
+    ...bucket().sections(`${database}/`),
     fleet: await sharedKeys(t),
   };
   return Promise.all(

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { after, before } from 'node:test';
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -13,7 +14,7 @@ import { PENDING_MAX_OF_RIG, type BlobStoreRig } from '../../../hub/blobs/confor
 import { S3BlobStore, type S3StoreOptions } from '../../../hub/blobs/s3/store.ts';
 import { KyselyObjectIndex, type ObjectTables } from '../../../hub/catalog/object-index.ts';
 import { openSqliteCatalog } from '../../../hub/catalog/sqlite-catalog.ts';
-import { Radosgw } from '../../rig/radosgw.ts';
+import { missingForRadosgw, Radosgw } from '../../rig/radosgw.ts';
 
 export const BUCKET = 'flotilla';
 export const PART_BYTES = 5 * 1024 * 1024;
@@ -48,6 +49,13 @@ export class S3Server implements AsyncDisposable {
     return { endpoint, region: 'us-east-1', bucket: BUCKET, credentials, pathStyle: true };
   }
 
+  /** Sections of a hub that keeps its blobs in a part of the bucket. */
+  sections(prefix: string, changes: object = {}) {
+    const { endpoint, accessKeyId, secretAccessKey } = this.gateway;
+    const s3 = { endpoint, bucket: BUCKET, prefix, accessKeyId, secretAccessKey, ...changes };
+    return { blobs: { driver: 's3', s3 } };
+  }
+
   /** A store like no other one before it. */
   async rig(changes: Partial<S3StoreOptions> = {}): Promise<S3Rig> {
     this.#prefixes += 1;
@@ -74,6 +82,35 @@ export class S3Server implements AsyncDisposable {
     this.client.destroy();
     await this.gateway[Symbol.asyncDispose]();
   }
+}
+
+/**
+ * The one server that the tests of a file share: it starts before the first of them and ends after
+ * the last. Call it at the top of the file; `without` says why there is no need of a server.
+ */
+export function s3ForTests(without: string | false = false): {
+  skip: string | false;
+  server: () => S3Server;
+} {
+  const skip = without === false ? missingForRadosgw() : without;
+  let starting: Promise<S3Server> | undefined;
+  let started: S3Server | undefined;
+  before(async () => {
+    if (skip !== false) return;
+    starting = S3Server.start();
+    started = await starting;
+  });
+  after(async () => {
+    const begun = await starting?.catch(() => undefined);
+    await begun?.[Symbol.asyncDispose]();
+  });
+  return {
+    skip,
+    server: () => {
+      if (started === undefined) throw new Error('the S3 server did not start');
+      return started;
+    },
+  };
 }
 
 type Catalog = Awaited<ReturnType<typeof openSqliteCatalog>>;

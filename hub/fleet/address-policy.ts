@@ -68,7 +68,7 @@ const UNDIALABLE = networksOf([
   'ff00::/8',
 ]);
 /** This machine. */
-const LOOPBACK = networksOf(['127.0.0.0/8', '::1']);
+export const LOOPBACK = networksOf(['127.0.0.0/8', '::1']);
 
 /**
  * Who is at the other end: the address of the connection or, when that is a trusted proxy, the

@@ -34,7 +34,9 @@ const HttpOptions = Type.Object(
       maxItems: NAMES_MAX,
     }),
     connectionsPerAddress: Type.Integer({
-      description: 'connections of one address at the same time, unless it is a trusted proxy',
+      description:
+        'connections of one address, or one /64 of IPv6, at the same time, unless it is a ' +
+        'trusted proxy',
       default: CONNECTIONS_PER_ADDRESS_MAX,
       minimum: CONNECTIONS_PER_ADDRESS_MIN,
       maximum: CONNECTIONS_MAX,

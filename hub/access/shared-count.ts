@@ -43,9 +43,12 @@ export class SharedCount {
       const leftMs = (this.#full.get(name) ?? 0) - nowMs;
       if (leftMs > 0) return { name, waitMs: Math.ceil(leftMs) };
     }
-    const answer = await this.#ask(async (store) => ({
-      full: await store.charge(charges.map(coded)),
-    }));
+    const answer = await this.#ask(async (store, limit) => {
+      const full = await store.charge(charges.map(coded));
+      // Nobody waited for it: this hub counted for itself, and nobody would take it back.
+      if (limit.aborted && full === undefined) await store.refund(charges.map(coded));
+      return { full };
+    });
     if (answer === undefined) return 'unknown';
     if (answer.full === undefined) return 'counted';
     const { name: code, waitMs } = answer.full;
@@ -58,10 +61,11 @@ export class SharedCount {
   async refund(charges: readonly Charge[], pair: string | undefined): Promise<void> {
     const isNew = pair !== undefined && !this.#stored.has(pair);
     const trusted = isNew ? { pair: codeOf(pair), lifeMs: TRUST_LIFE_MS } : undefined;
-    const done = await this.#ask(async (store) => {
+    const work = async (store: LoginStore): Promise<true> => {
       await store.refund(charges.map(coded), trusted);
       return true;
-    });
+    };
+    const done = await this.#ask(work, { owed: true });
     if (done && pair !== undefined) this.#stored.set(pair, true);
   }
 
@@ -74,13 +78,21 @@ export class SharedCount {
     return isTrusted ?? false;
   }
 
-  async #ask<Answer>(work: (store: LoginStore) => Promise<Answer>): Promise<Answer | undefined> {
-    if (this.#calls >= LOGIN_STORE_CALLS_MAX || performance.now() < this.#pausedUntilMs) {
+  /** What is `owed` is done in any case; nobody waits for it when the catalog is slow or busy. */
+  async #ask<Answer>(
+    work: (store: LoginStore, limit: AbortSignal) => Promise<Answer>,
+    { owed = false } = {},
+  ): Promise<Answer | undefined> {
+    const isBusy = this.#calls >= LOGIN_STORE_CALLS_MAX;
+    const isAway = isBusy || performance.now() < this.#pausedUntilMs;
+    if (isAway && !owed) return undefined;
+    this.#calls += 1;
+    using limit = deadline(LOGIN_STORE_TIMEOUT_MS);
+    const running = work(this.#store, limit.signal).finally(() => (this.#calls -= 1));
+    if (isAway) {
+      running.catch(() => undefined);
       return undefined;
     }
-    this.#calls += 1;
-    const running = work(this.#store).finally(() => (this.#calls -= 1));
-    using limit = deadline(LOGIN_STORE_TIMEOUT_MS);
     try {
       return await abortable(running, limit.signal);
     } catch {

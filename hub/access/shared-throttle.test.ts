@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { KyselyLoginStore, type LoginTables } from '../catalog/login-store.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
-import { ACCOUNT_FAILURES_BURST, ADDRESS_FAILURES_BURST } from './constants.ts';
+import {
+  ACCOUNT_FAILURES_BURST,
+  ADDRESS_FAILURES_BURST,
+  LOGIN_STORE_CALLS_MAX,
+  LOGIN_STORE_TIMEOUT_MS,
+} from './constants.ts';
 import type { LoginStore } from './login-store.ts';
 import { LoginThrottle } from './throttle.ts';
 
@@ -112,4 +117,62 @@ test('what is typed as a name does not get into the catalog', async (t) => {
   await hub?.run({ user: 'ada', address: '10.0.0.1' }, right);
   assert.ok(seen.length > 0);
   assert.doesNotMatch(seen.join(), /password|ada|10\.0/);
+});
+
+test('a count that comes too late for its login is taken back', async (t) => {
+  const inner = await storeOf(t);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const refunded = Promise.withResolvers<void>();
+  const store: LoginStore = {
+    charge: async (charges) => {
+      asked.resolve();
+      await answered.promise;
+      return inner.charge(charges);
+    },
+    refund: (...ask) => inner.refund(...ask).then(refunded.resolve, refunded.reject),
+    isTrusted: (pair) => inner.isTrusted(pair),
+    purge: (max) => inner.purge(max),
+  };
+  const login = hubs(store, 1)[0]?.run({ user: 'ada', address: '10.0.0.1' }, right);
+  await asked.promise;
+  t.mock.timers.tick(LOGIN_STORE_TIMEOUT_MS);
+  assert.equal(await login, true);
+  answered.resolve();
+  await refunded.promise;
+  const others = hubs(inner, 1);
+  assert.equal(await tried(others, 40, (i) => `10.0.1.${i}`), ACCOUNT_FAILURES_BURST);
+});
+
+test('however busy the catalog is, what was counted for a login is taken back', async () => {
+  let [asked, counted] = [0, 0];
+  const [verified, answered] = [Promise.withResolvers<boolean>(), Promise.withResolvers<void>()];
+  const store: LoginStore = {
+    charge: async () => {
+      asked += 1;
+      if (asked > LOGIN_STORE_CALLS_MAX) await answered.promise;
+      counted += 1;
+      return undefined;
+    },
+    refund: async () => void (counted -= 1),
+    isTrusted: async () => false,
+    purge: async () => {},
+  };
+  const [hub] = hubs(store, 1);
+  assert.ok(hub);
+  const logins = (network: string, attempt: () => Promise<boolean>) =>
+    Array.from({ length: LOGIN_STORE_CALLS_MAX }, (_, i) =>
+      hub.run({ user: `user ${network}${i}`, address: `${network}${i}` }, attempt),
+    );
+  const first = logins('10.0.0.', () => verified.promise);
+  await new Promise(setImmediate);
+  const later = logins('10.0.1.', right);
+  await new Promise(setImmediate);
+  verified.resolve(true);
+  await Promise.all(first);
+  await new Promise(setImmediate);
+  assert.equal(counted, 0);
+  answered.resolve();
+  await Promise.all(later);
+  assert.equal(counted, 0);
 });

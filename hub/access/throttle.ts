@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { networkOf } from '../fleet/address-policy.ts';
 import {
   ACCOUNT_FAILURES_BURST,
   ACCOUNT_FAILURE_MS,
@@ -148,15 +148,4 @@ function refuse(waitMs: number): void {
   if (waitMs <= 0) return;
   const message = `too many wrong passwords; try again in ${Math.ceil(waitMs / 1000)} s`;
   throw new AccessError(message, { code: 'THROTTLED', waitMs });
-}
-
-/** Who has one address of IPv6 has the network of 64 bits. */
-function networkOf(address: string): string {
-  if (!isIPv6(address) || address.includes('.')) return address;
-  const [head = '', tail] = address.toLowerCase().split('::');
-  const front = head === '' ? [] : head.split(':');
-  const back = tail === undefined || tail === '' ? [] : tail.split(':');
-  const gap = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
-  const groups = [...front, ...Array.from({ length: gap }, () => '0'), ...back];
-  return groups.slice(0, 4).join(':');
 }

@@ -9,6 +9,7 @@ import type { Access, Identity } from '../access/access.ts';
 import { isAtLeast } from '../access/project.ts';
 import { ApiError } from './errors.ts';
 import { refuseWith } from './refusals.ts';
+import { bytesOf, readBytes } from '../http/byte-bodies.ts';
 import { connectionSignal } from '../registry/http.ts';
 import { NO_ANSWER, NO_BODY, RawAnswer, type ApiRoute } from './route.ts';
 
@@ -47,11 +48,8 @@ export function registerApi(app: FastifyInstance, modules: ServerModules): void 
         security: [{ basic: [] }],
       },
     });
-    scope.removeAllContentTypeParsers();
     // A type that a form of another site cannot send.
-    scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) =>
-      done(null, body),
-    );
+    readBytes(scope);
     scope.setValidatorCompiler(() => () => true);
     scope.setErrorHandler((err, _request, reply) => refuseWith(err, reply, modules.logger));
     for (const one of modules.routes) addRoute(scope, one, modules);
@@ -84,7 +82,7 @@ function addRoute(scope: FastifyInstance, one: ApiRoute, modules: ServerModules)
       if (identity === undefined) throw new ApiError('UNAUTHORIZED', 'who asks is not known');
       const query = checkBody(one.query, Object.fromEntries(queryOf(request)));
       const call = { identity, params: paramsOf(request), query: textsOf(query) };
-      const answer = await one.run({ ...call, body: bodyOf(request) });
+      const answer = await one.run({ ...call, body: bytesOf(request) });
       if (answer instanceof RawAnswer) return sendRaw(answer, request, reply, modules.logger);
       reply.code(one.status).header('cache-control', 'no-store');
       return answer === undefined ? reply.send() : reply.send(answer);
@@ -183,8 +181,4 @@ function textsOf(fields: object): Record<string, string> {
 
 function queryOf(request: FastifyRequest): URLSearchParams {
   return new URLSearchParams(request.url.split('?', 2)[1] ?? '');
-}
-
-function bodyOf({ body }: FastifyRequest): Buffer {
-  return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }

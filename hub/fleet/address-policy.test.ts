@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { canonicalAddress, clientAddress, memberAddresses, networksOf } from './address-policy.ts';
+import {
+  canonicalAddress,
+  clientAddress,
+  memberAddresses,
+  networkOf,
+  networksOf,
+} from './address-policy.ts';
 
 const NONE = networksOf([]);
+
+function network(text: string): string {
+  return networkOf(canonicalAddress(text) ?? '');
+}
 
 test('an agent is reachable where it connects from, and nowhere else on its own word', () => {
   assert.deepEqual(memberAddresses([], '10.1.2.3', NONE), ['10.1.2.3']);
@@ -35,9 +45,18 @@ test('loopback is used only when there is nothing else, and nonsense never', () 
 
 test('one address has one text: IPv4 in IPv6 is IPv4, IPv6 is short and lower-case', () => {
   assert.equal(canonicalAddress('::ffff:10.0.0.1'), '10.0.0.1');
+  assert.equal(canonicalAddress('0:0:0:0:0:FFFF:a00:1'), '10.0.0.1');
   assert.equal(canonicalAddress('[FD00:0:0::1]'), 'fd00::1');
   assert.equal(canonicalAddress('fe80::1%eth0'), undefined);
   assert.equal(canonicalAddress('010.0.0.1'), undefined);
+});
+
+test('of IPv6 the network counts, whose addresses one client may all have', () => {
+  const one = ['2001:db8::1', '2001:db8::ffff:1:2:3', '2001:db8:0:0:9:8:7:6'];
+  const other = ['2001:db8:0:1::1', '::1', '1::', '10.0.0.1', '10.0.0.2', '::ffff:10.0.0.3'];
+  assert.equal(new Set(one.map(network)).size, 1);
+  assert.equal(new Set([one[0] ?? '', ...other].map(network)).size, 1 + other.length);
+  assert.equal(network('::ffff:10.0.0.3'), '10.0.0.3');
 });
 
 test('the number of addresses is bounded', () => {

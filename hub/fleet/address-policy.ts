@@ -7,10 +7,28 @@ const FORWARDED_MAX = 16;
 /** An address in its usual form: IPv4 in IPv6 is IPv4; undefined for anything else than an IP. */
 export function canonicalAddress(text: string): string | undefined {
   const bare = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare;
-  if (isIPv4(mapped)) return mapped;
-  if (!isIPv6(mapped) || mapped.includes('%')) return undefined;
-  return new URL(`http://[${mapped}]/`).hostname.slice(1, -1);
+  if (isIPv4(bare)) return bare;
+  if (!isIPv6(bare) || bare.includes('%')) return undefined;
+  const short = new URL(`http://[${bare}]/`).hostname.slice(1, -1);
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
+  if (mapped === null) return short;
+  const words = mapped.slice(1).map((word) => Number.parseInt(word, 16));
+  return words.flatMap((word) => [word >> 8, word & 0xff]).join('.');
+}
+
+/**
+ * Whom to count a connection or a wrong password for. Who has one address of IPv6 has the network
+ * of 64 bits; of IPv4 and of anything else it is the text itself. `address` as canonicalAddress
+ * makes it.
+ */
+export function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [head = '', tail] = address.split('::');
+  const front = head === '' ? [] : head.split(':');
+  const back = tail === undefined || tail === '' ? [] : tail.split(':');
+  const gap = tail === undefined ? 0 : 8 - front.length - back.length;
+  const groups = [...front, ...Array.from({ length: gap }, () => '0'), ...back];
+  return groups.slice(0, 4).join(':');
 }
 
 /**
@@ -33,7 +51,8 @@ export function networksOf(cidrs: readonly string[]): BlockList {
   return list;
 }
 
-function inside(list: BlockList, address: string): boolean {
+/** Whether an address, as canonicalAddress makes it, is in one of the networks. */
+export function isInside(list: BlockList, address: string): boolean {
   return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
 }
 
@@ -48,7 +67,8 @@ const UNDIALABLE = networksOf([
   'fe80::/10',
   'ff00::/8',
 ]);
-const LOOPBACK = networksOf(['127.0.0.0/8', '::1']);
+/** This machine. */
+export const LOOPBACK = networksOf(['127.0.0.0/8', '::1']);
 
 /**
  * Who is at the other end: the address of the connection or, when that is a trusted proxy, the
@@ -61,7 +81,7 @@ export function clientAddress(
 ): string | undefined {
   let address = canonicalAddress(connection ?? '');
   const chain = (forwardedFor ?? '').split(',').slice(-FORWARDED_MAX);
-  while (address !== undefined && inside(trustedProxies, address)) {
+  while (address !== undefined && isInside(trustedProxies, address)) {
     const before = chain.pop()?.trim();
     if (before === undefined || before === '') break;
     address = canonicalAddress(withoutPort(before));
@@ -88,10 +108,11 @@ export function memberAddresses(
   const all = new Set<string>();
   for (const text of proposed) {
     const address = canonicalAddress(text);
-    if (address !== undefined && (address === remote || inside(allowed, address))) all.add(address);
+    if (address !== undefined && (address === remote || isInside(allowed, address)))
+      all.add(address);
   }
   if (remote !== undefined) all.add(remote);
-  const dialable = [...all].filter((address) => !inside(UNDIALABLE, address));
-  const outside = dialable.filter((address) => !inside(LOOPBACK, address));
+  const dialable = [...all].filter((address) => !isInside(UNDIALABLE, address));
+  const outside = dialable.filter((address) => !isInside(LOOPBACK, address));
   return (outside.length > 0 ? outside : dialable).slice(0, MEMBERSHIP_ADDRESSES_MAX);
 }

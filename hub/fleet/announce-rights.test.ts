@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { AnnounceResponse } from '../../proto/hubapi/schemas.ts';
+import { AnnounceRequest, AnnounceResponse } from '../../proto/hubapi/schemas.ts';
 import { checkBody } from '../../proto/hubapi/body.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
+import { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { Announcements } from './announcements.ts';
 import { BlobSizes } from './blob-sizes.ts';
 import { BLOB_SIZE_CACHE_MS, UNKNOWN_BLOB_CACHE_MS } from './constants.ts';
 import { BLOB, BLOB_SIZE, download, TestAgent, TestHub } from './fleet-fixture.ts';
+import { MemberTable } from './member-table.ts';
+import { createFleetMetrics } from './metrics.ts';
+import { Tracker } from './tracker.ts';
 
 const PRIVATE = 'private/app';
 const UNKNOWN = digestOf(Buffer.from('nobody has this'));
@@ -90,4 +95,33 @@ test('a catalog that fails is asked again', async () => {
   await assert.rejects(sizes.sizeIn('a', BLOB), /away/);
   fails = false;
   assert.equal(await sizes.sizeIn('a', BLOB), 7);
+});
+
+test('who is revoked while his announcement is looked at stays out of the tracker', async () => {
+  const [table, tracker] = [new MemberTable(), new Tracker()];
+  const who = { peerId: 'eve', node: 'eve', zone: '', addresses: [], libp2pPort: 1, lanePort: 0 };
+  const times = { notBeforeMs: 0, notAfterMs: 1000, revokedAtMs: undefined };
+  const made = { serial: 1, changed: 1, certificate: Buffer.alloc(1), build: '' };
+  table.add({ ...who, ...times, ...made });
+  const looked = Promise.withResolvers<number>();
+  const announcements = new Announcements(
+    { now: () => 500 },
+    {
+      tracker,
+      table,
+      sizes: { sizeIn: () => looked.promise },
+      isPublic: () => true,
+      privateRights: { mayRead: async () => true },
+      metrics: createFleetMetrics(new MetricsRegistry({ prefix: 'flotilla_hub_' }), {
+        members: () => 0,
+        tracker: () => tracker.stats,
+      }),
+    },
+  );
+  const body = checkBody(AnnounceRequest, { full: true, downloads: [download({})] });
+  const answer = announcements.answer(table.require('eve', { nowMs: 500 }), body);
+  for (const peer of table.revoke(new Set([1]), { nowMs: 500, changed: 2 })) tracker.forget(peer);
+  looked.resolve(BLOB_SIZE);
+  await assert.rejects(answer, { code: 'REVOKED' });
+  assert.equal(tracker.stats.members, 0);
 });

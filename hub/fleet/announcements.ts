@@ -52,16 +52,19 @@ export class Announcements {
   /**
    * Answers a member. Blobs that it may not know about, that are not in the repository it names,
    * or whose size is not the one the hub hashed, get an empty answer, each the same.
-   * @throws FleetError INVALID_BODY for a bitmap that does not fit
+   * @throws FleetError INVALID_BODY for a bitmap that does not fit; REVOKED, NOT_A_MEMBER
    */
   async answer(member: MemberRecord, body: AnnounceRequest): Promise<AnnounceResponse> {
-    const { tracker, metrics } = this.#modules;
+    const { tracker, table, metrics } = this.#modules;
     const stop = metrics.trackerSeconds.startTimer();
     const blobs = await Promise.all(body.downloads.map((download) => this.#blobOf(download)));
     const known = blobs.filter((blob) => blob !== undefined);
     const { peerId, zone } = member;
     const announcement = { peerId, zone, full: body.full, blobs: known };
-    const answer = await tracker.announce(announcement, this.#now());
+    const nowMs = this.#now();
+    // Whoever was revoked meanwhile is forgotten by the tracker already, and is to stay so.
+    table.require(peerId, { nowMs });
+    const answer = await tracker.announce(announcement, nowMs);
     const answers = new Map(answer.blobs.map((blob) => [blob.digest as string, blob]));
     const downloads = body.downloads.map(({ digest }): AnnounceAnswer => {
       const found = answers.get(digest);

@@ -237,6 +237,7 @@ export async function createFleet(
   const purger = setInterval(() => {
     callers.purge();
     members.forget();
+    purges.forget(now());
   }, PURGE_MS);
   modules.chores.add({ name: 'memberships', everyMs: PURGE_MS, run: () => members.purge() });
   const looks = follow(

@@ -18,8 +18,9 @@ test('an agent is told what is taken down until it has acted; others are named',
   assert.equal((await poll(one, '?purged=')).purged, undefined);
   list = { version: 'a1', digests: [BLOB] };
   assert.deepEqual((await poll(one, '?purged=')).purged, list);
-  const { version, purged } = await poll(one, '?purged=');
+  const { version, memberships, purged } = await poll(one, '?purged=');
   assert.deepEqual(purged, list, 'told again until it has acted');
+  assert.equal(memberships?.length, 3);
   assert.deepEqual(hub.fleet.unreachedByPurge(), ['old', 'one', 'two']);
   const acted = await poll(one, `?version=${version}&purged=a1`);
   assert.deepEqual(acted, { version });

@@ -17,7 +17,7 @@ const NOTHING: PurgedDigests = { version: '', digests: [] };
 /** Tells agents what was taken down, and remembers which of them have acted on it. */
 export class PurgeNews {
   readonly #modules: Modules;
-  /** Version that each peer says it has acted on; forgotten with its membership. */
+  /** Version of a list that each peer has acted on; forgotten with its membership. */
   readonly #acted = new Map<string, string>();
 
   constructor(modules: Modules) {
@@ -28,10 +28,22 @@ export class PurgeNews {
   newsFor(peerId: string, acted: string | undefined): PurgedDigests | undefined {
     if (acted === undefined) return undefined;
     const list = this.#list();
-    const isNews = this.#acted.get(peerId) !== acted && acted === list.version;
+    if (acted !== list.version) {
+      this.#acted.delete(peerId);
+      return list;
+    }
+    const isNews = this.#acted.get(peerId) !== acted;
     this.#acted.set(peerId, acted);
     if (isNews && list.digests.length > 0) this.#modules.purgeActed?.(peerId, acted);
-    return acted === list.version ? undefined : list;
+    return undefined;
+  }
+
+  /** Forgets those that are no members any more. */
+  forget(nowMs: number): void {
+    const { table } = this.#modules;
+    for (const peerId of this.#acted.keys()) {
+      if (table.current(peerId, nowMs) === undefined) this.#acted.delete(peerId);
+    }
   }
 
   /**
@@ -41,8 +53,6 @@ export class PurgeNews {
   unreached(nowMs: number, elsewhere: ReadonlySet<string>): string[] {
     const { version } = this.#list();
     const members = this.#modules.table.members(nowMs);
-    const current = new Set(members.map(({ peerId }) => peerId));
-    for (const peerId of this.#acted.keys()) if (!current.has(peerId)) this.#acted.delete(peerId);
     const missing = members.filter(({ peerId }) => {
       return this.#acted.get(peerId) !== version && !elsewhere.has(peerId);
     });

@@ -24,10 +24,8 @@ import {
 import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
-import { Semaphore } from '../../proto/std/semaphore.ts';
 import { Seldom } from '../../proto/std/seldom.ts';
-import { connectionSignal } from '../registry/http.ts';
-import { whenSent } from '../registry/large-answers.ts';
+import { BodyRoom, bytesOf, failureOf, readBytes } from '../http/byte-bodies.ts';
 import { clientAddress } from './address-policy.ts';
 import type { Announcements } from './announcements.ts';
 import type { CallerRequest, Callers } from './callers.ts';
@@ -70,18 +68,11 @@ type Answer = object | Buffer;
 
 function asFleetError(err: unknown): FleetError {
   if (err instanceof FleetError) return err;
-  if (
-    hasCode(err, 'INVALID_BODY', 'FST_ERR_CTP_INVALID_MEDIA_TYPE', 'FST_ERR_CTP_EMPTY_JSON_BODY')
-  ) {
-    return new FleetError('INVALID_BODY', messageOf(err), { cause: err });
-  }
-  if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) {
-    return new FleetError('BODY_TOO_LARGE', 'the request is larger than this call allows');
-  }
   if (hasCode(err, 'CATALOG_UNAVAILABLE')) {
     return new FleetError('BUSY', 'the catalog of the hub does not answer now', { cause: err });
   }
-  return new FleetError('INTERNAL', 'the hub failed; its log says why', { cause: err });
+  const { code, message } = failureOf(err);
+  return new FleetError(code, message, { cause: err });
 }
 
 /** The HTTP edge of the fleet API. */
@@ -89,7 +80,7 @@ export class FleetRoutes {
   readonly #options: RouteOptions;
   readonly #modules: RouteModules;
   readonly #refusedEnrolments: Seldom;
-  readonly #bodies = new Semaphore({ permits: ANNOUNCE_BODIES_MAX_BYTES, queueMax: 0 });
+  readonly #bodies = new BodyRoom({ maxBytes: ANNOUNCE_BODIES_MAX_BYTES });
 
   constructor(options: RouteOptions, modules: RouteModules) {
     this.#options = options;
@@ -100,12 +91,7 @@ export class FleetRoutes {
   /** Adds the routes. They read bodies as bytes, in a scope of their own. */
   register(app: FastifyInstance): void {
     app.register(async (scope) => {
-      scope.removeAllContentTypeParsers();
-      scope.addContentTypeParser(
-        'application/json',
-        { parseAs: 'buffer' },
-        (_request, body, done) => done(null, body),
-      );
+      readBytes(scope);
       scope.setErrorHandler((err, request, reply) => this.#refuse(callOf(request), err, reply));
       this.#add(scope, 'GET', 'keys', () => this.#keys());
       this.#add(scope, 'GET', 'members', (request) => this.#memberList(request));
@@ -143,12 +129,8 @@ export class FleetRoutes {
     reply: FastifyReply,
   ): Promise<void> => {
     await this.#modules.callers.expect(request.headers.authorization);
-    const told = Number(request.headers['content-length'] ?? ANNOUNCE_MAX_BYTES);
     try {
-      const permits = Math.min(told, ANNOUNCE_MAX_BYTES);
-      const room = await this.#bodies.acquire({ permits });
-      const to = { response: reply.raw, signal: connectionSignal(request.raw) };
-      whenSent(to, () => room[Symbol.dispose]());
+      await this.#bodies.take(request, reply, ANNOUNCE_MAX_BYTES);
     } catch (cause) {
       throw new FleetError('BUSY', 'too many announcements at once; try again', { cause });
     }
@@ -179,8 +161,10 @@ export class FleetRoutes {
     const news = purges.newsFor(record.peerId, query.get('purged') ?? undefined);
     const answer = this.#memberNews(known, query);
     if (news === undefined) return answer;
-    const told: object = Buffer.isBuffer(answer) ? JSON.parse(answer.toString()) : answer;
-    return { ...told, purged: news };
+    if (!Buffer.isBuffer(answer)) return { ...answer, purged: news };
+    // It may have all members in it, which are not read again to say one thing more.
+    const more = Buffer.from(`,"purged":${JSON.stringify(news)}}`);
+    return Buffer.concat([answer.subarray(0, -1), more]);
   }
 
   #memberNews(known: string | null, query: URLSearchParams): Answer {
@@ -288,10 +272,6 @@ export class FleetRoutes {
 function callOf(request: FastifyRequest): string {
   const url = request.routeOptions.url ?? '';
   return Object.entries(FLEET_PATHS).find(([, path]) => path === url)?.[0] ?? 'unknown';
-}
-
-function bytesOf(request: FastifyRequest): Buffer {
-  return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
 }
 
 function bodyOf<S extends TSchema>(schema: S, request: FastifyRequest): Static<S> {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { isIPv4, isIPv6 } from 'node:net';
-import { canonicalAddress, networksOf } from '../fleet/address-policy.ts';
+import { isIPv6 } from 'node:net';
+import { canonicalAddress, isInside, networksOf } from '../fleet/address-policy.ts';
 
 const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/;
 const HOST = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([^:[\]]{1,253}))(?::(\d{1,5}))?$/;
@@ -24,7 +24,7 @@ export function createBaseUrl(options: {
   const trusted = networksOf(options.trustedProxies);
   const behindProxy = ({ socket }: IncomingMessage): boolean => {
     const address = canonicalAddress(socket.remoteAddress ?? '');
-    return address !== undefined && trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+    return address !== undefined && isInside(trusted, address);
   };
   return (request) => {
     if (externalUrl !== undefined) return externalUrl;

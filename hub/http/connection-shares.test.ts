@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
@@ -24,14 +24,20 @@ async function isServed(socket: Socket): Promise<boolean> {
   ]);
 }
 
-/** A server with shares of three; what it logs, and connections to it that end with the test. */
-async function started(t: TestContext, trustedProxies: string[] = []) {
+/** Shares of three, and what is logged of them. */
+function sharesOf(trustedProxies: string[] = []) {
   const logged: Record<string, unknown>[] = [];
   const write = (line: string): void => void logged.push(JSON.parse(line));
   const logger = createLogger({ level: 'warn', name: 'test' }, { write });
   const metrics = createHttpMetrics(new MetricsRegistry({ prefix: 'flotilla_hub_' }));
   const options = { perAddressMax: MAX, trustedProxies: networksOf(trustedProxies), now: () => 0 };
   const shares = new ConnectionShares(options, { metrics, logger });
+  return { shares, logged, logger, metrics };
+}
+
+/** A server with such shares, and connections to it that end with the test. */
+async function started(t: TestContext, trustedProxies: string[] = []) {
+  const { shares, logged, logger, metrics } = sharesOf(trustedProxies);
   const listen = ['127.0.0.1:0'];
   const servers = await startServers({ listen }, { listener, shares, logger });
   t.after(() => servers.close());
@@ -68,4 +74,24 @@ test('a trusted proxy has no share: it speaks for many', async (t) => {
   const all = await Promise.all(Array.from({ length: 3 * MAX }, () => open()));
   const served = await Promise.all(all.map(isServed));
   assert.ok(served.every(Boolean));
+});
+
+test('of IPv6 a network of 64 bits has a share, however its addresses are written', () => {
+  const networks = [
+    ['2001:db8::1', '2001:db8::2', '2001:db8::a:b:c:d', '2001:db8:0:0:9::'],
+    ['2001:db8:0:1::1', '2001:db8:0:1::2', '2001:db8:0:1::3', '2001:db8:0:1::4'],
+    ['fe80::1%eth0', 'fe80::2%eth0', 'fe80::3%eth1', 'fe80::4%eth1'],
+    ['10.0.0.1', '::ffff:10.0.0.1', '::ffff:10.0.0.1', '10.0.0.1'],
+  ];
+  const { shares } = sharesOf();
+  const isAdmitted = (remoteAddress: string): boolean => {
+    const socket = new Socket();
+    Object.defineProperty(socket, 'remoteAddress', { value: remoteAddress });
+    shares.admit(socket);
+    return !socket.destroyed;
+  };
+  for (const addresses of networks) {
+    assert.deepEqual(addresses.map(isAdmitted), [true, true, true, false], addresses[0]);
+  }
+  assert.ok(isAdmitted('::ffff:10.0.0.2'));
 });

@@ -1,23 +1,23 @@
-import { isIPv4, type BlockList, type Socket } from 'node:net';
+import type { BlockList, Socket } from 'node:net';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { Seldom } from '../../proto/std/seldom.ts';
-import { canonicalAddress } from '../fleet/address-policy.ts';
+import { canonicalAddress, isInside, networkOf } from '../fleet/address-policy.ts';
 import { REFUSED_CONNECTIONS_LOG_MS } from './constants.ts';
 import type { HttpMetrics } from './metrics.ts';
 
 export type ConnectionSharesOptions = {
-  /** Connections of one address at the same time. */
+  /** Connections of one address, or one network of 64 bits of IPv6, at the same time. */
   perAddressMax: number;
   /** Who speaks for many has no share: these are counted in the sum only. */
   trustedProxies: BlockList;
   now?: () => number;
 };
 
-/** Lets no single address take all connections. Those above its share are closed at once. */
+/** Lets no single client take all connections. Those above its share are closed at once. */
 export class ConnectionShares {
   readonly #options: ConnectionSharesOptions;
   readonly #modules: { metrics: Pick<HttpMetrics, 'refusedConnections'>; logger: Logger };
-  /** By address; no more entries than there are connections. */
+  /** By address or network; no more entries than there are connections. */
   readonly #open = new Map<string, number>();
   readonly #refused: Seldom;
 
@@ -33,26 +33,24 @@ export class ConnectionShares {
 
   /** Counts a new connection until it is closed, or closes it. */
   admit(socket: Socket): void {
-    const address = canonicalAddress(socket.remoteAddress ?? '');
-    if (address === undefined || this.#isProxy(address)) return;
-    const open = this.#open.get(address) ?? 0;
+    // The address of a neighbour says at which card of this machine it is.
+    const address = canonicalAddress(socket.remoteAddress?.replace(/%.*$/, '') ?? '');
+    if (address === undefined || isInside(this.#options.trustedProxies, address)) return;
+    const network = networkOf(address);
+    const open = this.#open.get(network) ?? 0;
     if (open >= this.#options.perAddressMax) {
       socket.destroy();
       this.#tell(address);
       return;
     }
-    this.#open.set(address, open + 1);
-    socket.once('close', () => this.#leave(address));
+    this.#open.set(network, open + 1);
+    socket.once('close', () => this.#leave(network));
   }
 
-  #leave(address: string): void {
-    const open = (this.#open.get(address) ?? 0) - 1;
-    if (open > 0) this.#open.set(address, open);
-    else this.#open.delete(address);
-  }
-
-  #isProxy(address: string): boolean {
-    return this.#options.trustedProxies.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+  #leave(network: string): void {
+    const open = (this.#open.get(network) ?? 0) - 1;
+    if (open > 0) this.#open.set(network, open);
+    else this.#open.delete(network);
   }
 
   /** One line in a while: whoever opens connections must not fill the log. */

@@ -8,7 +8,7 @@ export const HEADERS_TIMEOUT_MS = 30_000;
 export const HANDSHAKE_TIMEOUT_MS = 15_000;
 /** Connections to one address of the hub at the same time; more are closed at once. */
 export const CONNECTIONS_MAX = 10_000;
-/** Of these, those of one address that is no trusted proxy, unless configured otherwise. */
+/** Of these, those of one address (IPv6: one /64) that is no trusted proxy, unless configured. */
 export const CONNECTIONS_PER_ADDRESS_MAX = 2000;
 /** Connections refused to an address are told in one log line for so long, with their number. */
 export const REFUSED_CONNECTIONS_LOG_MS = 60_000;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LAPSE_MS, REPLICAS_MAX, TAKEOVER_MS } from './constants.ts';
 import { MemoryReplicaStore } from './memory-store.ts';
-import { TestReplicas, wish, type TestReplica } from './replicas-fixture.ts';
+import { TestReplica, TestReplicas, wish } from './replicas-fixture.ts';
 
 /** Lets one hub see that nothing came of others for TAKEOVER_MS. */
 async function waitsFor(hub: TestReplica): Promise<void> {
@@ -108,4 +108,31 @@ test('a hub too many does not start', async (t) => {
     await fleet.store.join({ id: `hub-${i}`, url: 'http://127.0.0.1:9' }, { max: REPLICAS_MAX });
   }
   await assert.rejects(fleet.start('a'), /32 hubs share this catalog already/);
+});
+
+test('a hub that leaves while it comes in is not left behind', async (t) => {
+  const fleet = new TestReplicas(t);
+  await fleet.start('a');
+  const b = new TestReplica('b', fleet);
+  await b.listen();
+  t.after(() => b.close());
+  const { store } = fleet;
+  const join = store.join.bind(store);
+  const [entered, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  t.mock.method(store, 'join', async (...ask: Parameters<typeof join>) => {
+    const joined = await join(...ask);
+    entered.resolve();
+    await answered.promise;
+    return joined;
+  });
+  const refused = assert.rejects(b.replicas.start(), /this hub leaves/);
+  await entered.promise;
+  const left = b.replicas.leave();
+  answered.resolve();
+  await Promise.all([refused, left]);
+  const { replicas } = await store.beat({ id: '', joined: 0, seen: 0 });
+  assert.deepEqual(
+    replicas.map(({ id }) => id),
+    ['a'],
+  );
 });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline, sleep } from '../../proto/std/abort.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import type { Incarnation } from '../../proto/trust/replica-call.ts';
 import {
   HEARTBEAT_MS,
   HEARTBEAT_TIMEOUT_MS,
@@ -43,6 +44,8 @@ export class Heartbeats {
   /** Ends the pause before the next heartbeat. */
   #nudge = new AbortController();
   #running: Promise<void> | undefined;
+  /** The last run of this hub that the catalog was asked to let in; undefined when it did not. */
+  #entering: Promise<Incarnation | undefined> = Promise.resolve(undefined);
   /** The look that calls of others wait for. */
   #look = Promise.withResolvers<void>();
   #isLooking = false;
@@ -71,13 +74,15 @@ export class Heartbeats {
   /** Owns nothing from now on and tells the others. */
   async leave(): Promise<void> {
     const { ownership, store, logger } = this.#modules;
-    const { self } = ownership;
     ownership.stop();
     this.#stop.abort(new Error('this hub leaves'));
     await this.#running;
-    if (self === undefined) return;
     try {
       using limit = deadline(HEARTBEAT_TIMEOUT_MS);
+      // The catalog may let it in although nobody waits for that any more.
+      const self = await abortable(this.#entering, limit.signal);
+      if (self === undefined) return;
+      this.#entering = Promise.resolve(undefined);
       await abortable(store.leave(self), limit.signal);
     } catch (err) {
       logger.warn({ reason: messageOf(err) }, 'other hubs will find by themselves that this left');
@@ -139,6 +144,10 @@ export class Heartbeats {
     const id = this.#id;
     using limit = deadline(HEARTBEAT_TIMEOUT_MS, this.#stop.signal);
     const joining = store.join({ id, url: this.#url }, { max: REPLICAS_MAX - 1 });
+    this.#entering = joining.then(
+      (joined) => (joined === undefined ? undefined : { id, joined }),
+      () => undefined,
+    );
     const joined = await abortable(joining, limit.signal);
     if (joined === undefined) {
       throw new Error(`${REPLICAS_MAX} hubs share this catalog already; one has to go first`);

@@ -1,13 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
-import { hasCode, messageOf } from '../../proto/std/errors.ts';
-import { Semaphore } from '../../proto/std/semaphore.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { TrustError } from '../../proto/trust/errors.ts';
 import { bodyHashOf, verifyReplicaCall, type ReplicaCall } from '../../proto/trust/replica-call.ts';
 import type { FleetTokenKeys } from '../fleet/fleet.ts';
-import { connectionSignal } from '../registry/http.ts';
-import { whenSent } from '../registry/large-answers.ts';
+import { BodyRoom, bytesOf, failureOf, readBytes } from '../http/byte-bodies.ts';
 import { FORWARD_BODIES_MAX_BYTES, FORWARD_MAX_BYTES } from './constants.ts';
 import { ReplicaError } from './errors.ts';
 import { ForwardRequest, type ForwardResponse } from './forward-body.ts';
@@ -34,7 +32,7 @@ export class ReplicaRoutes {
   readonly #calls = new WeakMap<FastifyRequest, ReplicaCall>();
   /** Calls for the present run of this hub; those for an earlier one are refused anyhow. */
   #replays = { joined: 0, window: new ReplayWindow() };
-  readonly #bodies = new Semaphore({ permits: FORWARD_BODIES_MAX_BYTES, queueMax: 0 });
+  readonly #bodies = new BodyRoom({ maxBytes: FORWARD_BODIES_MAX_BYTES });
 
   /** `now`: milliseconds since 1970. */
   constructor(options: { now: () => number }, modules: RouteModules) {
@@ -45,12 +43,7 @@ export class ReplicaRoutes {
   /** Adds the routes. They read bodies as bytes, in a scope of their own. */
   register(app: FastifyInstance): void {
     app.register(async (scope) => {
-      scope.removeAllContentTypeParsers();
-      scope.addContentTypeParser(
-        'application/json',
-        { parseAs: 'buffer' },
-        (_request, body, done) => done(null, body),
-      );
+      readBytes(scope);
       scope.setErrorHandler((err, request, reply) => this.#refuse(err, request, reply));
       scope.route({
         method: 'POST',
@@ -72,12 +65,8 @@ export class ReplicaRoutes {
     if (!this.#replays.window.take(call))
       throw new ReplicaError('REPLAYED', 'the call came before');
     this.#calls.set(request, call);
-    const told = Number(request.headers['content-length'] ?? FORWARD_MAX_BYTES);
     try {
-      const room = await this.#bodies.acquire({ permits: Math.min(told, FORWARD_MAX_BYTES) });
-      // The other hub may have gone while this one looked for it.
-      const to = { response: reply.raw, signal: connectionSignal(request.raw) };
-      whenSent(to, () => room[Symbol.dispose]());
+      await this.#bodies.take(request, reply, FORWARD_MAX_BYTES);
     } catch (cause) {
       throw new ReplicaError('BUSY', 'too many calls of other hubs at once', { cause });
     }
@@ -126,7 +115,7 @@ export class ReplicaRoutes {
   }
 
   async #answer(request: FastifyRequest): Promise<ForwardResponse> {
-    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    const body = bytesOf(request);
     if (bodyHashOf(body) !== this.#calls.get(request)?.bodyHash) {
       throw new ReplicaError('BAD_SIGNATURE', 'the body is not the one that was signed');
     }
@@ -157,13 +146,6 @@ function asRefusal(err: unknown): unknown {
 
 function asReplicaError(err: unknown): ReplicaError {
   if (err instanceof ReplicaError) return err;
-  if (
-    hasCode(err, 'INVALID_BODY', 'FST_ERR_CTP_INVALID_MEDIA_TYPE', 'FST_ERR_CTP_EMPTY_JSON_BODY')
-  ) {
-    return new ReplicaError('INVALID_BODY', messageOf(err), { cause: err });
-  }
-  if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) {
-    return new ReplicaError('BODY_TOO_LARGE', 'the call is larger than calls are');
-  }
-  return new ReplicaError('INTERNAL', 'the hub failed; its log says why', { cause: err });
+  const { code, message } = failureOf(err);
+  return new ReplicaError(code, message, { cause: err });
 }

@@ -155,7 +155,7 @@ test('an upload that begins while the hub tidies up finds each of the others onc
   assert.equal(hubs[1].count, SUBJECTS.length + 1);
 });
 
-test('what a client left behind makes room for others of its account, what is in use does not', async (t) => {
+test('what a client left behind makes room for others of its account', async (t) => {
   const { hubs, clock } = await twoHubs(t);
   const owner = { repository: 'team/app', subject: 'ann' };
   const targets: UploadTarget[] = [];

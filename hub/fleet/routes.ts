@@ -20,6 +20,7 @@ import {
   type KeysResponse,
   type RenewResponse,
   type TagResponse,
+  type UpstreamName,
 } from '../../proto/hubapi/schemas.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -47,6 +48,8 @@ import type { TagStatements } from './tag-statements.ts';
 export type RouteOptions = {
   fleetId: string;
   hubNames: readonly string[];
+  /** Registries whose content this hub has under their own names. */
+  upstreams: readonly UpstreamName[];
   trustedProxies: BlockList;
   now: () => number;
 };
@@ -178,9 +181,10 @@ export class FleetRoutes {
     if (Number(known) > members.table.version) await members.look?.();
     const news = purges.newsFor(record.peerId, query.get('purged') ?? undefined);
     const answer = this.#memberNews(known, query);
-    if (news === undefined) return answer;
+    const { upstreams } = this.#options;
+    if (news === undefined) return Buffer.isBuffer(answer) ? answer : { ...answer, upstreams };
     const told: object = Buffer.isBuffer(answer) ? JSON.parse(answer.toString()) : answer;
-    return { ...told, purged: news };
+    return { ...told, upstreams, purged: news };
   }
 
   #memberNews(known: string | null, query: URLSearchParams): Answer {
@@ -212,6 +216,7 @@ export class FleetRoutes {
         membership: text,
         hubNames: [...this.#options.hubNames],
         membersVersion: members.table.version,
+        upstreams: [...this.#options.upstreams],
       };
     } catch (err) {
       this.#tellRefused({ node: body.node, remote, reason: messageOf(err) });

@@ -96,7 +96,10 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   );
   starting.defer(() => downloads.close());
 
-  const rules = namespaceRules(config, () => fleet?.hubNames ?? []);
+  const rules = namespaceRules(config, {
+    names: () => fleet?.hubNames ?? [],
+    upstreams: () => fleet?.hubUpstreams ?? [],
+  });
   const access = { grants, hubTokens: new HubTokens({ now: Date.now }, client) };
   const originOf = (target: Target) => registries.originOf(target);
   const served = { ...purged.shown(store, downloads), ...access, originOf, tags };
@@ -190,10 +193,7 @@ async function openStore(
   const { dataDir, quota: quotaBytes, highWater, lowWater, containerdContent } = config.store;
   const scrub = { periodMs: config.store.scrubPeriod, rateBytes: config.store.scrubRate };
   // Before the fleet is known: names the hub adds at enrolment are not names of pinned content.
-  const pins = pinRules(
-    config,
-    namespaceRules(config, () => []),
-  );
+  const pins = pinRules(config, namespaceRules(config, { names: () => [], upstreams: () => [] }));
   starting.use(await claimFolder(dataDir, 'store.dataDir', makeOwnFolder));
   const store = await FsContentStore.open(
     {

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { RegistryClient } from '../proto/distribution/registry-client.ts';
 import { wellKnownHosts } from '../proto/distribution/well-known.ts';
+import type { UpstreamName } from '../proto/hubapi/schemas.ts';
 import { canonicalHost } from '../proto/oci/name.ts';
 import { ConfigError } from '../proto/ops/errors.ts';
 import { messageOf } from '../proto/std/errors.ts';
@@ -79,21 +80,22 @@ export class Registries {
   }
 }
 
-/** Which names in requests mean the hub or an upstream; the hub may add names at enrolment. */
+/** Which names in requests mean the hub or an upstream; the hub tells of more names. */
 export function namespaceRules(
   config: Pick<AgentConfig, 'hub' | 'upstreams'>,
-  learnedNames: () => readonly string[],
+  learned: { names(): readonly string[]; upstreams(): readonly UpstreamName[] },
 ): NamespaceRules {
   const url = config.hub.url === undefined ? undefined : new URL(config.hub.url);
   const configured = [...config.hub.names, ...(url === undefined ? [] : [url.host])];
   const port = url === undefined || url.port === '' ? undefined : Number(url.port);
   return {
-    hubNames: () => [...configured, ...learnedNames()].slice(0, HUB_NAMES_MAX),
+    hubNames: () => [...configured, ...learned.names()].slice(0, HUB_NAMES_MAX),
     hubPort: port,
     upstreams: config.upstreams.map(({ name, alias }) => ({
       namespace: canonicalHost(name),
       alias,
     })),
+    hubUpstreams: () => learned.upstreams().map(({ name, alias }) => ({ namespace: name, alias })),
   };
 }
 

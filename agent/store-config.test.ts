@@ -14,7 +14,7 @@ function rulesOf(store: object): ReturnType<typeof pinRules> {
   const config = loadConfig(AgentOptions, { text, env: {} });
   return pinRules(
     config,
-    namespaceRules(config, () => []),
+    namespaceRules(config, { names: () => [], upstreams: () => [] }),
   );
 }
 

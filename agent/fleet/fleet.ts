@@ -1,6 +1,11 @@
 import { join } from 'node:path';
 import { ANNOUNCE_DOWNLOADS_MAX, FLEET_PATHS } from '../../proto/hubapi/constants.ts';
-import { AnnounceResponse, GrantResponse, TagResponse } from '../../proto/hubapi/schemas.ts';
+import {
+  AnnounceResponse,
+  GrantResponse,
+  TagResponse,
+  type UpstreamName,
+} from '../../proto/hubapi/schemas.ts';
 import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
@@ -158,6 +163,11 @@ export class Fleet implements FleetClient, TagAuthority {
   /** Hosts in image names that the hub says mean itself. */
   get hubNames(): readonly string[] {
     return this.#registration.hubNames;
+  }
+
+  /** Registries whose content the hub has under their own names. */
+  get hubUpstreams(): readonly UpstreamName[] {
+    return this.#registration.hubUpstreams;
   }
 
   get online(): boolean {

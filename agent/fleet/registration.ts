@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util';
 import { FLEET_PATHS } from '../../proto/hubapi/constants.ts';
 import {
   EnrolResponse,
   KeysResponse,
   MembersResponse,
   RenewResponse,
+  type UpstreamName,
 } from '../../proto/hubapi/schemas.ts';
 import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -64,6 +66,7 @@ export class Registration {
   readonly #enrolled = Promise.withResolvers<void>();
   #fleetId = '';
   #hubNames: string[] = [];
+  #hubUpstreams: UpstreamName[] = [];
   #keyBundle: Buffer = Buffer.alloc(0);
   #keysAtMs = 0;
   /** When the list was last known to be that of the hub. */
@@ -93,6 +96,10 @@ export class Registration {
     return this.#hubNames;
   }
 
+  get hubUpstreams(): readonly UpstreamName[] {
+    return this.#hubUpstreams;
+  }
+
   /** Why the last round failed. */
   get lastError(): string | undefined {
     return this.#lastError;
@@ -105,6 +112,7 @@ export class Registration {
       this.#setKeys(Buffer.from(state.keyBundle, 'base64'));
       this.#fleetId = state.fleetId;
       this.#hubNames = state.hubNames;
+      this.#hubUpstreams = state.upstreams ?? [];
       if (!this.#restoreOwn(Buffer.from(state.membership, 'base64'))) return;
       const { memberships, ...rest } = state.members;
       const certificates = memberships.map((text) => Buffer.from(text, 'base64'));
@@ -237,6 +245,7 @@ export class Registration {
     this.#fleetId = answer.fleetId;
     this.#wholeAtMs = 0;
     this.#hubNames = answer.hubNames;
+    this.#hubUpstreams = answer.upstreams ?? [];
     this.#setOwn(answer.membership);
     await this.#save();
     this.#renewed = true;
@@ -316,9 +325,12 @@ export class Registration {
       await ports.purge?.(answer.purged.digests.map(parseDigest));
       this.#purgedVersion = answer.purged.version;
     }
-    const { version, memberships, revokedSerials } = answer;
+    const { version, memberships, revokedSerials, upstreams = this.#hubUpstreams } = answer;
+    const isNews = !isDeepStrictEqual(upstreams, this.#hubUpstreams);
+    this.#hubUpstreams = upstreams;
     if (!memberships || !revokedSerials) {
       this.#wholeAtMs = nowMs;
+      if (isNews) await this.#save();
       return;
     }
     const certificates = memberships.map((text) => Buffer.from(text, 'base64'));
@@ -380,6 +392,7 @@ export class Registration {
         fleetId: this.#fleetId,
         rootFingerprint: this.#options.rootFingerprint,
         hubNames: this.#hubNames,
+        upstreams: this.#hubUpstreams,
         keyBundle: this.#keyBundle.toString('base64'),
         membership: members.own.bytes.toString('base64'),
         members: {

@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
+import { Upstreams } from '../../proto/hubapi/schemas.ts';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { writePrivateFile } from './atomic-file.ts';
@@ -17,6 +18,8 @@ const FleetState = Type.Object({
   fleetId: Type.String(),
   rootFingerprint: Type.String(),
   hubNames: Type.Array(Type.String(), { maxItems: HUB_NAMES_MAX }),
+  /** Left out by earlier versions. */
+  upstreams: Type.Optional(Upstreams),
   /** Base64. */
   keyBundle: Type.String(),
   /** Base64. */

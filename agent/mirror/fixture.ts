@@ -239,6 +239,7 @@ export const TEST_CONFIG: MirrorConfig = {
 
 export const TEST_RULES: NamespaceRules = {
   hubNames: () => ['hub.example'],
+  hubUpstreams: () => [],
   hubPort: 7400,
   upstreams: [{ namespace: 'docker.io' }, { namespace: 'quay.example:5000', alias: 'quay' }],
 };

@@ -81,3 +81,28 @@ test('nothing a client writes reaches a registry that is not listed', () => {
     }),
   );
 });
+
+test('what the hub has of other registries is a repository of the hub', () => {
+  const upstreams = [{ namespace: 'ghcr.io', alias: 'gh' }, { namespace: 'docker.io' }];
+  const rules = { ...TEST_RULES, upstreams: [], hubUpstreams: () => upstreams };
+  const at = (url: string): string => {
+    const found = resolveNamespace(url, rules);
+    return found.kind === 'found' ? `${found.target.namespace} ${found.path}` : found.kind;
+  };
+  const tail = 'org/app/manifests/v1';
+  const there = `hub /v2/ghcr.io/${tail}`;
+  assert.equal(at(`/v2/${tail}?ns=ghcr.io`), there);
+  assert.equal(at(`/v2/ghcr.io/${tail}`), there);
+  assert.equal(at(`/v2/gh/${tail}`), there);
+  assert.equal(at('/v2/?ns=ghcr.io'), 'hub /v2/');
+  const nginx = `hub /v2/docker.io/${TAIL}`;
+  assert.equal(at(`/v2/${TAIL}?ns=index.docker.io`), nginx);
+  assert.equal(at('/v2/docker.io/nginx/manifests/latest'), nginx);
+  assert.equal(at(`/v2/${tail}?ns=quay.io`), 'unknown');
+});
+
+test('an upstream of this node itself is asked by the node, whatever the hub has', () => {
+  const rules = { ...TEST_RULES, hubUpstreams: () => [{ namespace: 'docker.io' }] };
+  const found = resolveNamespace(`/v2/${TAIL}?ns=docker.io`, rules);
+  assert.equal(found.kind === 'found' && found.target.namespace, 'docker.io');
+});

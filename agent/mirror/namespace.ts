@@ -7,9 +7,14 @@ export type NamespaceRules = {
   hubNames(): readonly string[];
   /** Port of the hub's own URL: a hub name without port covers it, 80 and 443. */
   hubPort: number | undefined;
-  /** Canonical host of each upstream, and its alias for clients that send no `ns`. */
-  upstreams: readonly { namespace: string; alias?: string | undefined }[];
+  /** Upstreams this node asks itself, each with its alias for clients that send no `ns`. */
+  upstreams: readonly UpstreamRule[];
+  /** Upstreams whose content the hub has under their own names; learned from it. */
+  hubUpstreams(): readonly UpstreamRule[];
 };
+
+/** Canonical host, and a first path segment that means the same. */
+export type UpstreamRule = { namespace: string; alias?: string | undefined };
 
 /** Which registry a request is for: HUB_NAMESPACE or the canonical host of an upstream. */
 export type Target = { kind: 'hub' | 'upstream'; namespace: string };
@@ -43,7 +48,8 @@ export function resolveNamespace(rawUrl: string, rules: NamespaceRules): Resolut
   const host = parseHost(ns);
   if (host === undefined) return { kind: 'invalid', reason: 'ns is not a registry host' };
   const target = targetOf(host, rules);
-  return target === undefined ? { kind: 'unknown', path } : { kind: 'found', target, path };
+  if (target !== undefined) return { kind: 'found', target, path };
+  return throughHub(host, path, rules) ?? { kind: 'unknown', path };
 }
 
 function byPath(path: string, rules: NamespaceRules): Resolution {
@@ -53,25 +59,45 @@ function byPath(path: string, rules: NamespaceRules): Resolution {
   const rest = path.slice(slash + 1);
   const aliased = rules.upstreams.find((upstream) => upstream.alias === segment);
   if (aliased !== undefined) return below(aliased.namespace, rest);
+  const known = rules.hubUpstreams().find((upstream) => upstream.alias === segment);
+  if (known !== undefined) return atHub(known.namespace, `${API_PREFIX}${rest}`);
   if (!/[.:[]/.test(segment) && segment !== 'localhost')
     return { kind: 'found', target: HUB, path };
   const host = parseHost(segment);
   if (host === undefined) return { kind: 'invalid', reason: 'first path segment is not a host' };
   const target = targetOf(host, rules);
-  if (target === undefined) return { kind: 'unknown', path };
+  if (target === undefined) {
+    return throughHub(host, `${API_PREFIX}${rest}`, rules) ?? { kind: 'unknown', path };
+  }
   return target.kind === 'hub'
     ? { kind: 'found', target, path: `${API_PREFIX}${rest}` }
     : below(target.namespace, rest);
 }
 
 function below(namespace: string, rest: string): Resolution {
-  // Docker Hub's one-word names live under library/; clients add that only when they see docker.io.
-  const short = namespace === 'docker.io' && /^[^/]+\/(?:manifests|blobs)\//.test(rest);
   return {
     kind: 'found',
     target: { kind: 'upstream', namespace },
-    path: `${API_PREFIX}${short ? 'library/' : ''}${rest}`,
+    path: `${API_PREFIX}${withLibrary(namespace, rest)}`,
   };
+}
+
+/** Docker Hub's one-word names live under library/; clients add that only when they see docker.io. */
+function withLibrary(host: string, rest: string): string {
+  const short = host === 'docker.io' && /^[^/]+\/(?:manifests|blobs)\//.test(rest);
+  return short ? `library/${rest}` : rest;
+}
+
+/** The hub keeps content of an upstream in repositories that begin with its host. */
+function throughHub(host: string, path: string, rules: NamespaceRules): Resolution | undefined {
+  const known = rules.hubUpstreams().some(({ namespace }) => namespace === host);
+  return known ? atHub(host, path) : undefined;
+}
+
+function atHub(host: string, path: string): Resolution {
+  const rest = path.startsWith(API_PREFIX) ? path.slice(API_PREFIX.length) : '';
+  if (rest === '') return { kind: 'found', target: HUB, path };
+  return { kind: 'found', target: HUB, path: `${API_PREFIX}${host}/${withLibrary(host, rest)}` };
 }
 
 function parseHost(text: string): string | undefined {

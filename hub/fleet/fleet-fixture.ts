@@ -117,6 +117,7 @@ export class TestHub {
         keysDir,
         shared: options.shared ?? false,
         hubNames: ['hub.example'],
+        upstreams: [{ name: 'docker.io', alias: 'dockerhub' }],
         trustedProxies: options.trustedProxies ?? [],
         now: () => clock.nowMs,
       },

@@ -42,7 +42,9 @@ test('an agent with a join token becomes a member whose certificate verifies', a
   assert.deepEqual(membership.addresses, ['10.1.1.1']);
   assert.equal(membership.zone, 'zone-a');
   assert.equal(membership.notAfterMs - membership.notBeforeMs, WEEK_MS);
-  assert.deepEqual(checkBody(EnrolResponse, reply.body).hubNames, ['hub.example']);
+  const { hubNames, upstreams } = checkBody(EnrolResponse, reply.body);
+  assert.deepEqual(hubNames, ['hub.example']);
+  assert.deepEqual(upstreams, [{ name: 'docker.io', alias: 'dockerhub' }]);
   assert.equal(await hub.metric('fleet_members'), 1);
   assert.equal(await hub.metric('fleet_enrolments_total', { result: 'ok' }), 1);
 });
@@ -202,7 +204,8 @@ test('members, tokens, revocations and the fleet id outlive a restart', async (t
   after.wait(60_000);
   assert.equal(after.fleet.fleetId, before.fleet.fleetId);
   const unchanged = await after.call(a, 'members', undefined, { query: `?version=${version}` });
-  assert.deepEqual(unchanged.body, { version });
+  const told = checkBody(MembersResponse, unchanged.body);
+  assert.deepEqual([told.version, told.memberships], [version, undefined]);
   assert.equal((await after.call(b, 'members', undefined)).code, 'REVOKED');
 });
 

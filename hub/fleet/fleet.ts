@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
+import type { UpstreamName } from '../../proto/hubapi/schemas.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
@@ -33,6 +34,8 @@ export type CreateFleetOptions = {
   keysDir: string;
   /** Hosts in image names that mean this hub; agents learn them. */
   hubNames: readonly string[];
+  /** Registries whose content this hub has under their own names; agents learn them. */
+  upstreams?: readonly UpstreamName[];
   /** Networks of proxies whose X-Forwarded-For is believed. */
   trustedProxies: readonly string[];
   /** Whether other hubs may have the same store. */
@@ -205,6 +208,7 @@ async function assemble(parts: Parts) {
     {
       fleetId,
       hubNames: options.hubNames,
+      upstreams: options.upstreams ?? [],
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
@@ -230,7 +234,7 @@ export async function createFleet(
     { fleetId, keysDir, keys: config.keys, shared, nowMs: now() },
     modules,
   );
-  const settings = { ...options, now, random };
+  const settings = { upstreams: [], ...options, now, random };
   const room = await assemble({ options: settings, modules, ring, fleetId });
   const { tracker, tokens, members, statements, callers, routes, purges } = room;
   const sweeper = setInterval(() => tracker.sweep(now()), TRACKER_SWEEP_MS);

@@ -33,3 +33,15 @@ test('who knows a version is told what changed since, who does not the whole', a
   const later = await ask(delta);
   assert.deepEqual([later.since, later.nodes, later.revoked], [known, ['d'], 1]);
 });
+
+test('who knows the list is told of the upstreams all the same', async (t) => {
+  const hub = await TestHub.start(t);
+  const agent = new TestAgent();
+  await hub.enrol(agent, 'a');
+  const ask = async (query: string) =>
+    checkBody(MembersResponse, (await hub.call(agent, 'members', undefined, { query })).body);
+  const { version } = await ask('');
+  const { upstreams, memberships } = await ask(`?version=${version}`);
+  assert.equal(memberships, undefined);
+  assert.deepEqual(upstreams, [{ name: 'docker.io', alias: 'dockerhub' }]);
+});

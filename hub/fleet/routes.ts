@@ -20,6 +20,7 @@ import {
   type KeysResponse,
   type RenewResponse,
   type TagResponse,
+  type UpstreamName,
 } from '../../proto/hubapi/schemas.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -45,6 +46,8 @@ import type { TagStatements } from './tag-statements.ts';
 export type RouteOptions = {
   fleetId: string;
   hubNames: readonly string[];
+  /** Registries whose content this hub has under their own names. */
+  upstreams: readonly UpstreamName[];
   trustedProxies: BlockList;
   now: () => number;
 };
@@ -160,11 +163,14 @@ export class FleetRoutes {
     if (Number(known) > members.table.version) await members.look?.();
     const news = purges.newsFor(record.peerId, query.get('purged') ?? undefined);
     const answer = this.#memberNews(known, query);
-    if (news === undefined) return answer;
-    if (!Buffer.isBuffer(answer)) return { ...answer, purged: news };
+    const more = { upstreams: this.#options.upstreams, ...(news && { purged: news }) };
+    if (!Buffer.isBuffer(answer)) return { ...answer, ...more };
     // It may have all members in it, which are not read again to say one thing more.
-    const more = Buffer.from(`,"purged":${JSON.stringify(news)}}`);
-    return Buffer.concat([answer.subarray(0, -1), more]);
+    if (news === undefined) return answer;
+    return Buffer.concat([
+      answer.subarray(0, -1),
+      Buffer.from(`,${JSON.stringify(more).slice(1)}`),
+    ]);
   }
 
   #memberNews(known: string | null, query: URLSearchParams): Answer {
@@ -196,6 +202,7 @@ export class FleetRoutes {
         membership: text,
         hubNames: [...this.#options.hubNames],
         membersVersion: members.table.version,
+        upstreams: [...this.#options.upstreams],
       };
     } catch (err) {
       this.#tellRefused({ node: body.node, remote, reason: messageOf(err) });

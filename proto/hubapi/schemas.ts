@@ -20,6 +20,7 @@ const NAME_MAX_CHARS = 255;
 const ADDRESS_MAX_CHARS = 45;
 const HUB_NAMES_MAX = 64;
 const VERSION_MAX_CHARS = 64;
+const UPSTREAMS_MAX = 64;
 const TAG_MAX_CHARS = 128;
 const AUTHORIZATION_MAX_CHARS = 8192;
 const TOKEN_MAX_CHARS = 3072;
@@ -45,6 +46,18 @@ const TOKEN = Type.String({ maxLength: TOKEN_MAX_CHARS });
 const PURGED_VERSION = Type.String({ pattern: '^[0-9a-f]{0,16}$' });
 const VERSION = Type.String({ maxLength: VERSION_MAX_CHARS, pattern: TEXT });
 
+/** Registries whose content the hub gives out under their own names. */
+export const Upstreams = Type.Array(
+  Type.Object({
+    /** Canonical host. */
+    name: NAME,
+    /** A first path segment that means the same. */
+    alias: Type.Optional(NAME),
+  }),
+  { maxItems: UPSTREAMS_MAX },
+);
+export type UpstreamName = Static<typeof Upstreams>[number];
+
 // Requests allow unknown properties, and so do answers: version N and N - 1 work together.
 
 export const EnrolRequest = Type.Object({
@@ -66,6 +79,7 @@ export const EnrolResponse = Type.Object({
   membership: MEMBERSHIP,
   hubNames: Type.Array(NAME, { maxItems: HUB_NAMES_MAX }),
   membersVersion: COUNTER,
+  upstreams: Type.Optional(Upstreams),
 });
 export type EnrolResponse = Static<typeof EnrolResponse>;
 
@@ -99,6 +113,8 @@ export const MembersResponse = Type.Object({
   since: Type.Optional(COUNTER),
   memberships: Type.Optional(Type.Array(MEMBERSHIP, { maxItems: MEMBERS_MAX })),
   revokedSerials: Type.Optional(Type.Array(COUNTER, { maxItems: REVOKED_MAX })),
+  /** Left out: as they were. */
+  upstreams: Type.Optional(Upstreams),
   /** All that is taken down, unless the agent has said that it knows. */
   purged: Type.Optional(
     Type.Object({

@@ -15,6 +15,8 @@ import { parseExternalUrl } from './http/base-url.ts';
 import { CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX } from './http/constants.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 import { advertisedOf, ReplicasOptions } from './replicas/options.ts';
+import { checkUpstreams } from './upstream/check.ts';
+import { UpstreamsOptions } from './upstream/options.ts';
 
 const NAMES_MAX = 32;
 const CONNECTIONS_PER_ADDRESS_MIN = 16;
@@ -111,6 +113,7 @@ export const HubOptions = Type.Object({
   fleet: FleetOptions,
   gc: GcOptions,
   replicas: ReplicasOptions,
+  upstreams: UpstreamsOptions,
 });
 
 /** Decoded: durations in ms. */
@@ -156,6 +159,7 @@ export function checkedOptions(config: HubConfig): {
   }
   checkBlobs(blobs, refuse);
   checkGc(config.gc, refuse);
+  checkUpstreams(config.upstreams, hub.names, refuse);
   const postgres = postgresOf(catalog, refuse);
   const shared = { catalog: postgres !== undefined, blobs: blobs.driver === 's3' };
   const advertise = advertisedOf(config.replicas, shared, refuse);

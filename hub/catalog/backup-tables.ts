@@ -70,4 +70,5 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   fleet_last_call: 'is about calls that are too old to be made again',
   login_failure: 'is about logins of the last minutes',
   login_success: 'is about logins of the last minutes',
+  upstream_budget: 'is told again by upstreams',
 };

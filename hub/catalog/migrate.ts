@@ -10,6 +10,7 @@ import { up as gc } from './migrations/0007-gc.ts';
 import { up as shared } from './migrations/0008-shared.ts';
 import { up as replicas } from './migrations/0009-replicas.ts';
 import { up as collections } from './migrations/0010-collections.ts';
+import { up as upstreamBudgets } from './migrations/0011-upstream-budgets.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };
@@ -28,6 +29,7 @@ const MIGRATIONS: readonly Migration[] = [
   shared,
   replicas,
   collections,
+  upstreamBudgets,
 ];
 
 /** The version that this program makes. */

@@ -26,6 +26,8 @@ import { replicaStoreConformance } from './replica-store-conformance.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
 import { snapshotConformance } from './snapshot-conformance.ts';
+import { budgetStoreConformance, tableRig } from './upstream-budgets-conformance.ts';
+import type { UpstreamBudgetTables } from './upstream-budgets.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
 import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 import { transact, type TransactOptions } from './transact.ts';
@@ -104,6 +106,14 @@ namedLeaseConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return db.withTables<LeaseTables>();
+  },
+  { skip },
+);
+budgetStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return tableRig(db.withTables<UpstreamBudgetTables>());
   },
   { skip },
 );

@@ -27,6 +27,9 @@ import { openSqliteCatalog } from './sqlite-catalog.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { transact } from './transact.ts';
 import { untaggedConformance } from './untagged-conformance.ts';
+import { budgetStoreConformance, tableRig } from './upstream-budgets-conformance.ts';
+import type { UpstreamBudgetTables } from './upstream-budgets.ts';
+import { MemoryBudgets } from '../upstream/memory-budgets.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
 import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
 
@@ -72,6 +75,15 @@ replicaStoreConformance('in SQLite', async (t) => {
 namedLeaseConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return db.withTables<LeaseTables>();
+});
+budgetStoreConformance('in memory', async () => {
+  const clock = { now: 1e12 };
+  const age = async (ms: number): Promise<void> => void (clock.now += ms);
+  return { store: new MemoryBudgets({ now: () => clock.now }), age };
+});
+budgetStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return tableRig(db.withTables<UpstreamBudgetTables>());
 });
 loginStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

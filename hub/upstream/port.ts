@@ -33,7 +33,7 @@ export type UpstreamBody = {
  * distribution-spec says.
  */
 export interface Upstream {
-  /** Canonical host: `docker.io`. */
+  /** First segment of its repositories: `docker.io`; for a host with a port that behind a dot. */
   readonly name: string;
   headManifest(
     repository: Repository,
@@ -95,9 +95,21 @@ export type UpstreamPlace = {
   remote: Repository;
 };
 
+/** How one upstream is named. */
+export type UpstreamNames = {
+  /** First segment of its repositories: its host, a port behind a dot. */
+  name: string;
+  /** As in image names: `docker.io`, `registry.example:5000`. */
+  host: string;
+  alias: string | undefined;
+  /** Who may read its project when that is made. */
+  visibility: 'public' | 'private';
+};
+
 /** The configured upstreams. */
 export interface Upstreams {
   readonly names: readonly string[];
+  readonly all: readonly UpstreamNames[];
   /** Canonical name of an upstream by host or alias; `index.docker.io` is `docker.io`. */
   nameOf(hostOrAlias: string): string | undefined;
   /**

@@ -24,3 +24,11 @@ export const DISCARD_MAX_BYTES = 65_536;
 export const DISCARD_TIMEOUT_MS = 1_000;
 /** Hosts that one registry may redirect to, as configured. */
 export const REDIRECT_HOSTS_MAX = 32;
+/** Characters of a Link header; a longer one leads nowhere. */
+export const LINK_MAX_CHARS = 4_096;
+/** Characters of an entity tag that is remembered. */
+export const ETAG_MAX_CHARS = 256;
+/** Largest page of tags, bytes. */
+export const TAGS_MAX_BYTES = 4 * 1024 * 1024;
+/** Pages of referrers of one manifest that are read. */
+export const REFERRER_PAGES_MAX = 16;

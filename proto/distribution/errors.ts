@@ -14,6 +14,8 @@ export type DistributionErrorData =
   | { code: 'TOO_LARGE' }
   | { code: 'RANGE_IGNORED' }
   | { code: 'REDIRECT_REFUSED'; host: string }
+  | { code: 'ADDRESS_REFUSED'; host: string; address: string }
+  | { code: 'ANSWER_INVALID' }
   | { code: 'PLAIN_HTTP_REFUSED' };
 
 /** A registry that did not do what the distribution-spec says, or could not be asked. */

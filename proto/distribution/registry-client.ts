@@ -1,11 +1,23 @@
 import { digestAlgorithm, digestOf, isDigest, type Digest } from '../oci/digest.ts';
-import { MANIFEST_MAX_BYTES } from '../oci/manifest.ts';
+import { DESCRIPTORS_MAX, MANIFEST_MAX_BYTES, type Descriptor } from '../oci/manifest.ts';
 import { MANIFEST_ACCEPT, stripParameters } from '../oci/media-types.ts';
 import { referenceText, type Reference, type Repository } from '../oci/name.ts';
 import { parseContentRange } from '../oci/ranges.ts';
 import { collect, cut, discard, exactBody, headerOf, lengthOf, type Answer } from './body.ts';
+import type { CallOptions } from './call.ts';
+import { ETAG_MAX_CHARS, REFERRER_PAGES_MAX, TAGS_MAX_BYTES } from './constants.ts';
 import { distributionError } from './errors.ts';
-import { Transport, type CallOptions, type TransportOptions } from './transport.ts';
+import { fallbackTag, nextPage, referrersOf, tagsOf } from './lists.ts';
+import { Transport, type TransportOptions } from './transport.ts';
+
+/** What a registry says of a manifest without sending it. */
+export type ManifestHead = {
+  digest: Digest | undefined;
+  mediaType: string;
+  /** Bytes; undefined when the registry tells none. */
+  size: number | undefined;
+  etag: string | undefined;
+};
 
 export type BlobResponse = {
   /** Bytes of the whole blob. */
@@ -20,6 +32,8 @@ export type BlobResponse = {
 };
 
 const ACCEPT_MANIFEST = { accept: MANIFEST_ACCEPT.join(', ') };
+/** An entity tag (RFC 9110 section 8.8.3). */
+const ETAG = /^(?:W\/)?"[\x21\x23-\x7e]*"$/;
 const NO_BODY = { 'content-length': '0' };
 
 /** Speaks the OCI distribution API to one registry. undefined stands for its 404. */
@@ -37,17 +51,41 @@ export class RegistryClient {
     reference: Reference,
     o: CallOptions = {},
   ): Promise<{ digest: Digest | undefined; mediaType: string; size: number } | undefined> {
+    const { signal, authorization, onAnswer } = o;
+    const own = { signal, authorization, onAnswer };
+    const head = await this.askManifest(repository, reference, own);
+    if (head === undefined || head === 'unchanged') return undefined;
+    const { digest, mediaType, size = 0 } = head;
+    return { digest, mediaType, size };
+  }
+
+  /**
+   * HEAD of a manifest, under a condition if one is given: `unchanged` when it is still the one of
+   * that entity tag. @throws DistributionError
+   */
+  async askManifest(
+    repository: Repository,
+    reference: Reference,
+    o: CallOptions & { ifNoneMatch?: string | undefined } = {},
+  ): Promise<ManifestHead | 'unchanged' | undefined> {
+    const { ifNoneMatch } = o;
+    const condition = ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch };
+    const also = ifNoneMatch === undefined ? undefined : 304;
+    const headers = { ...ACCEPT_MANIFEST, ...condition };
     const path = manifestPath(repository, reference);
-    const answer = await this.#read('HEAD', path, o, ACCEPT_MANIFEST);
+    const answer = await this.#read('HEAD', path, o, headers, also);
     if (!answer) return undefined;
     await discard(answer);
+    if (answer.statusCode === 304) return 'unchanged';
     const told = headerOf(answer, 'docker-content-digest');
     const digest = isDigest(told) ? told : undefined;
     if (reference.kind === 'digest') checkTold(digest, reference.digest);
+    const etag = headerOf(answer, 'etag');
     return {
       digest,
       mediaType: stripParameters(headerOf(answer, 'content-type')),
-      size: lengthOf(answer) ?? 0,
+      size: lengthOf(answer),
+      etag: etag.length <= ETAG_MAX_CHARS && ETAG.test(etag) ? etag : undefined,
     };
   }
 
@@ -95,7 +133,7 @@ export class RegistryClient {
     const ranged = o.start !== undefined || end !== undefined;
     const range = { range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
     const path = blobPath(repository, digest);
-    const answer = await this.#read('GET', path, o, ranged ? range : {}, ranged);
+    const answer = await this.#read('GET', path, o, ranged ? range : {}, ranged ? 206 : undefined);
     if (!answer) return undefined;
     const part = answer.statusCode === 206 ? partOf(answer) : wholeOf(answer);
     if (part?.start === start && part.end === (end ?? part.size)) {
@@ -123,6 +161,62 @@ export class RegistryClient {
   async getBytes(path: string, o: CallOptions & { maxBytes: number }): Promise<Buffer | undefined> {
     const answer = await this.#read('GET', path, o);
     return answer && collect(answer, o.maxBytes, o.signal);
+  }
+
+  /**
+   * One page of tags, and the path of the next, if there is one. @throws DistributionError
+   */
+  async tagPage(
+    repository: Repository,
+    page: { n: number; last?: string | undefined } | { next: string },
+    o: CallOptions = {},
+  ): Promise<{ tags: string[]; next: string | undefined } | undefined> {
+    const path = 'next' in page ? page.next : tagsPath(repository, page);
+    const found = await this.#page(path, TAGS_MAX_BYTES, o);
+    return found && { tags: tagsOf(found.bytes), next: found.next };
+  }
+
+  /**
+   * What refers to a manifest, as the registry lists it or, where it lists none, as the fallback
+   * tag does. @throws DistributionError
+   */
+  async referrers(
+    repository: Repository,
+    subject: Digest,
+    o: CallOptions = {},
+  ): Promise<readonly Descriptor[] | undefined> {
+    const all: Descriptor[] = [];
+    let next: string | undefined = `/v2/${repository}/referrers/${subject}`;
+    for (let pages = 0; next !== undefined && pages < REFERRER_PAGES_MAX; pages += 1) {
+      // oxlint-disable-next-line no-await-in-loop -- one page names the next
+      const found = await this.#page(next, MANIFEST_MAX_BYTES, o);
+      if (found === undefined && pages === 0)
+        return this.#fallbackReferrers(repository, subject, o);
+      all.push(...(found === undefined ? [] : referrersOf(found.bytes)));
+      next = found?.next;
+    }
+    return all.slice(0, DESCRIPTORS_MAX);
+  }
+
+  async #fallbackReferrers(
+    repository: Repository,
+    subject: Digest,
+    o: CallOptions,
+  ): Promise<readonly Descriptor[] | undefined> {
+    const found = await this.getManifest(repository, fallbackTag(subject), o);
+    return found && referrersOf(found.bytes);
+  }
+
+  async #page(
+    path: string,
+    maxBytes: number,
+    o: CallOptions,
+  ): Promise<{ bytes: Buffer; next: string | undefined } | undefined> {
+    const answer = await this.#read('GET', path, o);
+    if (!answer) return undefined;
+    const bytes = await collect(answer, maxBytes, o.signal);
+    const page = new URL(path, this.#transport.base);
+    return { bytes, next: nextPage(headerOf(answer, 'link'), page) };
   }
 
   /** Pushes a blob unless the registry has it. @throws DistributionError */
@@ -183,18 +277,19 @@ export class RegistryClient {
     return answer !== undefined;
   }
 
-  /** A 200, or a 206 where a range was asked for; undefined for a 404. */
+  /** A 200, or the one `also` taken; undefined for a 404. */
   async #read(
     method: 'GET' | 'HEAD',
     path: string,
     o: CallOptions,
     headers: Record<string, string> = {},
-    ranged = false,
+    also?: number,
   ): Promise<Answer | undefined> {
-    const { signal, authorization } = o;
-    const answer = await this.#transport.send({ signal, authorization, method, path, headers });
+    const { signal, authorization, onAnswer } = o;
+    const own = { signal, authorization, onAnswer };
+    const answer = await this.#transport.send({ ...own, method, path, headers });
     const { statusCode: status } = answer;
-    if (status === 200 || (status === 206 && ranged)) {
+    if (status === 200 || status === also) {
       const coding = headerOf(answer, 'content-encoding').toLowerCase();
       if (coding === '' || coding === 'identity') return answer;
       cut(answer);
@@ -208,6 +303,11 @@ export class RegistryClient {
 
 function manifestPath(repository: Repository, reference: Reference): string {
   return `/v2/${repository}/manifests/${referenceText(reference)}`;
+}
+
+function tagsPath(repository: Repository, page: { n: number; last?: string | undefined }): string {
+  const last = page.last === undefined ? '' : `&last=${encodeURIComponent(page.last)}`;
+  return `/v2/${repository}/tags/list?n=${page.n}${last}`;
 }
 
 function blobPath(repository: Repository, digest: Digest): string {

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { parseStrictJson } from '../std/strict-json.ts';
 import { collect, discard, type Answer } from './body.ts';
+import type { CallOptions } from './call.ts';
 import { parseChallenges } from './challenge.ts';
 import { TOKEN_LIFE_MAX_MS, TOKEN_LIFE_MIN_MS, TOKEN_MAX_BYTES, TOKENS_MAX } from './constants.ts';
 import { distributionError } from './errors.ts';
@@ -16,13 +17,11 @@ export type TokenOptions = {
   allowPlainHttp: boolean;
 };
 
+type TokenCallOptions = Pick<CallOptions, 'signal' | 'onAnswer'>;
+
 export type TokenModules = {
   /** Sends one GET, following nothing. */
-  get: (
-    url: URL,
-    headers: Record<string, string>,
-    signal: AbortSignal | undefined,
-  ) => Promise<Answer>;
+  get: (url: URL, headers: Record<string, string>, options: TokenCallOptions) => Promise<Answer>;
 };
 
 /** Part of a token's life after which a new one is fetched, so that none ends on its way. */
@@ -48,7 +47,7 @@ export class Tokens {
    * us to a host that is neither the registry nor configured, or the token service refuses;
    * HTTP_STATUS, UNREACHABLE, TIMEOUT when that service fails
    */
-  async answer(header: string, scope: string, signal: AbortSignal | undefined): Promise<string> {
+  async answer(header: string, scope: string, o: TokenCallOptions): Promise<string> {
     const { credentials } = this.#options;
     for (const { scheme, parameters } of parseChallenges(header)) {
       if (scheme === 'basic' && credentials) return this.#keep(scope, basic(credentials));
@@ -61,7 +60,7 @@ export class Tokens {
         if (one !== '') url.searchParams.append('scope', one);
       }
       // oxlint-disable-next-line no-await-in-loop -- the first challenge that can be answered is
-      const { token, lifeMs } = await this.#fetch(url, header, signal);
+      const { token, lifeMs } = await this.#fetch(url, header, o);
       return this.#keep(scope, `Bearer ${token}`, lifeMs);
     }
     throw refused(header, 'the registry asks for credentials that are not configured');
@@ -88,13 +87,13 @@ export class Tokens {
   async #fetch(
     url: URL,
     header: string,
-    signal: AbortSignal | undefined,
+    o: TokenCallOptions,
   ): Promise<{ token: string; lifeMs: number }> {
     const { credentials } = this.#options;
     const headers: Record<string, string> = credentials
       ? { authorization: basic(credentials) }
       : {};
-    const answer = await this.#modules.get(url, headers, signal);
+    const answer = await this.#modules.get(url, headers, o);
     const { statusCode: status } = answer;
     if (status !== 200) {
       await discard(answer);
@@ -104,7 +103,7 @@ export class Tokens {
       }
       throw refused(header, message);
     }
-    const fields = fieldsOf(await collect(answer, TOKEN_MAX_BYTES, signal));
+    const fields = fieldsOf(await collect(answer, TOKEN_MAX_BYTES, o.signal));
     const token = fields.get('token') ?? fields.get('access_token');
     if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
       throw refused(header, `the token service ${url.host} gave no token`);

@@ -1,21 +1,16 @@
 import { Readable } from 'node:stream';
-import { Agent, request, type Dispatcher } from 'undici';
+import { request, type Dispatcher } from 'undici';
 import { deadline } from '../std/abort.ts';
 import { hasCode } from '../std/errors.ts';
-import { trustingContext } from '../std/tls-trust.ts';
 import { cut, discard, headerOf, type Answer } from './body.ts';
-import {
-  BODY_IDLE_TIMEOUT_MS,
-  CONNECT_TIMEOUT_MS,
-  CONNECTIONS_MAX,
-  HEADERS_TIMEOUT_MS,
-  REDIRECTS_MAX,
-} from './constants.ts';
+import type { CallOptions } from './call.ts';
+import { CONNECT_TIMEOUT_MS, HEADERS_TIMEOUT_MS, REDIRECTS_MAX } from './constants.ts';
+import { Dispatchers, type DispatcherOptions } from './dispatchers.ts';
 import { distributionError } from './errors.ts';
 import { isListedHost, isLoopback } from './hosts.ts';
 import { Tokens, type Credentials } from './tokens.ts';
 
-export type TransportOptions = {
+export type TransportOptions = DispatcherOptions & {
   /** `https://host[:port]`, or http where plain http is allowed. */
   baseUrl: string;
   credentials?: Credentials | undefined;
@@ -26,12 +21,8 @@ export type TransportOptions = {
   redirectHosts?: readonly string[] | undefined;
   /** What the operator calls that list, for the error. */
   redirectSetting?: string | undefined;
-  /** PEM certificates to trust besides the system's. */
-  ca?: string | undefined;
   userAgent?: string | undefined;
-  timeouts?: { connectMs?: number; headersMs?: number; bodyIdleMs?: number } | undefined;
 };
-export type CallOptions = { signal?: AbortSignal | undefined; authorization?: string | undefined };
 export type Wish = CallOptions & {
   method: Dispatcher.HttpMethod;
   path: string;
@@ -46,18 +37,18 @@ const REPEATING_REDIRECTS = new Set([307, 308]);
 export class Transport {
   readonly #options: TransportOptions;
   readonly #base: URL;
-  readonly #agent: Agent;
+  readonly #dispatchers: Dispatchers;
   readonly #tokens: Tokens;
 
   /** @throws DistributionError BASE_URL_INVALID, PLAIN_HTTP_REFUSED */
   constructor(options: TransportOptions) {
     this.#options = options;
     this.#base = checkedBase(options);
-    this.#agent = agentOf(options);
+    this.#dispatchers = new Dispatchers(this.#base, options);
     const { credentials, allowPlainHttp, tokenHosts = [] } = options;
     const own = { registry: this.#base, credentials, tokenHosts, allowPlainHttp };
     this.#tokens = new Tokens(own, {
-      get: (url, headers, signal) => this.#once(url, { method: 'GET', path: '', headers, signal }),
+      get: (url, headers, o) => this.#once(url, { ...o, method: 'GET', path: '', headers }),
     });
   }
 
@@ -67,7 +58,7 @@ export class Transport {
 
   /** Ends all connections. */
   close(): Promise<void> {
-    return this.#agent.destroy();
+    return this.#dispatchers.close();
   }
 
   /** Sends a request, answering one challenge. @throws DistributionError */
@@ -79,7 +70,8 @@ export class Transport {
     if (first.statusCode !== 401 || wish.authorization !== undefined) return first;
     await discard(first);
     const challenge = headerOf(first, 'www-authenticate');
-    const next = await this.#tokens.answer(challenge, scope, wish.signal);
+    const { signal, onAnswer } = wish;
+    const next = await this.#tokens.answer(challenge, scope, { signal, onAnswer });
     const second = await this.#follow(wish, next);
     if (second.statusCode !== 401) return second;
     await discard(second);
@@ -138,16 +130,25 @@ export class Transport {
     // A body takes the time it takes; undici watches over the answer to it.
     using limit = body === undefined ? deadline(this.#answerMs()) : undefined;
     const signals = [wish.signal, limit?.signal].filter((signal) => signal !== undefined);
+    const dispatcher = this.#dispatchers.of(url);
     try {
-      return await request(url, {
-        dispatcher: this.#agent,
+      const answer = await request(url, {
+        dispatcher,
         method: wish.method,
         headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...wish.headers },
         ...(body === undefined ? {} : { body }),
         signal: AbortSignal.any(signals),
       });
+      wish.onAnswer?.({
+        url,
+        isOwn: url.origin === this.#base.origin,
+        status: answer.statusCode,
+        header: (name) => headerOf(answer, name),
+      });
+      return answer;
     } catch (err) {
       if (wish.signal?.aborted) throw wish.signal.reason;
+      if (hasCode(err, 'ADDRESS_REFUSED')) throw err;
       const slow = hasCode(err, 'TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT');
       const message = `${url.origin} ${slow ? 'does not answer' : 'cannot be asked'}`;
       throw distributionError({ code: slow ? 'TIMEOUT' : 'UNREACHABLE' }, message, err);
@@ -187,17 +188,6 @@ function checkedBase({ baseUrl, allowPlainHttp }: TransportOptions): URL {
   if (!plain || allowPlainHttp || isLoopback(url)) return url;
   const message = `${url.origin} is plain http; use https or allow it explicitly`;
   throw distributionError({ code: 'PLAIN_HTTP_REFUSED' }, message);
-}
-
-function agentOf({ ca, timeouts = {} }: TransportOptions): Agent {
-  const trust = ca === undefined ? {} : { secureContext: trustingContext(ca) };
-  return new Agent({
-    allowH2: false,
-    connections: CONNECTIONS_MAX,
-    headersTimeout: timeouts.headersMs ?? HEADERS_TIMEOUT_MS,
-    bodyTimeout: timeouts.bodyIdleMs ?? BODY_IDLE_TIMEOUT_MS,
-    connect: { timeout: timeouts.connectMs ?? CONNECT_TIMEOUT_MS, ...trust },
-  });
 }
 
 function scopeOf(path: string): string {

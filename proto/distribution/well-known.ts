@@ -18,6 +18,16 @@ const WELL_KNOWN = new Map<string, RegistryHosts>([
   ],
   ['ghcr.io', { tokenHosts: [], redirectHosts: ['pkg-containers.githubusercontent.com'] }],
   ['quay.io', { tokenHosts: [], redirectHosts: ['*.quay.io'] }],
+  ['gcr.io', { tokenHosts: [], redirectHosts: ['storage.googleapis.com', '*.pkg.dev'] }],
+  // Sends each client to the nearest of many mirrors, manifests included.
+  ['registry.k8s.io', { tokenHosts: [], redirectHosts: ['*.pkg.dev', '*.amazonaws.com'] }],
+  [
+    'public.ecr.aws',
+    {
+      tokenHosts: [],
+      redirectHosts: ['d2glxqk2uabbnd.cloudfront.net', 'd5l0dvt14r5h8.cloudfront.net'],
+    },
+  ],
 ]);
 
 /** The hosts of a well-known registry reached at `url` over https; none of any other. */

@@ -82,7 +82,7 @@ function* tarStream(name: string, fileBytes: number, key: Buffer): Generator<Buf
 }
 
 /** POSIX ustar header; sizes of 8 GiB and more in GNU base-256. */
-function tarHeader(name: string, size: number): Buffer {
+export function tarHeader(name: string, size: number): Buffer {
   const header = Buffer.alloc(TAR_BLOCK);
   header.write(name, 0);
   header.write('0000644\0', 100);

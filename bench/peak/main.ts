@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { messageOf } from '../../proto/std/errors.ts';
-import { findProgram } from '../../test/rig/requirements.ts';
 import { describeMachine } from '../rig/machine.ts';
+import { checkNetworks } from '../rig/networks.ts';
 import { figuresOf, renderFigures } from './figures.ts';
 import { parsePeakOptions, PEAK_HELP } from './options.ts';
 import type { PeakOptions } from './options.ts';
@@ -11,17 +11,8 @@ import { runPeak } from './run.ts';
 import type { PeakResult } from './run.ts';
 import { compare, IDLE_PART_MIN, renderComparison, scenarioOf } from './simulated.ts';
 
-const PROGRAMS = ['ip', 'nsenter', 'tc'];
-
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
-}
-
-function checkMachine(): void {
-  if (process.platform !== 'linux') throw new Error('needs Linux network namespaces');
-  if (process.getuid?.() !== 0) throw new Error('needs root, for network namespaces');
-  const missing = PROGRAMS.filter((name) => findProgram(name) === undefined);
-  if (missing.length > 0) throw new Error(`needs ${missing.join(', ')}: see test/rig/install.sh`);
 }
 
 function describeRun(options: PeakOptions): string {
@@ -49,7 +40,7 @@ function describeCpu({ cpu, events }: PeakResult): string {
 }
 
 async function run(options: PeakOptions): Promise<void> {
-  checkMachine();
+  checkNetworks();
   say(`${describeMachine()}\n${describeRun(options)}`);
   const result = await runPeak(options);
   say(`\n${describeCpu(result)}\n`);

@@ -4,7 +4,7 @@ import { Semaphore } from '../../proto/std/semaphore.ts';
 import { Containerd } from './containerd.ts';
 import { ADMIN, HUB_NAME, agentConfig, hubConfig } from './fleet-config.ts';
 import { HUB_PORT, MIRROR_PORT, Program } from './flotilla.ts';
-import type { Config, ConfigFile } from './flotilla.ts';
+import type { ConfigFile } from './flotilla.ts';
 import { makeImage } from './images.ts';
 import type { Image } from './images.ts';
 import { HUB_MACHINE_NAME, MACHINE_NETWORKS, Network } from './network.ts';
@@ -12,6 +12,7 @@ import type { Family, Machine } from './network.ts';
 import { Scratch } from './scratch.ts';
 import * as skopeo from './skopeo.ts';
 import { until } from './until.ts';
+import { Upstream, type UpstreamOptions } from './upstream.ts';
 import { Worker } from './worker.ts';
 
 const TOKEN_EXPIRES_MS = 3_600_000;
@@ -34,11 +35,18 @@ export type FleetOptions = {
   /** Agents share what lies in the content folder of their containerd. */
   shareContainerd?: boolean;
   /** Added to the configuration of every agent, section by section. */
-  agentChanges?: Record<string, Config>;
+  agentChanges?: ConfigFile;
   /** Likewise to that of the hub. */
-  hubChanges?: Record<string, Config>;
+  hubChanges?: ConfigFile;
+  /** A stand-in of Docker Hub has a machine of its own, and the hub is told of it. */
+  upstream?: UpstreamOptions;
   /** Starts something else where the hub is looked for; it ends what it started by `stops`. */
-  startHub?: (scratch: Scratch, machine: Machine, stops: Stops) => Promise<Program>;
+  startHub?: (
+    scratch: Scratch,
+    machine: Machine,
+    stops: Stops,
+    changes: ConfigFile,
+  ) => Promise<Program>;
 };
 
 /** What ends the programs of a fleet; called in reverse. */
@@ -57,16 +65,19 @@ export class Fleet implements AsyncDisposable {
   readonly network: Network;
   readonly hub: Program;
   readonly nodes: readonly FleetNode[];
+  readonly #upstream: Upstream | undefined;
   readonly #stops: (() => Promise<unknown>)[];
 
   private constructor(
     parts: Pick<Fleet, 'scratch' | 'network' | 'hub' | 'nodes'>,
+    upstream: Upstream | undefined,
     stops: (() => Promise<unknown>)[],
   ) {
     this.scratch = parts.scratch;
     this.network = parts.network;
     this.hub = parts.hub;
     this.nodes = parts.nodes;
+    this.#upstream = upstream;
     this.#stops = stops;
   }
 
@@ -75,9 +86,13 @@ export class Fleet implements AsyncDisposable {
     const stops: (() => Promise<unknown>)[] = [];
     try {
       const network = await Network.create(scratch, options);
+      const upstream =
+        network.upstream &&
+        (await Upstream.start(scratch, network.upstream, options.upstream ?? {}, stops));
+      const changes = { ...options.hubChanges, ...upstream?.hubSections };
       const hub = await (options.startHub === undefined
-        ? startHub(scratch, network.hub, options, stops)
-        : options.startHub(scratch, network.hub, stops));
+        ? startHub(scratch, network.hub, { ...options, hubChanges: changes }, stops)
+        : options.startHub(scratch, network.hub, stops, changes));
       const token = await createJoinToken(hub);
       const turns = new Semaphore({ permits: STARTS_AT_ONCE_MAX, queueMax: options.nodes });
       const nodes = await Promise.all(
@@ -88,7 +103,7 @@ export class Fleet implements AsyncDisposable {
         }),
       );
       await Promise.all(nodes.map(({ agent }) => knowsOthers(agent, nodes.length - 1)));
-      const fleet = new Fleet({ scratch, network, hub, nodes }, stops);
+      const fleet = new Fleet({ scratch, network, hub, nodes }, upstream, stops);
       if (options.containerd !== false) {
         await fleet.push(await makeImage(scratch, 'pause', []), 'rig/pause:1');
       }
@@ -97,6 +112,12 @@ export class Fleet implements AsyncDisposable {
       await closeAll(stops, scratch);
       throw err;
     }
+  }
+
+  /** The registry that is none of ours. */
+  get upstream(): Upstream {
+    if (this.#upstream === undefined) throw new Error('the fleet has no upstream');
+    return this.#upstream;
   }
 
   /** The node of a number, counted from 1 like their names. */
@@ -149,7 +170,10 @@ export function hostsOf(machine: Machine, hub: Machine): { mirrors: string[]; se
 }
 
 /** Throws unless every blob of the image lies in containerd's store with its own digest. */
-export async function assertBytes(containerd: Containerd, image: Image): Promise<void> {
+export async function assertBytes(
+  containerd: Containerd,
+  image: Pick<Image, 'manifestDigest' | 'config' | 'layers'>,
+): Promise<void> {
   const digests = [image.manifestDigest, image.config.digest, ...image.layers.map((l) => l.digest)];
   for (const digest of digests) {
     const found = await containerd.digestOfStored(digest);
@@ -206,7 +230,7 @@ async function startNode(
   });
   const containerd = new Containerd(machine, await scratch.make('containerd', machine.name));
   if (options.shareContainerd === true) {
-    config['store'] = { ...config['store'], containerdContent: containerd.contentFolder };
+    change(config, { store: { containerdContent: containerd.contentFolder } });
   }
   change(config, options.agentChanges);
   const worker = await Worker.start(machine);
@@ -223,9 +247,11 @@ async function startNode(
   return { machine, worker, agent, containerd };
 }
 
-function change(config: ConfigFile, changes: Record<string, Config> = {}): void {
+/** Adds to a configuration, section by section; a list takes the place of the one before. */
+export function change(config: ConfigFile, changes: ConfigFile = {}): void {
   for (const [section, values] of Object.entries(changes)) {
-    config[section] = { ...config[section], ...values };
+    const isList = Array.isArray(values);
+    config[section] = isList ? values : Object.assign({}, config[section], values);
   }
 }
 

@@ -17,7 +17,7 @@ export const AGENT_OPS_PORT = 7411;
 
 /** A config file as data. JSON is YAML, so it is written as JSON. */
 export type Config = Record<string, unknown>;
-export type ConfigFile = Record<string, Config>;
+export type ConfigFile = Record<string, Config | readonly Config[]>;
 
 /** One hub or agent on a machine of the test network, started as a user starts it. */
 export class Program {

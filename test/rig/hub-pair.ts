@@ -5,8 +5,8 @@ import path from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { hubConfig } from './fleet-config.ts';
-import type { Stops } from './fleet.ts';
-import { HUB_PORT, Program } from './flotilla.ts';
+import { change, type Stops } from './fleet.ts';
+import { HUB_PORT, Program, type ConfigFile } from './flotilla.ts';
 import type { Machine } from './network.ts';
 import { PostgresServer } from './postgres.ts';
 import { start } from './processes.ts';
@@ -83,7 +83,13 @@ export class HubPair {
     this.hubs = hubs;
   }
 
-  static async start(scratch: Scratch, machine: Machine, stops: Stops): Promise<HubPair> {
+  /** `changes` are added to the configuration of both. */
+  static async start(
+    scratch: Scratch,
+    machine: Machine,
+    stops: Stops,
+    changes: ConfigFile = {},
+  ): Promise<HubPair> {
     const worker = await Worker.start(machine);
     stops.push(() => worker.stop());
     const postgres = await PostgresServer.start();
@@ -100,6 +106,7 @@ export class HubPair {
       fleet: { keys: { encryptionKeyFile } },
       catalog: { url: `postgres://${user}@/${database}?${place}`, tls: 'off' },
       blobs: { driver: 's3', s3 },
+      ...changes,
     };
     const hubs: Program[] = [];
     for (const name of ['hub-a', 'hub-b']) {
@@ -138,7 +145,7 @@ async function programOf(
   scratch: Scratch,
   on: { machine: Machine; worker: Worker },
   at: { name: string; port: number },
-  shared: Record<string, Record<string, unknown>>,
+  shared: ConfigFile,
 ): Promise<Program> {
   const folder = await scratch.make(at.name);
   const dataFolder = await scratch.make(at.name, 'data');
@@ -147,9 +154,7 @@ async function programOf(
   config['http'] = { listen: [`127.0.0.1:${at.port}`], trustedProxies: ['127.0.0.1'] };
   config['ops'] = { listen: [`127.0.0.1:${at.port + 1}`] };
   config['replicas'] = { advertise: `http://127.0.0.1:${at.port}` };
-  for (const [section, values] of Object.entries(shared)) {
-    config[section] = { ...config[section], ...values };
-  }
+  change(config, shared);
   return new Program({ kind: 'hub', ...on, folder, config, opsPort: at.port + 1 });
 }
 

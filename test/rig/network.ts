@@ -9,6 +9,7 @@ const V6_PREFIX = 'fd00:77::';
 /** The networks all machines are in. */
 export const MACHINE_NETWORKS = [`${V4_PREFIX}0/24`, `${V6_PREFIX}/64`];
 const HUB_HOST = 100;
+const UPSTREAM_HOST = 240;
 const PORT_PREFIX = 'v-';
 /** The second switch, and the two ends of the line to it. */
 const FAR_SWITCH = 'br1';
@@ -91,6 +92,16 @@ export class Machine {
     await run(['ip', '-n', netns, '-batch', '-'], { input: `${setup.join('\n')}\n` });
   }
 
+  /** Gives the machine another address, as `urlHost` has it, of this number. */
+  async addAddress(host: number): Promise<string> {
+    const isV6 = this.#family === 'ipv6';
+    const address = `${isV6 ? V6_PREFIX : V4_PREFIX}${host}`;
+    const nodad = isV6 ? ['nodad'] : [];
+    const where = [`${address}/${isV6 ? 64 : 24}`, 'dev', 'eth0', ...nodad];
+    await run(['ip', '-n', this.netns, 'addr', 'add', ...where]);
+    return isV6 ? `[${address}]` : address;
+  }
+
   /** Limits what the machine sends. `mbit` undefined lifts the limit. */
   async shape(mbit: number | undefined): Promise<void> {
     await shapeDevice(this.netns, 'eth0', mbit);
@@ -144,15 +155,18 @@ export type PortTraffic = Traffic & { sentPackets: number; receivedPackets: numb
 type Counter = { bytes: number; packets: number };
 type Device = { ifname?: string; stats64?: { rx?: Counter; tx?: Counter } };
 
-/** A switch, a hub machine and nodes n1..nN, apart from the machine's own network. */
+/** A switch, a hub machine and nodes n1..nN, perhaps an upstream's machine, apart from the machine's own network. */
 export class Network {
   readonly hub: Machine;
   readonly nodes: readonly Machine[];
+  /** The machine of a registry that is none of ours, if one was asked for. */
+  readonly upstream: Machine | undefined;
   readonly #switchNetns: string;
 
-  private constructor(hub: Machine, nodes: readonly Machine[], switchNetns: string) {
-    this.hub = hub;
-    this.nodes = nodes;
+  private constructor(machines: Pick<Network, 'hub' | 'nodes' | 'upstream'>, switchNetns: string) {
+    this.hub = machines.hub;
+    this.nodes = machines.nodes;
+    this.upstream = machines.upstream;
     this.#switchNetns = switchNetns;
   }
 
@@ -192,7 +206,7 @@ export class Network {
 
   static async create(
     scratch: Scratch,
-    options: { nodes: number; family?: Family },
+    options: { nodes: number; family?: Family; upstream?: object | undefined },
   ): Promise<Network> {
     const family = options.family ?? 'dual';
     const netns = `${scratch.netnsPrefix}sw`;
@@ -206,7 +220,9 @@ export class Network {
     );
     const names = ['127.0.0.1 localhost', '::1 localhost', `${hub.address} ${HUB_MACHINE_NAME}`];
     await writeFile(path.join(scratch.folder, 'hosts'), `${names.join('\n')}\n`);
+    const upstream = options.upstream && new Machine(scratch, 'upstream', UPSTREAM_HOST, family);
     for (const machine of [hub, ...nodes]) await machine.connect();
-    return new Network(hub, nodes, netns);
+    await upstream?.connect();
+    return new Network({ hub, nodes, upstream }, netns);
   }
 }

@@ -7,10 +7,13 @@ const PROGRESS_TIMEOUT_MS = 60_000;
 
 export type Source = 'local' | 'peer' | 'hub' | 'upstream';
 
+/** What a pull asks for, and what must lie in the store afterwards. */
+export type Pullable = Pick<Published, 'reference' | 'manifestDigest' | 'config' | 'layers'>;
+
 /** containerd of the node pulls the image, and every blob hashes to its name. */
 export async function pulls(
   node: FleetNode,
-  image: Published,
+  image: Pullable,
   reference: string = image.reference,
 ): Promise<void> {
   await node.containerd.pull(reference, { timeoutMs: PULL_TIMEOUT_MS });
@@ -20,7 +23,7 @@ export async function pulls(
 /** The same node asks once more from nothing: a poisoned ingest would show here. */
 export async function pullsAgain(
   node: FleetNode,
-  image: Published,
+  image: Pullable,
   reference: string = image.reference,
 ): Promise<void> {
   await node.containerd.remove(reference);
@@ -41,7 +44,7 @@ export async function fetchedBytes(node: FleetNode, ...sources: Source[]): Promi
  * the fleet then. Resolves when the pull has succeeded all the same.
  */
 export async function pullsDespite(
-  trial: { node: FleetNode; image: Published; afterBytes: number; sources: Source[] },
+  trial: { node: FleetNode; image: Pullable; afterBytes: number; sources: Source[] },
   interrupt: (fetched: number) => Promise<void>,
 ): Promise<void> {
   const { node, image, afterBytes, sources } = trial;

@@ -36,6 +36,12 @@ export const BATCH_LEAVES_MAX = 4_096;
 /** Bytes of the name of a session. */
 export const SESSION_BYTES = 16;
 
+/**
+ * Header of a request for bytes of a blob by one who checks them against batches: it gets them
+ * while the blob is still being fetched, whoever else may.
+ */
+export const PROVISIONAL_HEADER = 'flotilla-provisional';
+
 const TAG = Buffer.from('flotilla/provisional/v1\0', 'latin1');
 const KEY_ID_BYTES = 8;
 const SIGNATURE_BYTES = 64;

@@ -61,8 +61,16 @@ import { Registry } from './registry/registry.ts';
 import { Replicas } from './replicas/replicas.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
+import type { Ingests } from './upstream/port.ts';
+import { createProvisionalMetrics } from './upstream/provisional/metrics.ts';
+import { Provisional } from './upstream/provisional/provisional.ts';
 
-export type HubModules = { logger: Logger; build?: BuildInfo };
+export type HubModules = {
+  logger: Logger;
+  build?: BuildInfo;
+  /** Blobs on their way from upstreams. */
+  ingests?: Ingests;
+};
 
 export type Hub = {
   urls: readonly string[];
@@ -95,8 +103,15 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const { catalog, blobs, gc, holder, shared } = storage;
   const others = { advertise, caFile: config.replicas.caFile, holder };
   const replicas = await openReplicas(others, { catalog, metrics, logger });
-  const room = await openRoom(config, { ...storage, replicas, metrics, logger });
+  const coming: Coming = {};
+  const room = await openRoom(config, { ...storage, replicas, coming, metrics, logger });
   const { fleet, access } = room;
+  const { ingests } = modules;
+  if (ingests !== undefined) {
+    const signingKey = () => fleet.statementKey();
+    const told = { ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
+    coming.provisional = new Provisional({}, told);
+  }
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
@@ -109,6 +124,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       uploads: await openUploads(catalog, { holder, shared }),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
+      provisional: coming.provisional,
       uplink,
       callerOf,
       metrics: (uploadsOpen) => createRegistryMetrics(metrics, uploadsOpen),
@@ -237,6 +253,9 @@ type PurgeModules = {
   purgeActed: (peerId: string, version: string) => void;
 };
 
+/** What is told of blobs on their way, which the fleet has to know before it can be told. */
+type Coming = { provisional?: Provisional };
+
 /** The fleet and the rights in it: each needs something of the other. */
 async function openRoom(
   config: HubConfig,
@@ -246,11 +265,12 @@ async function openRoom(
     gc: Gc;
     chores: Chores;
     replicas: Replicas | undefined;
+    coming: Coming;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
-  const { shared, catalog, gc, chores, replicas, metrics, logger } = modules;
+  const { shared, catalog, gc, chores, replicas, coming, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
@@ -262,6 +282,7 @@ async function openRoom(
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
       catalog,
+      coming: (...blob) => coming.provisional?.sizeIn(...blob),
       isPublic: (repository) => rights.isPublic(repository),
       privateRights: {
         lend: async (...ask) => own.access?.lend(...ask),

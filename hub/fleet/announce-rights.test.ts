@@ -125,3 +125,23 @@ test('who is revoked while his announcement is looked at stays out of the tracke
   await assert.rejects(answer, { code: 'REVOKED' });
   assert.equal(tracker.stats.members, 0);
 });
+
+test('a blob on its way into a repository is leased in order to who may read it', async (t) => {
+  const coming = (repository: string, digest: string) =>
+    digest === UNKNOWN && /^(?:docker\.io\/library|private)\/x$/.test(repository)
+      ? BLOB_SIZE
+      : undefined;
+  const hub = await TestHub.start(t, { coming });
+  const [one, other] = [new TestAgent(), new TestAgent()];
+  await hub.enrol(one, 'one');
+  await hub.enrol(other, 'other');
+  const way = { repository: 'docker.io/library/x', digest: UNKNOWN, size: BLOB_SIZE, wanted: 2 };
+  assert.deepEqual((await told(hub, one, way)).hubChunks, [0, 1]);
+  const answer = await told(hub, other, way);
+  assert.deepEqual(answer.hubChunks, [2, 3]);
+  assert.equal(answer.peers.length, 1);
+  for (const wrong of [{ repository: 'private/x' }, { size: BLOB_SIZE - 1 }]) {
+    const nothing = await told(hub, other, { ...way, ...wrong });
+    assert.deepEqual([nothing.peers, nothing.hubChunks], [[], []]);
+  }
+});

@@ -4,15 +4,19 @@ import { BLOB_SIZES_MAX, BLOB_SIZE_CACHE_MS, UNKNOWN_BLOB_CACHE_MS } from './con
 
 type BlobSizesModules = {
   catalog: { blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined> };
+  /** Blobs on their way into the repository; undefined when there never are any. */
+  coming?: ((repository: string, digest: Digest) => number | undefined) | undefined;
 };
 
 /** What the hub hashed, by repository: a blob of one repository is none of another's business. */
 export class BlobSizes {
   readonly #catalog: BlobSizesModules['catalog'];
+  readonly #coming: BlobSizesModules['coming'];
   readonly #known: LRUCache<string, Promise<number | undefined>>;
 
-  constructor(options: { now: () => number }, { catalog }: BlobSizesModules) {
+  constructor(options: { now: () => number }, { catalog, coming }: BlobSizesModules) {
     this.#catalog = catalog;
+    this.#coming = coming;
     this.#known = new LRUCache({
       max: BLOB_SIZES_MAX,
       ttl: BLOB_SIZE_CACHE_MS,
@@ -23,9 +27,12 @@ export class BlobSizes {
 
   /**
    * Size in bytes of a blob of this repository; undefined when the repository does not have it.
-   * The answer is as old as BLOB_SIZE_CACHE_MS, "no" as UNKNOWN_BLOB_CACHE_MS.
+   * The answer is as old as BLOB_SIZE_CACHE_MS, "no" as UNKNOWN_BLOB_CACHE_MS. Of a blob on its
+   * way it is what the upstream says.
    */
   async sizeIn(repository: string, digest: Digest): Promise<number | undefined> {
+    const coming = this.#coming?.(repository, digest);
+    if (coming !== undefined) return coming;
     const key = `${repository} ${digest}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;

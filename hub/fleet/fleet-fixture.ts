@@ -89,6 +89,7 @@ export class TestHub {
       trustedProxies?: string[];
       purged?: () => { version: string; digests: readonly string[] };
       shared?: boolean;
+      coming?: (repository: string, digest: Digest) => number | undefined;
       deskOf?: (part: FleetPart) => TrackerDesk;
       /** Another hub whose clock and key files this one has too. */
       beside?: TestHub;
@@ -124,6 +125,7 @@ export class TestHub {
       {
         store: options.store ?? new MemoryFleetStore(),
         catalog: catalogOf(tags),
+        coming: options.coming,
         isPublic: (repository) => !repository.startsWith('private/'),
         // "Bearer <repository>" shows the right to it, and is lent as it is.
         privateRights: {

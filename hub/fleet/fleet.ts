@@ -53,6 +53,8 @@ export type CreateFleetModules = PurgeSource & {
     reachable(repository: string, digest: Digest): Promise<Reach | undefined>;
     tagged(repository: string, tag: string): Promise<Digest | undefined>;
   };
+  /** Size of a blob that is on its way into the repository from an upstream. */
+  coming?: ((repository: string, digest: Digest) => number | undefined) | undefined;
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
@@ -98,6 +100,8 @@ export interface Fleet {
   routes(app: FastifyInstance): void;
   /** The signed statement about a chunked blob; says nothing about rights. */
   statementFor(digest: Digest): Promise<Buffer | undefined>;
+  /** The key that signs what the hub says of chunks. */
+  statementKey(): SigningKey;
   /** Text of a new join token. Life as configured, one use, unless said otherwise. */
   createJoinToken(options?: { expiresInMs?: number; uses?: number }): Promise<string>;
   /**
@@ -197,7 +201,7 @@ async function assemble(parts: Parts) {
   });
   const { table } = members;
   const callers = new Callers({ now }, { table, look: members.look });
-  const sizes = new BlobSizes({ now }, { catalog });
+  const sizes = new BlobSizes({ now }, { catalog, coming: modules.coming });
   const announcements = new Announcements(
     { now },
     { tracker: deskOf(parts, tracker, table), table, sizes, isPublic, privateRights, metrics },
@@ -255,6 +259,7 @@ export async function createFleet(
     rootFingerprint: ring.fingerprint(),
     routes: (app) => routes.register(app),
     statementFor: (digest) => statements.statementFor(digest),
+    statementKey: () => ring.signingKey('statement'),
     createJoinToken: ({ expiresInMs = options.config.joinTokenLife, uses = 1 } = {}) =>
       tokens.create({ expiresInMs, uses, nowMs: now() }),
     callerOf: async (request) => {

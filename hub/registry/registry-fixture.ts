@@ -32,6 +32,7 @@ import { startServers } from '../http/servers.ts';
 import { createUplinkMetrics } from '../uplink/metrics.ts';
 import { Uplink } from '../uplink/uplink.ts';
 import { createRegistryMetrics } from './metrics.ts';
+import type { ProvisionalBlobs } from './provisional.ts';
 import { Registry, type RegistryGuard, type RegistryOptions } from './registry.ts';
 
 const PASSWORD = 'a password';
@@ -108,6 +109,8 @@ export class TestRegistry {
       /** Who asks may pull from these repositories only. */
       mayPull?: (repository: string) => boolean;
       subjectOf?: (request: IncomingMessage) => Promise<string>;
+      /** Blobs on their way from upstreams. */
+      provisional?: ProvisionalBlobs;
       /** Replicas use its catalog too. */
       shared?: boolean;
       /** Instead of SQLite and files of its own. */
@@ -136,6 +139,7 @@ export class TestRegistry {
       ),
       guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
       statementFor: async () => undefined,
+      provisional: options.provisional,
       uplink: new Uplink(
         { bytesPerSecond: options.uplink },
         { metrics: createUplinkMetrics(metrics) },

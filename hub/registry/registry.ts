@@ -26,6 +26,8 @@ import { ManifestReader } from './manifest-reader.ts';
 import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { OpenUploads } from './open-uploads.ts';
+import { getProvisionalBatch, getProvisionalBytes } from './provisional.ts';
+import type { ProvisionalBlobs } from './provisional.ts';
 import type { UploadStore } from './upload-store.ts';
 import { Uploads } from './uploads.ts';
 
@@ -70,6 +72,8 @@ export type RegistryModules = {
   uploads: UploadStore;
   guard: RegistryGuard;
   statementFor(digest: Digest): Promise<Buffer | undefined>;
+  /** Blobs that are being fetched from upstreams; undefined for a hub without any. */
+  provisional?: ProvisionalBlobs | undefined;
   uplink: Pick<Uplink, 'enter'>;
   /** Who is to have his share of the uplink. */
   callerOf(request: IncomingMessage): string;
@@ -86,6 +90,7 @@ const METHODS: Record<RegistryRoute['kind'], readonly string[]> = {
   referrers: PULL,
   'chunk-statement': PULL,
   'chunk-hashes': PULL,
+  'chunk-provisional': ['GET'],
   blob: [...PULL, 'DELETE'],
   manifest: [...PULL, 'PUT', 'DELETE'],
   'upload-start': ['POST'],
@@ -211,7 +216,10 @@ export class Registry {
       case 'chunk-statement':
       case 'chunk-hashes':
         return this.#chunks(exchange, route);
+      case 'chunk-provisional':
+        return getProvisionalBatch(exchange, route, modules);
       case 'blob':
+        if (await getProvisionalBytes(exchange, route, modules)) return undefined;
         if (method === 'GET') return getBlob(exchange, route, modules);
         return deleteBlob(exchange, route, modules);
       case 'manifest':

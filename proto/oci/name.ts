@@ -25,7 +25,8 @@ export function parseRepository(text: string): Repository {
   throw ociError('NAME_INVALID', 'repository name does not follow the OCI grammar');
 }
 
-function isRepository(text: string): text is Repository {
+/** Whether the text is the name of a repository. */
+export function isRepository(text: string): text is Repository {
   if (text.length > REPOSITORY_MAX_CHARS) return false;
   return text.split('/').every((part) => COMPONENT.test(part));
 }

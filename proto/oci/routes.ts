@@ -14,7 +14,8 @@ export type RegistryRoute =
   | { kind: 'upload'; repository: Repository; session: string }
   | { kind: 'referrers'; repository: Repository; digest: Digest }
   | { kind: 'chunk-statement'; repository: Repository; digest: Digest }
-  | { kind: 'chunk-hashes'; repository: Repository; digest: Digest };
+  | { kind: 'chunk-hashes'; repository: Repository; digest: Digest }
+  | { kind: 'chunk-provisional'; repository: Repository; digest: Digest };
 
 const SESSION = /^[A-Za-z0-9_-]{1,128}$/;
 
@@ -38,7 +39,7 @@ export function parseRegistryRoute(rawPath: string): RegistryRoute {
   const before = parts.at(-2);
   const name = (drop: number): Repository => parseRepository(parts.slice(0, -drop).join('/'));
   if (parts.length >= 5 && parts.at(-4) === '_flotilla' && parts.at(-3) === 'chunks') {
-    if (before === 'statement' || before === 'hashes') {
+    if (before === 'statement' || before === 'hashes' || before === 'provisional') {
       return { kind: `chunk-${before}`, repository: name(4), digest: parseDigest(last) };
     }
   }

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES, merkleRoot } from '../../proto/chunks/merkle.ts';
+import { signBatch, verifyBatch } from '../../proto/chunks/provisional.ts';
 import { signStatement, verifyChunkHashes, verifyStatement } from '../../proto/chunks/statement.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { grantContentHash, signGrant, verifyGrant } from '../../proto/trust/grant.ts';
@@ -27,6 +28,14 @@ const digest = digestOf(Buffer.from('blob'));
 const digests = [digest, digestOf(Buffer.from('config'))];
 const row = Buffer.alloc(6 * HASH_BYTES, 7);
 const fact = { digest, size: 6 * LEAF_BYTES - 1, root: merkleRoot(row) };
+const batch = {
+  ...fact,
+  session: Buffer.alloc(16, 9),
+  state: 'running',
+  release: 'readers',
+  first: 1,
+  leaves: row.subarray(0, 2 * HASH_BYTES),
+} as const;
 const request = { method: 'POST', path: '/x?y=1', body: Buffer.from('{}') };
 
 const target = { method: 'POST', path: '/announce' };
@@ -114,6 +123,9 @@ const clock = { nowMs: NOW_MS, fleetId: FLEET };
 export const SIGNED_FUZZERS: Fuzzer[] = [
   signed('statement', signStatement(fact, ring.signingKey('statement')), (input) =>
     verifyStatement(input, trust),
+  ),
+  signed('provisional batch', signBatch(batch, ring.signingKey('statement')), (input) =>
+    verifyBatch(input, trust),
   ),
   signed('membership', membership, (input) => verifyMembership(input, trust, clock)),
   signed('grant', grant, (input) => verifyGrant(input, digests, trust, { ...clock, peerId })),

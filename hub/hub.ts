@@ -61,6 +61,8 @@ import { Registry } from './registry/registry.ts';
 import { Replicas } from './replicas/replicas.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
+import { KyselyBudgets, type UpstreamBudgetTables } from './catalog/upstream-budgets.ts';
+import { openUpstreams } from './upstream/open.ts';
 
 export type HubModules = { logger: Logger; build?: BuildInfo };
 
@@ -93,6 +95,10 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   await assertRestored(dataDir);
   const storage = await openStorage(config, starting, { postgres, metrics, logger });
   const { catalog, blobs, gc, holder, shared } = storage;
+  const budgets = new KyselyBudgets({ db: catalog.db.withTables<UpstreamBudgetTables>() });
+  const asking = { store: budgets, metrics, logger, build: build.version };
+  const upstreams = await openUpstreams(config.upstreams, asking);
+  starting.defer(() => upstreams.close());
   const others = { advertise, caFile: config.replicas.caFile, holder };
   const replicas = await openReplicas(others, { catalog, metrics, logger });
   const room = await openRoom(config, { ...storage, replicas, metrics, logger });

@@ -64,6 +64,8 @@ import { Uplink } from './uplink/uplink.ts';
 import type { Ingests } from './upstream/port.ts';
 import { createProvisionalMetrics } from './upstream/provisional/metrics.ts';
 import { Provisional } from './upstream/provisional/provisional.ts';
+import { KyselyBudgets, type UpstreamBudgetTables } from './catalog/upstream-budgets.ts';
+import { openUpstreams } from './upstream/open.ts';
 
 export type HubModules = {
   logger: Logger;
@@ -101,6 +103,10 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   await assertRestored(dataDir);
   const storage = await openStorage(config, starting, { postgres, metrics, logger });
   const { catalog, blobs, gc, holder, shared } = storage;
+  const budgets = new KyselyBudgets({ db: catalog.db.withTables<UpstreamBudgetTables>() });
+  const asking = { store: budgets, metrics, logger, build: build.version };
+  const upstreams = await openUpstreams(config.upstreams, asking);
+  starting.defer(() => upstreams.close());
   const others = { advertise, caFile: config.replicas.caFile, holder };
   const replicas = await openReplicas(others, { catalog, metrics, logger });
   const coming: Coming = {};

@@ -1,6 +1,6 @@
 import { CodedError } from '../../proto/std/errors.ts';
 
-/** `upstream` is its canonical name; times are of `Date.now()`. */
+/** `upstream` is its host as in image names; times are of `Date.now()`. */
 export type UpstreamErrorData =
   /** No request may be made now; `retryAtMs`: when the next one may. */
   | { code: 'RATE_LIMITED'; upstream: string; retryAtMs: number }

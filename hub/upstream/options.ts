@@ -12,8 +12,8 @@ import {
   UPSTREAMS_MAX,
 } from './constants.ts';
 
-const HOST =
-  '^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*(:[0-9]{1,5})?$';
+const LABEL = '[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?';
+const HOST = `^${LABEL}(\\.${LABEL})*(:[0-9]{1,5})?$`;
 const HOST_MAX_CHARS = 128;
 const ALIAS_MAX_CHARS = 64;
 const BANDWIDTH_MIN = 10_000;
@@ -84,7 +84,9 @@ const Reaching = {
     },
   ),
   caFile: Type.Optional(
-    Type.String({ description: 'PEM file with certificates to believe besides the system’s' }),
+    Type.String({
+      description: 'PEM file with certificates to believe besides those of the system',
+    }),
   ),
   proxy: Type.Optional(
     Type.String({

@@ -2,7 +2,9 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 
-/** Who waits: a runtime now, or work that was planned. A part of each budget is kept for the first. */
+/**
+ * Who waits: a runtime now, or work that was planned. A part of each budget is kept for the first.
+ */
 export type Urgency = 'interactive' | 'scheduled';
 
 export type AskOptions = { signal?: AbortSignal | undefined; urgency: Urgency };
@@ -17,6 +19,15 @@ export type UpstreamHead = {
   etag: string | undefined;
 };
 
+/** An entry of the referrers of a manifest; `size` where the registry tells it, bytes. */
+export type UpstreamReferrer = {
+  digest: Digest;
+  mediaType: string;
+  size?: number;
+  artifactType?: string;
+  annotations?: Record<string, string>;
+};
+
 /** Bytes `[start, end)` of a blob of `size` bytes; the digest is unchecked. */
 export type UpstreamBody = {
   size: number;
@@ -27,7 +38,8 @@ export type UpstreamBody = {
 };
 
 /**
- * One configured registry, asked within its budgets: rate, concurrency, bandwidth; behind a breaker.
+ * One configured registry, asked within its budgets: rate, concurrency, bandwidth; behind a
+ * breaker.
  * Repositories are named as that registry names them (`library/nginx`). undefined stands for a 404.
  * Rejects with UpstreamError, and with DistributionError where an answer is not what the
  * distribution-spec says.
@@ -67,7 +79,7 @@ export interface Upstream {
     repository: Repository,
     subject: Digest,
     o: AskOptions,
-  ): Promise<readonly { digest: Digest; mediaType: string; artifactType?: string }[] | undefined>;
+  ): Promise<readonly UpstreamReferrer[] | undefined>;
 }
 
 /** How content of an upstream is kept; decoded from the configuration. */
@@ -115,7 +127,8 @@ export interface Upstreams {
   /**
    * What a repository of the hub stands for; undefined for one of the hub's own. A Docker Hub name
    * of one word gets its `library/`.
-   * @throws OciError NAME_UNKNOWN for a host that is no upstream, or a repository that is not allowed
+   * @throws OciError NAME_UNKNOWN for a host that is no upstream, or a repository that is not
+   * allowed
    */
   placeOf(repository: Repository): UpstreamPlace | undefined;
 }

@@ -126,7 +126,7 @@ test('the registry itself may be anywhere, but not its other ports', async (t) =
   assert.equal(registry.requests.length, 1);
 });
 
-test('a token service in this network gets no credentials, unless its network is listed', async (t) => {
+test('a token service in this network gets credentials only if that is listed', async (t) => {
   const tokens = await testRegistry(t, (_request, response) => void response.end('{"token":"x"}'));
   const host = `auth.example:${tokens.host.split(':')[1]}`;
   const registry = await testRegistry(t, ({ headers }, response) => {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { digestOf } from '../oci/digest.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
 import { parseReference } from '../oci/name.ts';
+import { fallbackTag } from './lists.ts';
 import { BYTES, DIGEST, REPOSITORY, testRegistry } from './test-registry.ts';
 
 const TAG = parseReference('latest');
@@ -120,7 +121,10 @@ test('a registry that lists no referrers is asked for the tag that does', async 
     response.end(found ? index('a') : undefined);
   });
   const client = registry.client();
+  assert.equal(await client.listReferrers(REPOSITORY, DIGEST), undefined);
   assert.equal((await client.referrers(REPOSITORY, DIGEST))?.length, 1);
   known.tag = false;
   assert.equal(await client.referrers(REPOSITORY, DIGEST), undefined);
+  const long = fallbackTag(digestOf(BYTES, 'sha512'));
+  assert.equal(long.kind === 'tag' && long.tag.length, 'sha512-'.length + 64);
 });

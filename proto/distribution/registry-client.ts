@@ -177,10 +177,10 @@ export class RegistryClient {
   }
 
   /**
-   * What refers to a manifest, as the registry lists it or, where it lists none, as the fallback
-   * tag does. @throws DistributionError
+   * What refers to a manifest, as the registry lists it; undefined when it lists none, and the
+   * fallback tag may. @throws DistributionError
    */
-  async referrers(
+  async listReferrers(
     repository: Repository,
     subject: Digest,
     o: CallOptions = {},
@@ -190,19 +190,24 @@ export class RegistryClient {
     for (let pages = 0; next !== undefined && pages < REFERRER_PAGES_MAX; pages += 1) {
       // oxlint-disable-next-line no-await-in-loop -- one page names the next
       const found = await this.#page(next, MANIFEST_MAX_BYTES, o);
-      if (found === undefined && pages === 0)
-        return this.#fallbackReferrers(repository, subject, o);
+      if (found === undefined && pages === 0) return undefined;
       all.push(...(found === undefined ? [] : referrersOf(found.bytes)));
       next = found?.next;
     }
     return all.slice(0, DESCRIPTORS_MAX);
   }
 
-  async #fallbackReferrers(
+  /**
+   * What refers to a manifest, as the registry lists it or, where it lists none, as the fallback
+   * tag does. @throws DistributionError
+   */
+  async referrers(
     repository: Repository,
     subject: Digest,
-    o: CallOptions,
+    o: CallOptions = {},
   ): Promise<readonly Descriptor[] | undefined> {
+    const listed = await this.listReferrers(repository, subject, o);
+    if (listed !== undefined) return listed;
     const found = await this.getManifest(repository, fallbackTag(subject), o);
     return found && referrersOf(found.bytes);
   }

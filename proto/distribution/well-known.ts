@@ -11,6 +11,7 @@ const WELL_KNOWN = new Map<string, RegistryHosts>([
       tokenHosts: ['auth.docker.io'],
       redirectHosts: [
         'production.cloudflare.docker.com',
+        'production.cloudfront.docker.com',
         'docker-images-prod.r2.cloudflarestorage.com',
         'docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com',
       ],

@@ -83,15 +83,15 @@ function spoiled(content: Content, fault: Fault | undefined): Content {
   }
   if (fault?.kind === 'length') {
     const size = blob.size + fault.by;
-    return { blob: { ...blob, size, read: stretched(blob, size) }, headers, part };
+    return { blob: { ...blob, size, read: stretched(blob) }, headers, part };
   }
   return fault?.kind === 'whole' ? { ...content, part: undefined } : content;
 }
 
-/** The blob cut off at a size, or followed by zeros up to it. */
-function stretched(blob: Blob, size: number): Blob['read'] {
+/** The blob, followed by as many zeros as are asked for. */
+function stretched(blob: Blob): Blob['read'] {
   return function* read(start, end) {
-    yield* blob.read(Math.min(start, size), Math.min(end, blob.size, size));
+    yield* blob.read(Math.min(start, blob.size), Math.min(end, blob.size));
     const missing = end - Math.max(start, blob.size);
     if (missing > 0) yield Buffer.alloc(missing);
   };

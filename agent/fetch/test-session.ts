@@ -6,7 +6,7 @@ import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import { signBatch } from '../../proto/chunks/provisional.ts';
 import type { ProvisionalRelease, ProvisionalState } from '../../proto/chunks/provisional.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import { abortable, sleep } from '../../proto/std/abort.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import type { CallOptions } from './ports.ts';
 
@@ -50,7 +50,8 @@ export class TestSession {
     this.asked += 1;
     const first = from ?? 0;
     if (from !== undefined && this.#received <= first && this.state === 'running') {
-      await Promise.race([abortable(this.#news.promise, o.signal), sleep(WAIT_MS, o)]);
+      using limit = deadline(WAIT_MS, o.signal);
+      await abortable(this.#news.promise, limit.signal).catch(() => o.signal?.throwIfAborted());
     }
     const isThere = this.#received > first;
     const leaves = this.#leaves.subarray(first * HASH_BYTES, this.#received * HASH_BYTES);

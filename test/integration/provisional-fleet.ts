@@ -8,6 +8,8 @@ import type { Agent } from '../../agent/agent.ts';
 import { AgentOptions } from '../../agent/options.ts';
 import type { ContentReader } from '../../agent/swarm/content-reader.ts';
 import { FilesystemBlobStore } from '../../hub/blobs/filesystem.ts';
+import type { BlobStore } from '../../hub/blobs/port.ts';
+import type { OpenCatalog } from '../../hub/catalog/open-catalog.ts';
 import { openSqliteCatalog } from '../../hub/catalog/sqlite-catalog.ts';
 import { KyselyUploadStore, type UploadTables } from '../../hub/catalog/upload-store.ts';
 import { createFleet, type Fleet } from '../../hub/fleet/fleet.ts';
@@ -76,43 +78,52 @@ async function openHub(folder: string, ingests: FakeIngests, cold: Set<Digest>) 
       logger: LOGGER,
     },
   );
-  const uploads = new KyselyUploadStore(
-    { shared: false },
-    { db: catalog.db.withTables<UploadTables>() },
-  );
-  const uplink = new Uplink(
-    { bytesPerSecond: undefined },
-    { metrics: createUplinkMetrics(metrics) },
-  );
   const signingKey = () => fleet.statementKey();
   const own = { ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
-  const registryMetrics = createRegistryMetrics(metrics, () => 0);
+  const registryOf = registries({ catalog, blobs, fleet, metrics });
   /** As a new process would. */
   const begin = (): Registry => {
     told.provisional = new Provisional({}, own);
-    const sparse = { indexes: false, images: true };
-    return new Registry(
-      { names: [HUB_NAME], sparse },
+    return registryOf(told.provisional);
+  };
+  return { catalog, blobs, fleet, metrics, begin };
+}
+
+/** Makes registries on what a hub has; everybody may do everything. */
+function registries(parts: {
+  catalog: OpenCatalog;
+  blobs: BlobStore;
+  fleet: Fleet;
+  metrics: MetricsRegistry;
+}): (provisional: Provisional) => Registry {
+  const { catalog, blobs, fleet, metrics } = parts;
+  const db = catalog.db.withTables<UploadTables>();
+  const uploads = new KyselyUploadStore({ shared: false }, { db });
+  const registryMetrics = createRegistryMetrics(metrics, () => 0);
+  const uplinkMetrics = createUplinkMetrics(metrics);
+  const uplink = new Uplink({ bytesPerSecond: undefined }, { metrics: uplinkMetrics });
+  const guard = {
+    check: async () => {},
+    subjectOf: async () => 'anybody',
+    visibleTo: async () => catalog,
+    challenge: () => '',
+  };
+  return (provisional) =>
+    new Registry(
+      { names: [HUB_NAME], sparse: { indexes: false, images: true } },
       {
         blobs,
         catalog,
         uploads,
-        guard: {
-          check: async () => {},
-          subjectOf: async () => 'anybody',
-          visibleTo: async () => catalog,
-          challenge: () => '',
-        },
+        guard,
         statementFor: (digest) => fleet.statementFor(digest),
-        provisional: told.provisional,
+        provisional,
         uplink,
         callerOf: () => 'anybody',
         metrics: () => registryMetrics,
         logger: LOGGER,
       },
     );
-  };
-  return { catalog, blobs, fleet, metrics, begin };
 }
 
 type OpenedHub = Awaited<ReturnType<typeof openHub>>;

@@ -65,7 +65,7 @@ test('the first question is answered at once, also before the first leaf', async
   assert.equal(provisional.sizeIn(REPOSITORY, DIGEST), BYTES.length);
 });
 
-test('a question for a leaf is answered when it is there, and all leaves make the blob', async () => {
+test('a question for a leaf is answered when it is there; all make the blob', async () => {
   const { ask, start } = room();
   const ingest = start();
   const asked = ask(0);
@@ -79,7 +79,7 @@ test('a question for a leaf is answered when it is there, and all leaves make th
   assert.deepEqual(Buffer.concat([first.leaves, second.leaves]), LEAVES);
 });
 
-test('who asked for leaves hears how the ingest ended, and so does who asks a while later', async () => {
+test('who asked for leaves hears how it ended, and who asks later too', async () => {
   for (const [outcome, state] of [
     ['stored', 'stored'],
     ['wrong', 'revoked'],
@@ -99,7 +99,7 @@ test('who asked for leaves hears how the ingest ended, and so does who asks a wh
   }
 });
 
-test('an ingest that failed says nothing about the bytes, and a new one is another session', async () => {
+test('a failed ingest says nothing of the bytes, a new one is another session', async () => {
   const { ingests, ask, start } = room();
   const ingest = start();
   const first = await ask();

@@ -108,8 +108,8 @@ export class Provisional {
   }
 
   /**
-   * The bytes that are here of such a blob, and those still to come as they come, for one who checks
-   * them against its leaves.
+   * The bytes that are here of such a blob, and those still to come as they come, for one who
+   * checks them against its leaves.
    */
   async open(
     repository: Repository,

@@ -123,7 +123,8 @@ export class PurgedContent implements Disposable {
   /** What peers may read. */
   reader(content: ContentReader): ContentReader {
     return {
-      find: (digest) => (this.#isPurged(digest) ? undefined : content.find(digest)),
+      find: (digest, session) =>
+        this.#isPurged(digest) ? undefined : content.find(digest, session),
       small: async (digest) => (this.#isPurged(digest) ? undefined : content.small(digest)),
     };
   }
@@ -137,6 +138,7 @@ export class PurgedContent implements Disposable {
   local(content: LocalContent): LocalContent {
     return {
       find: (digest) => (this.#isPurged(digest) ? undefined : content.find(digest)),
+      growing: (digest) => (this.#isPurged(digest) ? undefined : content.growing?.(digest)),
       getSmall: async (digest) => {
         await this.#heard.promise;
         return this.#isPurged(digest) ? undefined : content.getSmall(digest);

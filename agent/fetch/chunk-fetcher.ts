@@ -13,8 +13,13 @@ import type { ChunkFailure } from './planner-port.ts';
 import type { ChunkBytes, ChunkTransport, HubSource } from './ports.ts';
 import { ReceivedChunk } from './received-chunk.ts';
 
-/** What chunks are checked against. */
-export type ChunkProof = { digest: Digest; layout: ChunkLayout; hashes: Buffer };
+/** What chunks are checked against; `session` as long as that is no statement. */
+export type ChunkProof = {
+  digest: Digest;
+  layout: ChunkLayout;
+  hashes: Buffer;
+  session?: (() => Buffer | undefined) | undefined;
+};
 
 /** The bytes of a source do not match the signed root: proof that the source is wrong. */
 export class ChunkMismatch extends CodedError<{ code: 'CHUNK_MISMATCH'; index: number }> {}
@@ -97,16 +102,19 @@ export class ChunkFetcher {
   ): Promise<ChunkBytes> {
     const { transport, source, metrics } = this.#modules;
     const { digest } = this.#proof;
+    const session = this.#proof.session?.();
     if (from.kind === 'peer') {
       const length = range.end - range.start;
-      const request = { digest, index, length };
+      const request = { digest, index, length, session };
       const chunk = await inTime(transport.fetchChunk(from.peerId, request, { signal }), signal);
       metrics.bytes.inc({ source: 'peer' }, chunk.bytes.length);
       return chunk;
     }
     if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
     using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
-    const fetched = source.chunk(this.#repository, digest, range, { signal: limit.signal });
+    const provisional = session !== undefined;
+    const o = { signal: limit.signal, provisional };
+    const fetched = source.chunk(this.#repository, digest, range, o);
     return await inTime(fetched, limit.signal);
   }
 

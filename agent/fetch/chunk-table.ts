@@ -56,6 +56,17 @@ export class ChunkTable {
     return hasBit(this.wanted, index);
   }
 
+  /** Neither verified nor wanted. */
+  isHeld(index: number): boolean {
+    return index >= 0 && index < this.count && !hasBit(this.#have, index) && !this.isWanted(index);
+  }
+
+  /** Chunks of a word that are not verified, wanted or not. */
+  absent(at: number): number {
+    const rest = this.count - at * 32;
+    return ~(this.#have[at] ?? 0) & (rest >= 32 ? -1 : 2 ** rest - 1);
+  }
+
   /** How many linked peers hold it. */
   rarity(index: number): number {
     return this.#rarity[index] ?? 0;
@@ -78,6 +89,13 @@ export class ChunkTable {
       this.#haveCount -= 1;
     }
     setBit(this.wanted, index);
+  }
+
+  /** The chunk cannot be checked any more. */
+  hold(index: number): void {
+    if (!(index >= 0 && index < this.count)) return;
+    this.release(index);
+    clearBit(this.wanted, index);
   }
 
   /** Brings what one peer holds to what it holds now. At most 255 peers can be counted. */

@@ -228,5 +228,12 @@ export const SHARES_WAITING_MAX = 1_024;
 export const READERLESS_MS = 5_000;
 /** Chunks in flight, over all downloads that nobody reads, while others are read. */
 export const UNREAD_CHUNKS_MAX = 1;
+/** Least time between two questions for leaves of a blob that the hub still fetches. */
+export const PROVISIONAL_SPACING_MS = 25;
+/** Pause when the hub tells nothing of such a blob, doubling. */
+export const PROVISIONAL_RETRY_MIN_MS = 200;
+export const PROVISIONAL_RETRY_MAX_MS = 5_000;
+/** Readers of one such blob that are named when it turns out to be wrong. */
+export const PROVISIONAL_READERS_KEPT = 1_024;
 /** Repositories that not everybody may read, of which this node keeps what it reads them with. */
 export const LENT_TOKENS_MAX = 4096;

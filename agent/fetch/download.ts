@@ -6,7 +6,7 @@ import type { StoredBlob } from '../store/port.ts';
 import type { Announced, Announcer } from './announcer.ts';
 import { sampleMembers } from './ask-peers.ts';
 import { ChunkFetcher, failureOf } from './chunk-fetcher.ts';
-import type { ChunkBudgets, ChunkFrom } from './chunk-fetcher.ts';
+import type { ChunkBudgets, ChunkFrom, ChunkProof } from './chunk-fetcher.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { DOWNLOAD_GIVE_UP_MS, TICK_MS } from './constants.ts';
 import { Cursors } from './cursors.ts';
@@ -38,6 +38,15 @@ export type DownloadModules = {
   metrics: FetchMetrics;
   logger: Logger;
   random?: () => number;
+  /** Of a blob that the hub still fetches. */
+  growth?: Growth | undefined;
+};
+
+export type Growth = {
+  /** What chunks are checked against; undefined when that is a statement by now. */
+  session: () => Buffer | undefined;
+  /** Called when the download fails, before the tracker is told what is held. */
+  failing: () => void;
 };
 
 type Outcome = 'complete' | 'failed' | 'stalled';
@@ -90,14 +99,16 @@ export class Download implements Supply, Announced {
       chunkCount: blob.layout.chunkCount,
       have: blob.have,
       held: blob.pending,
+      growing: modules.growth !== undefined,
       hub: modules.source !== undefined,
       startMs: this.#startMs,
       random: modules.random ?? Math.random,
     });
     const { digest, size, layout } = blob;
+    const session = modules.growth?.session;
     this.#fresh = new FreshChunks(layout, { cursors: this.#cursors, memory: modules.memory });
     this.#peers = new PeerSet(
-      { digest, size, chunkCount: layout.chunkCount },
+      { digest, size, chunkCount: layout.chunkCount, session },
       {
         swarm: modules.swarm,
         grant: (o) => modules.grants.ensure(request.namespace, request.repository, digest, o),
@@ -107,7 +118,7 @@ export class Download implements Supply, Announced {
       },
     );
     this.#claim = modules.precedence.enter();
-    this.#fetcher = new ChunkFetcher(blob, request.repository, {
+    this.#fetcher = new ChunkFetcher(proofOf(blob, session), request.repository, {
       transport: modules.swarm.transport,
       source: modules.source,
       memory: modules.memory,
@@ -132,6 +143,16 @@ export class Download implements Supply, Announced {
   /** Stops because the agent stops. What is verified stays in the store. */
   close(): void {
     this.#fail(fetchClosed());
+  }
+
+  /** Ends it because of what was found out about the blob. */
+  abort(failure: Error): void {
+    this.#fail(failure);
+  }
+
+  /** Readers look again what there is for them. */
+  wake(): void {
+    this.#waiters.wakeAll();
   }
 
   /** Why it ended without the whole blob; undefined while it runs and after success. */
@@ -295,6 +316,9 @@ export class Download implements Supply, Announced {
       this.#progressMs = performance.now();
       this.#newsPace.landed(this.#progressMs);
       this.#dispatch({ type: 'chunkDone', index, ticket: this.#landing.get(index) });
+    } else if (this.#blob.pending.has(index)) {
+      this.#fresh.drop(index);
+      this.#dispatch({ type: 'held', index });
     } else this.#dispatch({ type: 'released', index });
     this.#waiters.wakeAll();
     if (this.#blob.complete) this.#end('complete');
@@ -319,6 +343,7 @@ export class Download implements Supply, Announced {
     this.#failure = failure;
     const fields = { digest: this.digest, missing: this.#planner.missing };
     this.#modules.logger.warn({ ...fields, reason: messageOf(failure) }, 'download ended early');
+    this.#modules.growth?.failing();
     this.#end(outcome);
   }
 
@@ -340,6 +365,18 @@ export class Download implements Supply, Announced {
     this.#waiters.wakeAll();
     this.#ending.resolve();
   }
+}
+
+/** Looked up for each chunk: what it is checked against may still change. */
+function proofOf(blob: StoredBlob, session: Growth['session'] | undefined): ChunkProof {
+  return {
+    digest: blob.digest,
+    layout: blob.layout,
+    session,
+    get hashes() {
+      return blob.hashes;
+    },
+  };
 }
 
 function isStoreFailure(err: Error): boolean {

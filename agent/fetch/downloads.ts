@@ -5,16 +5,16 @@ import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
-import type { ContentStore, StoredBlob } from '../store/port.ts';
+import type { ContentStore, GrowingBlob, StoredBlob } from '../store/port.ts';
 import { Announcer } from './announcer.ts';
 import type { ChunkBudgets } from './chunk-fetcher.ts';
 import { ChunkMemory } from './chunk-memory.ts';
 import { DIRECT_READERS_MAX, DOWNLOADS_MAX, NO_ROOM_MS, OPEN_TIMEOUT_MS } from './constants.ts';
 import { Download } from './download.ts';
-import type { DownloadModules } from './download.ts';
+import type { DownloadModules, Growth } from './download.ts';
 import { fetchClosed, fetchError } from './errors.ts';
-import { factsFromPeers, factsFromSource } from './facts.ts';
-import type { BlobFacts } from './facts.ts';
+import { factsFromPeers, factsFromSource, statedByNow } from './facts.ts';
+import type { BlobFacts, FactModules } from './facts.ts';
 import { firstOf } from './first-of.ts';
 import type { GrantBook } from './grants.ts';
 import { NodeShares } from './node-shares.ts';
@@ -23,6 +23,7 @@ import { bufferHandle, directHandle, supplyHandle, unstatedHandle } from './hand
 import type { FetchMetrics } from './metrics.ts';
 import { Passthrough } from './passthrough.ts';
 import { Precedence } from './precedence.ts';
+import { ProvisionalDownload } from './provisional.ts';
 import type {
   AnnounceItem,
   BlobHandle,
@@ -59,8 +60,9 @@ export type DownloadsModules = {
   logger: Logger;
 };
 
-type Running = Download | Passthrough;
-type Opened = (reading: Reading) => BlobHandle;
+type Running = Download | Passthrough | ProvisionalDownload;
+/** `by`: whoever opens it, which need not be who began. */
+type Opened = (reading: Reading, by: OpenRequest) => BlobHandle;
 type Reading = ReadModules & { logger: Logger };
 
 /** All blobs of the agent: one download per digest, however many readers. */
@@ -136,13 +138,13 @@ export class Downloads {
     this.#modules.store.claim(digest, request);
     const running = this.#running.get(digest);
     if (running !== undefined && running.failure === undefined) {
-      return this.#handleOf(request, running)(this.#reading);
+      return this.#handleOf(request, running)(this.#reading, request);
     }
     const opening = this.#opening.get(digest) ?? this.#beginOpening(request);
     using limit = deadline(OPEN_TIMEOUT_MS, o.signal);
     try {
       const opened = await abortable(opening, limit.signal);
-      return opened(this.#reading);
+      return opened(this.#reading, request);
     } catch (err) {
       o.signal?.throwIfAborted();
       if (!hasCode(err, 'TIMEOUT')) throw err;
@@ -177,7 +179,8 @@ export class Downloads {
     const stored = this.#believed(store.find(digest));
     if (stored?.complete === true) {
       const past = this.#directly(request, stored);
-      return (reading) => supplyHandle(new StoredSupply(stored, metrics), reading, past(reading));
+      return (reading, by) =>
+        supplyHandle(new StoredSupply(stored, metrics), reading, past(reading, by));
     }
     if (stored?.servable === true) return this.#download(request, stored);
     const small = await store.getSmall(digest);
@@ -188,6 +191,7 @@ export class Downloads {
     const facts = await this.#facts(request);
     if (facts.kind === 'small') return this.#openSmall(request);
     if (facts.kind === 'unstated') return this.#openUnstated(request, facts.size);
+    if (facts.kind === 'provisional') return this.#openProvisional(request, facts);
     return this.#openChunked(request, facts);
   }
 
@@ -205,10 +209,10 @@ export class Downloads {
   }
 
   async #facts(request: OpenRequest): Promise<BlobFacts> {
-    const { swarm, fleet, metrics } = this.#modules;
+    const { fleet } = this.#modules;
     const { digest } = request;
     const source = this.#sourceOf(request.namespace);
-    const modules = { swarm, trust: fleet.trust, metrics };
+    const modules = this.#factModules();
     using limit = deadline(OPEN_TIMEOUT_MS);
     const ways = {
       main:
@@ -228,6 +232,11 @@ export class Downloads {
     if (facts === 'absent') throw fetchError('NOT_FOUND', `${digest} is not there`, digest);
     if (facts !== undefined) return facts;
     throw fetchError('UNAVAILABLE', `nobody could tell about ${digest}`, digest, cause);
+  }
+
+  #factModules(): FactModules {
+    const { swarm, fleet, metrics } = this.#modules;
+    return { swarm, trust: fleet.trust, metrics };
   }
 
   async #openSmall(request: OpenRequest): Promise<Opened> {
@@ -253,6 +262,33 @@ export class Downloads {
     }
   }
 
+  async #openProvisional(
+    request: OpenRequest,
+    { size, batch }: Extract<BlobFacts, { kind: 'provisional' }>,
+  ): Promise<Opened> {
+    const { digest, namespace, repository } = request;
+    const source = this.#sourceOf(namespace);
+    if (source === undefined || !this.#hasRoom()) return this.#openUnstated(request, size);
+    const { store, fleet, metrics, logger } = this.#modules;
+    const origin = { namespace, repository };
+    let blob: GrowingBlob;
+    try {
+      blob = await store.grow({ digest, size, session: batch.session, origin });
+    } catch (err) {
+      this.#noteNoRoom(err);
+      return this.#openUnstated(request, size);
+    }
+    try {
+      const stated = (o: CallOptions) => statedByNow(request, source, this.#factModules(), o);
+      const make = (growth: Growth) => this.#newDownload(request, blob, growth);
+      const modules = { source, stated, trust: fleet.trust, metrics, logger };
+      return this.#run(request, new ProvisionalDownload(request, blob, batch, make, modules));
+    } catch (err) {
+      await blob.discard();
+      throw err;
+    }
+  }
+
   async #openUnstated(request: OpenRequest, size: number): Promise<Opened> {
     const { digest, namespace, repository } = request;
     const source = this.#sourceOf(namespace);
@@ -271,6 +307,10 @@ export class Downloads {
   }
 
   #download(request: OpenRequest, blob: StoredBlob): Opened {
+    return this.#run(request, this.#newDownload(request, blob));
+  }
+
+  #newDownload(request: OpenRequest, blob: StoredBlob, growth?: Growth): Download {
     if (this.#running.size >= DOWNLOADS_MAX) {
       throw fetchError('BUSY', `more than ${DOWNLOADS_MAX} blobs are being fetched`);
     }
@@ -286,9 +326,10 @@ export class Downloads {
       memory: this.#memory,
       precedence: this.#precedence,
       budgets: this.#modules.budgets,
+      growth,
       ...(random === undefined ? {} : { random }),
     };
-    return this.#run(request, new Download(request, blob, modules));
+    return new Download(request, blob, modules);
   }
 
   #run(request: OpenRequest, download: Running): Opened {
@@ -308,8 +349,15 @@ export class Downloads {
 
   #handleOf(request: OpenRequest, download: Running): Opened {
     if (download instanceof Passthrough) return (reading) => supplyHandle(download, reading);
-    const proof = download.proof;
-    return (reading) => supplyHandle(download, reading, this.#directly(request, proof)(reading));
+    if (download instanceof ProvisionalDownload) {
+      // Past the store there is nothing that every byte could be checked against.
+      return (reading, by) =>
+        download.settled
+          ? this.#handleOf(by, download.download)(reading, by)
+          : supplyHandle(download.reader(by), reading);
+    }
+    const past = this.#directly(request, download.proof);
+    return (reading, by) => supplyHandle(download, reading, past(reading, by));
   }
 
   #directly(request: OpenRequest, proof: { digest: Digest; size: number; hashes: Buffer }): Opened {

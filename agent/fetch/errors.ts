@@ -8,6 +8,7 @@ import { CodedError } from '../../proto/std/errors.ts';
  * - STALLED: no byte for READER_STALL_MS.
  * - BROKEN: the one connection the bytes came from ended; another one is never spliced in.
  * - DIGEST_MISMATCH: the bytes of a source do not hash to the digest.
+ * - REVOKED: what was checked against leaves of the hub turned out to be another blob.
  * - FULL: the store has no room and DIRECT_READERS_MAX readers are served past it already.
  * - BUSY: more readers or downloads than the bounds allow.
  * - OUT_OF_RANGE: the range that was asked for is not within the blob.
@@ -19,6 +20,7 @@ export type FetchErrorCode =
   | 'STALLED'
   | 'BROKEN'
   | 'DIGEST_MISMATCH'
+  | 'REVOKED'
   | 'FULL'
   | 'BUSY'
   | 'OUT_OF_RANGE'

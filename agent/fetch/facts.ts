@@ -1,11 +1,15 @@
 import { HASH_BYTES } from '../../proto/chunks/merkle.ts';
 import { layoutOf, UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
+import { verifyBatch } from '../../proto/chunks/provisional.ts';
+import type { ProvisionalBatch } from '../../proto/chunks/provisional.ts';
 import { verifyChunkHashes, verifyStatement } from '../../proto/chunks/statement.ts';
 import type { ChunkStatement } from '../../proto/chunks/statement.ts';
+import { deadline } from '../../proto/std/abort.ts';
 import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import { askPeers } from './ask-peers.ts';
+import { OPEN_TIMEOUT_MS } from './constants.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { CallOptions, HubSource, OpenRequest, PeerLink, Swarm } from './ports.ts';
 
@@ -13,10 +17,14 @@ import type { CallOptions, HubSource, OpenRequest, PeerLink, Swarm } from './por
 export type BlobFacts =
   /** A hub-signed root and the row of chunk hashes that recomputes to it. */
   | { kind: 'chunked'; size: number; statement: Buffer; hashes: Buffer }
+  /** The hub still fetches it, and signs leaves as they come. */
+  | { kind: 'provisional'; size: number; batch: ProvisionalBatch }
   /** At most 4 MiB. */
   | { kind: 'small'; size: number }
   /** Only its size, as the hub or upstream says. */
   | { kind: 'unstated'; size: number };
+
+export type ChunkedFacts = Extract<BlobFacts, { kind: 'chunked' }>;
 
 export type FactModules = {
   swarm: Swarm;
@@ -42,12 +50,31 @@ function readStatement(
   }
 }
 
+/**
+ * A batch that the hub signed about exactly this blob. Throws TrustError, CodedError WRONG_DIGEST.
+ */
+export function readBatch(
+  bytes: Buffer,
+  blob: { digest: Digest; size?: number | undefined },
+  { trust, metrics }: Pick<FactModules, 'trust' | 'metrics'>,
+): ProvisionalBatch {
+  try {
+    const batch = verifyBatch(bytes, trust);
+    const { digest, size = batch.size } = blob;
+    if (batch.digest === digest && batch.size === size) return batch;
+    throw new CodedError('the batch is about another blob', { code: 'WRONG_DIGEST' });
+  } catch (err) {
+    metrics.rejected.inc({ reason: 'statement_invalid' });
+    throw err;
+  }
+}
+
 async function chunkedFacts(
   statementBytes: Buffer,
   statement: ChunkStatement,
   row: Row,
   { metrics }: Pick<FactModules, 'metrics'>,
-): Promise<BlobFacts | undefined> {
+): Promise<ChunkedFacts | undefined> {
   const { size } = statement;
   const hashes = await row(layoutOf(size).chunkCount * HASH_BYTES);
   if (hashes === undefined) return undefined;
@@ -71,18 +98,71 @@ export async function factsFromSource(
   o: CallOptions,
 ): Promise<BlobFacts | 'absent'> {
   const { repository, digest } = request;
-  const [statementBytes, head] = await Promise.all([
-    source.statement(repository, digest, o),
+  const [stated, head] = await Promise.all([
+    statedFacts(request, source, modules, o),
     source.head(repository, digest, o),
   ]);
-  if (statementBytes !== undefined) {
-    const statement = readStatement(statementBytes, digest, modules);
-    const row: Row = (maxBytes) => source.hashes(repository, digest, maxBytes, o);
-    const facts = await chunkedFacts(statementBytes, statement, row, modules);
-    if (facts !== undefined) return facts;
+  if (stated !== undefined) return stated;
+  if (head !== undefined && head.size <= UNCHUNKED_MAX_BYTES) {
+    return { kind: 'small', size: head.size };
   }
-  if (head === undefined) return 'absent';
-  return { kind: head.size <= UNCHUNKED_MAX_BYTES ? 'small' : 'unstated', size: head.size };
+  const provisional = await provisionalFacts(request, source, modules, o);
+  if (provisional !== undefined) return provisional;
+  return head === undefined ? 'absent' : { kind: 'unstated', size: head.size };
+}
+
+/**
+ * What a source states of a chunked blob; undefined when it states nothing.
+ * @throws what factsFromSource throws
+ */
+async function statedFacts(
+  { repository, digest }: OpenRequest,
+  source: HubSource,
+  modules: FactModules,
+  o: CallOptions,
+): Promise<ChunkedFacts | undefined> {
+  const bytes = await source.statement(repository, digest, o);
+  if (bytes === undefined) return undefined;
+  const statement = readStatement(bytes, digest, modules);
+  const row: Row = (maxBytes) => source.hashes(repository, digest, maxBytes, o);
+  return chunkedFacts(bytes, statement, row, modules);
+}
+
+/**
+ * The same of a blob that the source was fetching, or what peers pass on of it while the source
+ * does not answer.
+ * @throws what factsFromSource throws
+ */
+export async function statedByNow(
+  request: OpenRequest,
+  source: HubSource,
+  modules: FactModules,
+  o: CallOptions,
+): Promise<ChunkedFacts | undefined> {
+  using limit = deadline(OPEN_TIMEOUT_MS, o.signal);
+  try {
+    return await statedFacts(request, source, modules, { signal: limit.signal });
+  } catch (err) {
+    o.signal?.throwIfAborted();
+    const facts = await factsFromPeers(request, modules, { signal: limit.signal });
+    if (facts?.kind === 'chunked') return facts;
+    throw err;
+  }
+}
+
+/** What the hub says of a blob that it still fetches, or has just stored. */
+async function provisionalFacts(
+  request: OpenRequest,
+  source: HubSource,
+  modules: FactModules,
+  o: CallOptions,
+): Promise<BlobFacts | undefined> {
+  const { repository, digest } = request;
+  const bytes = await source.provisional?.(repository, digest, undefined, o);
+  if (bytes === undefined) return undefined;
+  const batch = readBatch(bytes, { digest }, modules);
+  if (batch.state === 'stored') return statedFacts(request, source, modules, o);
+  return batch.state === 'running' ? { kind: 'provisional', size: batch.size, batch } : undefined;
 }
 
 /**

@@ -40,6 +40,8 @@ export class HubAsking {
     const { table, flights, peers, desk, isRoom, ask } = this.#modules;
     for (const index of desk.leases) {
       if (!isRoom(nowMs) || !desk.isOpenToLease(nowMs)) return;
+      // Its hash is still to come.
+      if (table.isHeld(index)) continue;
       if (!table.isWanted(index) || peers.isAvailable(index, nowMs)) {
         desk.leases.delete(index);
       } else if (flights.admits(index, HUB)) {

@@ -1,4 +1,5 @@
 import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
+import { BATCH_MAX_BYTES, PROVISIONAL_HEADER } from '../../proto/chunks/provisional.ts';
 import { STATEMENT_MAX_BYTES } from '../../proto/chunks/statement.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Reference, Repository } from '../../proto/oci/name.ts';
@@ -18,7 +19,7 @@ export interface RegistryReads {
   openBlob(
     repository: Repository,
     digest: Digest,
-    o: ShownOptions & { start?: number; end?: number },
+    o: ShownOptions & { start?: number; end?: number; headers?: Record<string, string> },
   ): Promise<{ size: number; body: AsyncIterable<Buffer> } | undefined>;
   readBlob(
     repository: Repository,
@@ -93,15 +94,29 @@ export class RegistrySource implements HubSource {
     return this.#client.getBytes(path, { ...this.#shown(repository, o), maxBytes });
   }
 
+  async provisional(
+    repository: Repository,
+    digest: Digest,
+    from: number | undefined,
+    o: CallOptions,
+  ): Promise<Buffer | undefined> {
+    if (this.kind === 'upstream') return undefined;
+    const query = from === undefined ? '' : `?from=${from}`;
+    const path = `/v2/${repository}/_flotilla/chunks/provisional/${digest}${query}`;
+    const shown = this.#shown(repository, o);
+    return this.#client.getBytes(path, { ...shown, maxBytes: BATCH_MAX_BYTES });
+  }
+
   async chunk(
     repository: Repository,
     digest: Digest,
     range: { start: number; end: number },
-    o: CallOptions,
+    { signal, provisional = false }: CallOptions & { provisional?: boolean },
   ): Promise<ChunkBytes> {
     const response = await this.#client.openBlob(repository, digest, {
-      ...this.#shown(repository, o),
+      ...this.#shown(repository, { signal }),
       ...range,
+      ...(provisional ? { headers: { [PROVISIONAL_HEADER]: 'leaves' } } : {}),
     });
     if (response === undefined) throw fetchError('NOT_FOUND', `${digest} is not there`, digest);
     const bytes = Buffer.allocUnsafeSlow(range.end - range.start);

@@ -68,6 +68,12 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
     'Time readers waited for bytes that were not here yet.',
   );
   stallSeconds.inc(0);
+  const revokedReads = metrics.counter(
+    'provisional_revoked_reads_total',
+    'Requests of runtimes that were given bytes of a blob that the hub was still fetching, and ' +
+      'whose digest turned out to be wrong. The log names each with the remedy.',
+  );
+  revokedReads.inc(0);
   const readers = metrics.gauge('readers', 'Readers of blobs now.');
   readers.set(0);
   const unreadBytes = metrics.counter(
@@ -84,6 +90,7 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
     inFlight,
     chunksInFlight,
     stallSeconds,
+    revokedReads,
     readers,
     downloadSeconds: metrics.histogram(
       'download_seconds',

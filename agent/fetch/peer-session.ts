@@ -14,6 +14,15 @@ import {
 import type { ChunkSet } from './planner-port.ts';
 import type { PeerAvailability, PeerLink, Swarm } from './ports.ts';
 
+/** The blob that is asked about. */
+export type SoughtBlob = {
+  digest: Digest;
+  size: number;
+  chunkCount: number;
+  /** What its chunks are checked against, as long as that is no statement. */
+  session?: (() => Buffer | undefined) | undefined;
+};
+
 export type SessionModules = {
   swarm: Swarm;
   /** A valid grant for the blob, from the cache if it is fresh. */
@@ -29,14 +38,16 @@ export type SessionModules = {
  * something changed. Ends by returning when the peer is of no use now.
  */
 export class PeerSession {
-  readonly #blob: { digest: Digest; size: number; chunkCount: number };
+  readonly #blob: SoughtBlob;
   readonly #modules: SessionModules;
   #known = 0;
+  /** What `known` is about. */
+  #session: Buffer | undefined;
   #grantedMs = 0;
   #misses = 0;
   #wake = new AbortController();
 
-  constructor(blob: { digest: Digest; size: number; chunkCount: number }, modules: SessionModules) {
+  constructor(blob: SoughtBlob, modules: SessionModules) {
     this.#blob = blob;
     this.#modules = modules;
   }
@@ -64,7 +75,9 @@ export class PeerSession {
       } else {
         this.#misses = 0;
         this.#take(link, answer);
-        await this.#pause(answer.complete ? HAVE_COMPLETE_MS : spacingMs(), signal);
+        // What is complete in a session may be none any more when that ends.
+        const isFinal = answer.complete && this.#session === undefined;
+        await this.#pause(isFinal ? HAVE_COMPLETE_MS : spacingMs(), signal);
       }
     }
   }
@@ -85,7 +98,10 @@ export class PeerSession {
 
   async #ask(link: PeerLink, signal: AbortSignal): Promise<PeerAvailability | undefined> {
     using limit = deadline(HAVE_WAIT_MS + LINK_TIMEOUT_MS, signal);
-    const known = { count: this.#known, waitMs: HAVE_WAIT_MS };
+    const session = this.#blob.session?.();
+    if (session !== this.#session) this.#known = 0;
+    this.#session = session;
+    const known = { count: this.#known, waitMs: HAVE_WAIT_MS, session };
     try {
       return await link.have(this.#blob.digest, known, { signal: limit.signal });
     } catch (err) {

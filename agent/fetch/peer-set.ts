@@ -1,4 +1,3 @@
-import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
@@ -6,6 +5,7 @@ import type { Membership } from '../../proto/trust/membership.ts';
 import { LINK_RESTS_MAX, LINK_REST_MS } from './constants.ts';
 import { chooseLinks } from './link-choice.ts';
 import { PeerSession } from './peer-session.ts';
+import type { SoughtBlob } from './peer-session.ts';
 import type { PlannerEvent } from './planner-port.ts';
 import type { Swarm } from './ports.ts';
 
@@ -28,11 +28,11 @@ export class PeerSet {
   readonly #resting = new Map<string, number>();
   /** Peers named last that found no place. */
   #spares: readonly Membership[] = [];
-  readonly #blob: { digest: Digest; size: number; chunkCount: number };
+  readonly #blob: SoughtBlob;
   readonly #modules: PeerSetModules;
   #closed = false;
 
-  constructor(blob: { digest: Digest; size: number; chunkCount: number }, modules: PeerSetModules) {
+  constructor(blob: SoughtBlob, modules: PeerSetModules) {
     this.#blob = blob;
     this.#modules = modules;
   }

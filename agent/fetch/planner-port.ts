@@ -32,6 +32,8 @@ export type PlannerEvent =
   | { type: 'chunkFailed'; ticket: number; reason: ChunkFailure }
   /** A chunk that was had, or held back (being checked on disk), turned out to be lost. */
   | { type: 'released'; index: number }
+  /** Nothing can be checked against its hash now: neither held nor asked for until released. */
+  | { type: 'held'; index: number }
   /**
    * The tracker answered: our leases, how many other agents it knows for this blob, and how many
    * chunks may be taken without a lease; undefined: it keeps no budget.
@@ -71,6 +73,8 @@ export type PlannerOptions = {
   have: ChunkSet;
   /** Chunks being checked on disk: neither held nor asked for until done or released. */
   held: ChunkSet;
+  /** The held chunks are released one after the other: leases of them are kept, and wished for. */
+  growing?: boolean;
   /** Whether a hub or upstream may be asked for chunks at all. */
   hub: boolean;
   startMs: number;

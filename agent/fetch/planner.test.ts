@@ -313,3 +313,59 @@ describe('the choice of chunks', () => {
     assert.equal(commands.filter((command) => command.type === 'fetchFromHub').length, 4);
   });
 });
+
+describe('a planner of a blob whose chunk hashes are still to come', () => {
+  const CHUNKS = 8;
+
+  function growing(): { subject: SwarmPlanner; asks: (event: PlannerEvent) => PlannerCommand[] } {
+    const subject = new SwarmPlanner({
+      chunkCount: CHUNKS,
+      have: setOf(CHUNKS, []),
+      held: all(CHUNKS),
+      growing: true,
+      hub: true,
+      startMs: 0,
+      random: random(1),
+    });
+    const asks = (event: PlannerEvent): PlannerCommand[] =>
+      subject.handle(event, 1).filter(({ type }) => type !== 'askHubLease');
+    return { subject, asks };
+  }
+
+  it('wishes for leases at once, and asks the hub when the hash is known', () => {
+    const { subject, asks } = growing();
+    const wish = subject.handle({ type: 'tick' }, 1).find(({ type }) => type === 'askHubLease');
+    assert.ok(wish !== undefined);
+    assert.deepEqual(asks({ type: 'hubLease', indices: [0, 1], peersKnown: 3 }), []);
+    const [ask] = asks({ type: 'released', index: 1 });
+    assert.ok(ask?.type === 'fetchFromHub' && ask.leased && ask.index === 1);
+    assert.equal(subject.missing, CHUNKS);
+  });
+
+  it('asks peers only for chunks that can be checked', () => {
+    const { asks } = growing();
+    asks({ type: 'peerUp', peerId: 'a' });
+    assert.deepEqual(asks({ type: 'availability', peerId: 'a', have: all(CHUNKS) }), []);
+    const [ask] = asks({ type: 'released', index: 5 });
+    assert.ok(ask?.type === 'fetchFromPeer' && ask.index === 5);
+  });
+
+  it('lets go of what cannot be checked any more, and asks again when it can', () => {
+    const { subject, asks } = growing();
+    asks({ type: 'peerUp', peerId: 'a' });
+    asks({ type: 'availability', peerId: 'a', have: all(CHUNKS) });
+    const [had] = asks({ type: 'released', index: 2 });
+    assert.ok(had?.type === 'fetchFromPeer');
+    asks({ type: 'chunkDone', index: 2, ticket: had.ticket });
+    const [flying] = asks({ type: 'released', index: 3 });
+    assert.ok(flying?.type === 'fetchFromPeer');
+    assert.equal(subject.missing, CHUNKS - 1);
+    assert.deepEqual(asks({ type: 'held', index: 2 }), []);
+    assert.deepEqual(asks({ type: 'held', index: 3 }), [{ type: 'cancel', ticket: flying.ticket }]);
+    assert.equal(subject.missing, CHUNKS);
+    const [again] = asks({ type: 'released', index: 2 });
+    assert.ok(again?.type === 'fetchFromPeer' && again.index === 2);
+    asks({ type: 'chunkDone', index: 3 });
+    assert.equal(subject.missing, CHUNKS - 1, 'the same hash: nothing has to be fetched');
+  });
+});

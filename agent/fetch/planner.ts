@@ -47,6 +47,7 @@ export class SwarmPlanner implements Planner {
   readonly #hubAsking: HubAsking;
   readonly #peerAsking: PeerAsking;
   readonly #peerInflightMax: number;
+  readonly #growing: boolean;
   readonly #window: InflightWindow;
   readonly #review: PeerReview;
   readonly #seconds: SecondTries;
@@ -62,6 +63,7 @@ export class SwarmPlanner implements Planner {
     this.#peers = new PlannerPeers(this.#table, options.random);
     this.#review = new PeerReview(options);
     this.#seconds = new SecondTries({ chunkCount: options.chunkCount, startMs: this.#usualMs });
+    this.#growing = options.growing ?? false;
     this.#peerInflightMax = options.peerInflightMax ?? PEER_INFLIGHT_MAX;
     this.#window = new InflightWindow({
       chunkCount: options.chunkCount,
@@ -122,9 +124,11 @@ export class SwarmPlanner implements Planner {
       case 'released':
         this.#table.release(event.index);
         return this.#peers.wake();
+      case 'held':
+        return this.#hold(event.index);
       case 'hubLease':
         return this.#hub.leased(
-          event.indices.filter((index) => this.#table.isWanted(index)),
+          event.indices.filter((index) => this.#isLeasable(index)),
           event,
         );
       case 'hubDown':
@@ -143,6 +147,15 @@ export class SwarmPlanner implements Planner {
       if (flight.source === peerId) this.#cancel(flight);
     }
     this.#peers.down(peerId);
+  }
+
+  #hold(index: number): void {
+    this.#table.hold(index);
+    for (const flight of this.#flights.of(index)) this.#cancel(flight);
+  }
+
+  #isLeasable(index: number): boolean {
+    return this.#table.isWanted(index) || (this.#growing && this.#table.isHeld(index));
   }
 
   #chunkDone(index: number, ticket: number | undefined, nowMs: number): void {
@@ -302,7 +315,8 @@ export class SwarmPlanner implements Planner {
     const { wanted, heard } = this.#table;
     const { busy } = this.#flights;
     for (let at = 0; at < wanted.length; at += 1) {
-      let bits = (wanted[at] ?? 0) & ~(heard[at] ?? 0) & ~(busy[at] ?? 0);
+      const sought = this.#growing ? this.#table.absent(at) : (wanted[at] ?? 0);
+      let bits = sought & ~(heard[at] ?? 0) & ~(busy[at] ?? 0);
       for (; bits !== 0; bits &= bits - 1) {
         if (!this.#hub.leases.has(at * 32 + lowestBit(bits))) return true;
       }

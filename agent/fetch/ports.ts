@@ -28,10 +28,14 @@ export interface PeerLink {
   readonly closed: boolean;
   /** False: the peer refused the grant. */
   openGrant(bundle: GrantBundle, o: CallOptions): Promise<boolean>;
-  /** Answers at once when the peer's count differs from `known.count`, else after `waitMs`. */
+  /**
+   * Answers at once when the peer's count differs from `known.count`, else after `waitMs`. With a
+   * session it tells what the peer checked against leaves of that session, else what a statement
+   * covers.
+   */
   have(
     digest: Digest,
-    known: { count: number; waitMs: number },
+    known: { count: number; waitMs: number; session?: Buffer | undefined },
     o: CallOptions,
   ): Promise<PeerAvailability | undefined>;
   hashes(digest: Digest, maxBytes: number, o: CallOptions): Promise<Buffer | undefined>;
@@ -56,14 +60,18 @@ export interface ChunkBytes extends Disposable {
   discard?(): void;
 }
 
+/** `session`: as in `PeerLink.have`. */
+export type ChunkRequest = {
+  digest: Digest;
+  index: number;
+  length: number;
+  session?: Buffer | undefined;
+};
+
 /** How chunk bytes travel. Exactly `length` unverified bytes, or a rejection. */
 export interface ChunkTransport {
   readonly name: string;
-  fetchChunk(
-    peerId: string,
-    request: { digest: Digest; index: number; length: number },
-    o: CallOptions,
-  ): Promise<ChunkBytes>;
+  fetchChunk(peerId: string, request: ChunkRequest, o: CallOptions): Promise<ChunkBytes>;
 }
 
 /** Proofs of misbehaviour that end our relation with a peer. */
@@ -159,12 +167,25 @@ export interface HubSource {
     maxBytes: number,
     o: CallOptions,
   ): Promise<Buffer | undefined>;
-  /** Exactly the bytes of the range, unverified, to be disposed of by the caller. */
+  /**
+   * A signed batch of the leaves from `from` on of a blob that the hub still fetches, unverified;
+   * without `from` that of the first leaf, at once. See proto/chunks/provisional.ts.
+   */
+  provisional?(
+    repository: Repository,
+    digest: Digest,
+    from: number | undefined,
+    o: CallOptions,
+  ): Promise<Buffer | undefined>;
+  /**
+   * Exactly the bytes of the range, unverified, to be disposed of by the caller. `provisional`: of
+   * a blob that the hub may still be fetching.
+   */
   chunk(
     repository: Repository,
     digest: Digest,
     range: { start: number; end: number },
-    o: CallOptions,
+    o: CallOptions & { provisional?: boolean },
   ): Promise<ChunkBytes>;
   stream(
     repository: Repository,
@@ -193,6 +214,9 @@ export interface BlobHandle extends Disposable {
   read(range: { start: number; end: number }, o: CallOptions): AsyncIterable<Buffer>;
 }
 
+/** The client behind a request, for the log. */
+export type Client = { address?: string | undefined; userAgent?: string | undefined };
+
 export type OpenRequest = {
   /** HUB_NAMESPACE or the canonical host of an upstream. */
   namespace: string;
@@ -203,4 +227,5 @@ export type OpenRequest = {
    * whichever way.
    */
   grant: GrantBundle | undefined;
+  client?: Client | undefined;
 };

@@ -17,6 +17,7 @@ import { KeyRing } from '../../proto/trust/key-ring.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { TrustStore } from '../../proto/trust/trust-store.ts';
 import type { ChunkBytes, AnnounceItem, AnnounceResult, CallOptions, HubSource } from './ports.ts';
+import { TestSession } from './test-session.ts';
 
 export const FLEET_ID = 'test-fleet';
 const LEASE_MS = 5_000;
@@ -44,12 +45,27 @@ export class TestHub implements HubSource {
   tamper: (bytes: Buffer, start: number) => Buffer = (bytes) => bytes;
   /** Bytes after which a stream breaks. */
   breakAfter = Number.POSITIVE_INFINITY;
+  /** Blobs on their way into the hub. */
+  readonly sessions = new Map<Digest, TestSession>();
   readonly #blobs = new Map<Digest, TestBlob>();
   readonly #leases = new Map<Digest, Map<number, number>>();
   readonly #held = new Map<Digest, Map<string, AnnounceItem>>();
 
   addBlob(size: number): TestBlob {
-    const bytes = randomBytes(size);
+    return this.store(randomBytes(size));
+  }
+
+  /** The hub begins to fetch the blob of `bytes`; `sent` is what the upstream sends instead. */
+  fetch(bytes: Buffer, o: { sent?: Buffer; release?: TestSession['release'] } = {}): TestSession {
+    const digest = digestOf(bytes);
+    const session = new TestSession(digest, o.sent ?? bytes, o.release ?? 'readers');
+    this.sessions.set(digest, session);
+    return session;
+  }
+
+  /** The hub has the blob. */
+  store(bytes: Buffer): TestBlob {
+    const size = bytes.length;
     const hasher = new ContentHasher();
     hasher.update(bytes);
     const { digests, leaves, root } = hasher.finish();
@@ -71,7 +87,7 @@ export class TestHub implements HubSource {
   }
 
   grant(repository: string): GrantBundle {
-    const digests = [...this.#blobs.keys()];
+    const digests = [...new Set([...this.#blobs.keys(), ...this.sessions.keys()])];
     const now = Date.now();
     const manifestDigest = digestOf(Buffer.from(repository));
     const grant = signGrant(
@@ -92,7 +108,7 @@ export class TestHub implements HubSource {
 
   head(_repository: Repository, digest: Digest): Promise<{ size: number } | undefined> {
     return this.#answer(() => {
-      const blob = this.#blobs.get(digest);
+      const blob = this.#blobs.get(digest) ?? this.sessions.get(digest);
       return blob === undefined ? undefined : { size: blob.bytes.length };
     });
   }
@@ -108,19 +124,30 @@ export class TestHub implements HubSource {
     return this.#answer(() => (this.states ? this.#blobs.get(digest)?.hashes : undefined));
   }
 
+  async provisional(
+    _repository: Repository,
+    digest: Digest,
+    from: number | undefined,
+    o: CallOptions,
+  ): Promise<Buffer | undefined> {
+    const session = await this.#answer(() => this.sessions.get(digest));
+    return session?.batch(from, this.keys.signingKey('statement'), o);
+  }
+
   async chunk(
     _repository: Repository,
     digest: Digest,
-    range: { start: number; end: number },
-    o: CallOptions,
+    { start, end }: { start: number; end: number },
+    o: CallOptions & { provisional?: boolean },
   ): Promise<ChunkBytes> {
     await sleep(this.chunkMs, o);
-    const bytes = await this.#answer(() =>
-      this.#blobs.get(digest)?.bytes.subarray(range.start, range.end),
-    );
+    const session = o.provisional === true ? this.sessions.get(digest) : undefined;
+    const bytes =
+      (await session?.part(start, end, o)) ??
+      (await this.#answer(() => this.#blobs.get(digest)?.bytes.subarray(start, end)));
     if (bytes === undefined) throw failure('HTTP_STATUS');
     this.sentBytes += bytes.length;
-    const tampered = this.tamper(Buffer.from(bytes), range.start);
+    const tampered = this.tamper(Buffer.from(bytes), start);
     const own = Buffer.allocUnsafeSlow(tampered.length);
     tampered.copy(own);
     // As in the product, so that a look at it after that is seen.

@@ -14,7 +14,16 @@ import { createStoreMetrics } from '../store/metrics.ts';
 import { Downloads } from './downloads.ts';
 import { GrantBook } from './grants.ts';
 import { createFetchMetrics } from './metrics.ts';
-import type { CallOptions, FleetClient, HubSource, OpenRequest, PeerLink, Swarm } from './ports.ts';
+import type { StoredBlob } from '../store/port.ts';
+import type {
+  CallOptions,
+  ChunkRequest,
+  FleetClient,
+  HubSource,
+  OpenRequest,
+  PeerLink,
+  Swarm,
+} from './ports.ts';
 import { memberOf } from './swarm-fixture.ts';
 import { FLEET_ID, REPOSITORY, TestHub, failure } from './test-hub.ts';
 
@@ -137,13 +146,17 @@ export class TestAgent {
     };
   }
 
-  async serveChunk(
-    request: { digest: Digest; index: number; length: number },
-    o: CallOptions,
-  ): Promise<Buffer> {
+  /** What peers see of a blob. */
+  shown(digest: Digest, session: Buffer | undefined): StoredBlob | undefined {
+    if (session === undefined) return this.store.find(digest);
+    const growing = this.store.growing(digest);
+    return growing?.session.equals(session) === true ? growing : undefined;
+  }
+
+  async serveChunk(request: ChunkRequest, o: CallOptions): Promise<Buffer> {
     await sleep(1, o);
     if (this.manners === 'stalls') await sleep(3_600_000, o);
-    const blob = this.store.find(request.digest);
+    const blob = this.shown(request.digest, request.session);
     if (blob === undefined || !blob.have.has(request.index)) throw failure('NOT_FOUND');
     const bytes = Buffer.alloc(request.length);
     await blob.read(bytes, chunkRange(blob.layout, request.index).start);
@@ -164,13 +177,12 @@ function linkTo(agent: TestAgent, alive: () => TestAgent): PeerLink {
       return true;
     },
     have: async (digest, known, o) => {
-      const { store } = alive();
-      const blob = store.find(digest);
+      const blob = alive().shown(digest, known.session);
       if (blob === undefined) return undefined;
       if (blob.have.count === known.count) await sleep(Math.min(20, known.waitMs), o);
-      const { size, complete } = blob;
+      const { size } = blob;
       const bitmap = blob.have.clone();
-      return { size, chunkCount: bitmap.size, bitmap, complete };
+      return { size, chunkCount: bitmap.size, bitmap, complete: bitmap.complete };
     },
     hashes: async (digest) => alive().store.find(digest)?.hashes,
     statement: async (digest) => alive().store.find(digest)?.statement,
@@ -189,7 +201,12 @@ function linkTo(agent: TestAgent, alive: () => TestAgent): PeerLink {
 export class TestFleet {
   readonly hub = new TestHub();
   readonly agents = new Map<string, TestAgent>();
-  readonly logger = createLogger({ level: 'silent', name: 'test' });
+  /** What the agents wrote into their logs. */
+  readonly logged: Record<string, unknown>[] = [];
+  readonly logger = createLogger(
+    { level: 'warn', name: 'test' },
+    { write: (line: string) => void this.logged.push(JSON.parse(line)) },
+  );
   readonly #folders: string[] = [];
   #next = 0;
 

@@ -3,7 +3,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
-import type { BlobHandle, CallOptions } from '../fetch/ports.ts';
+import type { BlobHandle, CallOptions, Client } from '../fetch/ports.ts';
 import { notFound } from './errors.ts';
 import type { Target } from './namespace.ts';
 import type { ContentSource, GrantSource, HubTokenReader, LocalContent, Origin } from './ports.ts';
@@ -17,6 +17,7 @@ export type BlobAsk = {
   digest: Digest;
   method: string;
   authorization: string | undefined;
+  client?: Client | undefined;
 };
 
 /** `handle` is absent when only the facts were asked for; else the caller disposes it. */
@@ -132,10 +133,11 @@ export class Blobs {
     grant: GrantBundle | undefined,
     o: CallOptions,
   ): Promise<BlobHandle> {
-    const { repository, digest } = ask;
+    const { repository, digest, client } = ask;
     const { namespace } = ask.target;
     try {
-      return await this.#modules.content.open({ namespace, repository, digest, grant }, o);
+      const request = { namespace, repository, digest, grant, client };
+      return await this.#modules.content.open(request, o);
     } catch (err) {
       if (hasCode(err, 'NOT_FOUND')) throw notFound('blob');
       throw err;

@@ -26,6 +26,8 @@ export const STALLED_DIGESTS_MAX = 1_024;
 
 /** Requests answered at the same time; further ones get 503. */
 export const REQUESTS_MAX = 512;
+/** Of what a client calls itself, the characters that are logged. */
+export const CLIENT_NAME_MAX_CHARS = 128;
 /** Connections per listener; further ones are closed on accept. */
 export const CONNECTIONS_MAX = 1_024;
 /** Bytes of a request line with its headers; registries give out tokens of several KiB. */

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import type { Client } from '../fetch/ports.ts';
+import { CLIENT_NAME_MAX_CHARS } from './constants.ts';
 import type { Conditions } from './response-plan.ts';
 import type { Failure } from './failures.ts';
 import type { MirrorMetrics } from './metrics.ts';
@@ -59,6 +61,13 @@ export class Exchange {
       ifRange: single(headers['if-range']),
       ifNoneMatch: headers['if-none-match'],
     };
+  }
+
+  /** Who asks, for the log: of what it calls itself only a part that is harmless there. */
+  get client(): Client {
+    const { headers, socket } = this.request;
+    const userAgent = headers['user-agent']?.replace(/[^\x20-\x7e]/g, '');
+    return { address: socket.remoteAddress, userAgent: userAgent?.slice(0, CLIENT_NAME_MAX_CHARS) };
   }
 
   get elapsedMs(): number {

@@ -210,7 +210,8 @@ export class MirrorHandler {
     signal: AbortSignal,
   ): Promise<Prepared> {
     const { authorization } = exchange.request.headers;
-    const ask = { ...parsed, method: exchange.conditions.method, authorization };
+    const { client } = exchange;
+    const ask = { ...parsed, method: exchange.conditions.method, authorization, client };
     const { facts, handle } = await this.#modules.blobs.open(ask, { signal });
     if (handle === undefined) return { facts, body: undefined, [Symbol.dispose]: () => {} };
     const wanted = planResponse(facts, exchange.conditions).body;

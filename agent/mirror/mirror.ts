@@ -70,7 +70,8 @@ export async function startMirror(
   const stalls = new StallBook({
     max: STALLED_DIGESTS_MAX,
     memoryMs: STALL_MEMORY_MS,
-    progressOf: (digest: Digest) => local.find(digest)?.have.count ?? 0,
+    progressOf: (digest: Digest) =>
+      (local.find(digest) ?? local.growing?.(digest))?.have.count ?? 0,
     ...clock,
   });
   const mirrorMetrics = createMirrorMetrics(modules.metrics);

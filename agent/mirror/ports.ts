@@ -75,6 +75,8 @@ export interface LocalContent {
   /** `place` is what it was asked under. */
   putSmall(digest: Digest, bytes: Buffer, place: Place): Promise<void>;
   find(digest: Digest): LocalBlob | undefined;
+  /** A blob of which nobody knows yet whether it is what its digest says. */
+  growing?(digest: Digest): LocalBlob | undefined;
 }
 
 /** What the hub stated of a tag at `timeMs`, kept by this node or told by a peer. */

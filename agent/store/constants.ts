@@ -41,6 +41,10 @@ export const PROVE_QUEUE_MAX = 4_096;
 export const SCAN_PARALLEL = 16;
 /** Spools in progress. */
 export const SPOOLS_MAX = 64;
+/** Blobs that the hub still fetches, in progress. */
+export const GROWING_MAX = 256;
+/** How long such a blob is given to peers that do not have its statement yet, once it is stored. */
+export const GROWN_KEPT_MS = 30_000;
 
 /** Largest meta file: the row of 16,384 chunk hashes and some more. */
 export const META_MAX_BYTES = 1024 * 1024;

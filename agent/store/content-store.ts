@@ -14,6 +14,7 @@ import { StoreError, storeClosed, storeErrorOf, storeFull } from './errors.ts';
 import { FileCache } from './file-cache.ts';
 import { moveInto } from './files.ts';
 import { FsBlob } from './fs-blob.ts';
+import { Growths } from './growths.ts';
 import type { FsBlobState } from './fs-blob.ts';
 import type { FsSpool } from './fs-spool.ts';
 import { Holdings, entryOfBlob } from './holdings.ts';
@@ -22,7 +23,15 @@ import { EMPTY_STATS } from './metrics.ts';
 import { NodeShare } from './node-share.ts';
 import { NOTHING_PINNED, placeOf } from './pins.ts';
 import type { PinRules } from './pins.ts';
-import type { BlobOrigin, ContentStore, CreateBlob, StoredBlob, StoreStats } from './port.ts';
+import type {
+  BlobOrigin,
+  ContentStore,
+  CreateBlob,
+  GrowBlob,
+  GrowingBlob,
+  StoredBlob,
+  StoreStats,
+} from './port.ts';
 import { Rechecker } from './rechecker.ts';
 import { Scrubber, isNodeBusy } from './scrubber.ts';
 import { SmallFiles, checkSmall } from './small-files.ts';
@@ -55,6 +64,7 @@ export class FsContentStore implements ContentStore {
   readonly #pins: PinRules;
   readonly #modules: StoreModules;
   readonly #spools: Spools;
+  readonly #growths: Growths;
   readonly #node: NodeShare | undefined;
   readonly #scrubber: Scrubber;
   #activeMs = Number.NEGATIVE_INFINITY;
@@ -92,9 +102,11 @@ export class FsContentStore implements ContentStore {
         : new NodeShare(folder, { ...modules, paths, index, holdings, proving: this.#proving });
     const onIndexed = () => this.#holdQuota(quotaBytes);
     this.#keeper = new IndexKeeper({ ...modules, index, holdings, paths, onIndexed });
-    const adopt = (path: string, facts: CreateBlob) =>
-      this.#inTurn(facts.digest, () => this.#adopt(path, facts));
-    this.#spools = new Spools({ paths, files: this.#files, ledger: holdings.ledger, adopt });
+    const adopt = (path: string, facts: CreateBlob, have?: ChunkBitmap) =>
+      this.#inTurn(facts.digest, () => this.#adopt(path, facts, have));
+    const files = { paths, files: this.#files, ledger: holdings.ledger, adopt };
+    this.#spools = new Spools(files);
+    this.#growths = new Growths(files);
     const small = new SmallFiles(paths);
     this.#small = new SmallStore({ index, holdings, files: small, now });
     const { scrub = NO_SCRUB } = options;
@@ -178,9 +190,24 @@ export class FsContentStore implements ContentStore {
     }
   }
 
+  async grow(input: GrowBlob): Promise<GrowingBlob> {
+    this.#checkOpen();
+    await this.#indexed(input.size);
+    try {
+      return await this.#growths.open(input);
+    } catch (err) {
+      throw this.#noteRefusal(err);
+    }
+  }
+
+  growing(digest: Digest): GrowingBlob | undefined {
+    return this.#closed ? undefined : this.#growths.find(digest);
+  }
+
   /** Removes content, whoever reads it; nothing when it is not here. */
   async remove(digest: Digest): Promise<void> {
     this.#checkOpen();
+    await this.#growths.find(digest)?.discard();
     await this.#inTurn(digest, () => this.#holdings.drop(digest));
   }
 
@@ -308,7 +335,8 @@ export class FsContentStore implements ContentStore {
     }
   }
 
-  async #adopt(path: string, input: CreateBlob): Promise<StoredBlob> {
+  /** Takes a file with these chunks in it, all of them unless said otherwise. */
+  async #adopt(path: string, input: CreateBlob, have?: ChunkBitmap): Promise<StoredBlob> {
     const known = this.#holdings.find(input.digest);
     if (known?.complete === true) {
       this.#handOver(known.hold());
@@ -317,9 +345,8 @@ export class FsContentStore implements ContentStore {
       return known;
     }
     if (known !== undefined) await this.#holdings.drop(input.digest);
-    const { chunkCount } = layoutOf(input.size);
-    const have = ChunkBitmap.full(chunkCount);
-    const blob = await this.#build(input, have, (data) => moveInto(path, data));
+    const there = have ?? ChunkBitmap.full(layoutOf(input.size).chunkCount);
+    const blob = await this.#build(input, there, (data) => moveInto(path, data));
     await this.#files.forget(path);
     return blob;
   }

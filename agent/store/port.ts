@@ -59,6 +59,47 @@ export interface StoredBlob {
   onChange(listener: (index: number) => void): Disposable;
 }
 
+/** What is needed to open room for a blob that the hub still fetches. */
+export type GrowBlob = {
+  digest: Digest;
+  /** Bytes of the whole blob. */
+  size: number;
+  /** Names the try of the hub whose leaves the chunks are checked against, 16 bytes. */
+  session: Buffer;
+  origin?: BlobOrigin | undefined;
+};
+
+/**
+ * A blob whose chunk hashes become known one after the other, and whose digest may turn out to be
+ * wrong. Found under its digest by nobody before it is settled. `pending` are the chunks whose hash
+ * is not known; hashes of those are zeros.
+ */
+export interface GrowingBlob extends StoredBlob {
+  readonly session: Buffer;
+  /** A statement covers it: it is in the store like any other blob. */
+  readonly settled: boolean;
+  /**
+   * The hashes of chunks from `first` on. Returns how many chunks that were checked in an earlier
+   * session have another hash now; these are dropped.
+   */
+  learn(first: number, hashes: Buffer): number;
+  /**
+   * Another session: no chunk counts until its hash is learnt again, and those that have the same
+   * need not be fetched again.
+   */
+  renew(session: Buffer): Promise<void>;
+  /**
+   * Makes it a blob like any other. The caller has verified statement and hashes. Before anybody
+   * sees that, `judge` is told what `learn` returns. Throws what ContentStore.create throws.
+   */
+  settle(
+    proof: { statement: Buffer; hashes: Buffer },
+    judge?: (others: number) => void,
+  ): Promise<void>;
+  /** Removes the bytes, unless it is settled; whoever reads it gets EVICTED. */
+  discard(): Promise<void>;
+}
+
 /**
  * An append-only file of bytes whose digest is not known to be right yet. Never visible by name.
  */
@@ -90,6 +131,10 @@ export interface ContentStore {
   create(input: CreateBlob): Promise<StoredBlob>;
   /** Room for a blob without a statement. Throws STORE_FULL. */
   spool(input: { digest: Digest; size: number; origin?: BlobOrigin | undefined }): Promise<Spool>;
+  /** Room for a blob that the hub still fetches. Throws STORE_FULL. */
+  grow(input: GrowBlob): Promise<GrowingBlob>;
+  /** Such a blob, and for a while after it is settled. */
+  growing(digest: Digest): GrowingBlob | undefined;
   /**
    * What peers may be told about, most recently read first, at most LISTED_MAX. What was not used
    * since the start may come in later lists only.

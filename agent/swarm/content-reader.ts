@@ -23,16 +23,25 @@ export interface ServableBlob {
 
 /** Everything the chunk server may read. Tests wrap it to play a peer that lies. */
 export interface ContentReader {
-  /** A blob covered by a hub-signed statement. */
-  find(digest: Digest): ServableBlob | undefined;
+  /**
+   * A blob covered by a hub-signed statement, or with a session what of it was checked against
+   * leaves of that session.
+   */
+  find(digest: Digest, session?: Buffer): ServableBlob | undefined;
   /** A blob or manifest of at most 4 MiB. */
   small(digest: Digest): Promise<Buffer | undefined>;
 }
 
 /** Shows the agent's content store to the chunk server. */
-export function readerOf(store: Pick<ContentStore, 'find' | 'getSmall'>): ContentReader {
+export function readerOf(
+  store: Pick<ContentStore, 'find' | 'getSmall' | 'growing'>,
+): ContentReader {
   return {
-    find(digest) {
+    find(digest, session) {
+      if (session !== undefined) {
+        const growing = store.growing(digest);
+        return growing?.session.equals(session) === true ? new ShownBlob(growing) : undefined;
+      }
       const blob = store.find(digest);
       return blob?.servable === true ? new ShownBlob(blob) : undefined;
     },

@@ -76,7 +76,8 @@ export async function replyTo(
   const { digest } = request;
   if (!modules.grants.reaches(asker.peerId, digest)) return NO_GRANT;
   if (request.kind === 'getBlob') return ok({ kind: 'small', digest });
-  const blob = modules.content.find(digest);
+  const session = 'session' in request ? request.session : undefined;
+  const blob = modules.content.find(digest, session);
   if (!blob) return NOT_FOUND;
   switch (request.kind) {
     case 'getStatement':
@@ -96,7 +97,7 @@ export async function replyTo(
     await changeOf(blob, waitMs, signal);
     // The grant may have run out, or the blob may be gone, while the question waited.
     if (!modules.grants.reaches(asker.peerId, digest)) return NO_GRANT;
-    if (!modules.content.find(digest)) return NOT_FOUND;
+    if (!modules.content.find(digest, session)) return NOT_FOUND;
   }
   return availability(blob);
 }
@@ -113,8 +114,8 @@ function ok(body: Body): Reply {
 }
 
 function availability(blob: ServableBlob): Reply {
-  const { size, chunkCount, have: bitmap, complete } = blob;
-  const result = { size, chunkCount, bitmap, complete };
+  const { size, chunkCount, have: bitmap } = blob;
+  const result = { size, chunkCount, bitmap, complete: bitmap.complete };
   return { answer: { status: 'ok', result: { kind: 'availability', availability: result } } };
 }
 

@@ -5,6 +5,7 @@ import { deadline } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import {
   LANE_HAVE_VERSION_MIN,
+  SESSION_VERSION_MIN,
   SMALL_BODY_MAX_BYTES,
   TAG_VERSION_MIN,
 } from '../../proto/swarm/constants.ts';
@@ -12,7 +13,7 @@ import type { SwarmResponse } from '../../proto/swarm/response.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { Membership } from '../../proto/trust/membership.ts';
 import { TAG_STATEMENT_MAX_BYTES, type TagName } from '../../proto/trust/tag-statement.ts';
-import type { CallOptions, PeerAvailability, PeerLink } from '../fetch/ports.ts';
+import type { CallOptions, ChunkRequest, PeerAvailability, PeerLink } from '../fetch/ports.ts';
 import { bulkStreamsOf, type BulkStreams } from './bulk-streams.ts';
 import { HAVE_GRACE_MS, LINK_PROOF_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
 import { PeerError, statusError, statusOf } from './errors.ts';
@@ -95,14 +96,16 @@ export class Libp2pPeerLink implements PeerLink {
    */
   async have(
     digest: Digest,
-    known: { count: number; waitMs: number },
+    known: Parameters<PeerLink['have']>[1],
     o: CallOptions,
   ): Promise<PeerAvailability | undefined> {
+    const { session } = known;
+    if (session !== undefined && this.#modules.version < SESSION_VERSION_MIN) return undefined;
     const isProven = this.#modules.now() - this.#lastAskedMs < LINK_PROOF_MS;
     const isNew = this.#modules.version >= LANE_HAVE_VERSION_MIN;
     const lane = isNew && isProven ? this.#modules.freeLane() : undefined;
     if (lane !== undefined) {
-      const ask = { digest, knownCount: known.count, waitMs: known.waitMs };
+      const ask = { digest, knownCount: known.count, waitMs: known.waitMs, session };
       try {
         return await this.#haveOnLane(lane, ask, o);
       } catch (err) {
@@ -111,7 +114,7 @@ export class Libp2pPeerLink implements PeerLink {
       }
     }
     const { response } = await this.#ask(
-      { kind: 'have', digest, knownCount: known.count, waitMs: known.waitMs },
+      { kind: 'have', digest, knownCount: known.count, waitMs: known.waitMs, session },
       { ...o, stallMs: known.waitMs + HAVE_GRACE_MS },
     );
     if (!this.#found(response)) return undefined;
@@ -182,16 +185,13 @@ export class Libp2pPeerLink implements PeerLink {
   }
 
   /** See ChunkTransport.fetchChunk. */
-  async chunk(
-    request: { digest: Digest; index: number; length: number },
-    o: CallOptions,
-  ): Promise<Buffer> {
-    const { digest, index, length } = request;
+  async chunk(request: ChunkRequest, o: CallOptions): Promise<Buffer> {
+    const { length, ...asked } = request;
     const endTimer = this.#modules.metrics.chunkSeconds.startTimer();
     using opening = deadline(LINK_TIMEOUT_MS, o.signal);
     const stream = await this.#bulk.pick(opening.signal);
     const { response, body } = await this.#ask(
-      { kind: 'getChunk', digest, index },
+      { kind: 'getChunk', ...asked },
       { ...o, stallMs: this.#modules.bodyStallMs },
       { stream, expect: { exact: length } },
     );

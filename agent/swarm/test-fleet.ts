@@ -39,15 +39,16 @@ export const NO_RELAY: Relay = { publicGrant: () => undefined, tagStatement: () 
 
 /** Content in memory; `change` tells those who wait for news. */
 export class MemoryContent implements ContentReader {
-  readonly #blobs = new Map<Digest, ServableBlob & { change: () => void }>();
+  readonly #blobs = new Map<string, ServableBlob & { change: () => void }>();
   readonly #small = new Map<Digest, Buffer>();
 
-  add(blob: TestBlob, held: readonly number[] | 'all' = 'all'): void {
+  /** With a session: what was checked against leaves of that. */
+  add(blob: TestBlob, held: readonly number[] | 'all' = 'all', session?: Buffer): void {
     const { layout, bytes, statement, hashes } = blob;
     const have = new ChunkBitmap(layout.chunkCount);
     for (let i = 0; i < layout.chunkCount; i++) if (held === 'all' || held.includes(i)) have.set(i);
     const listeners = new Set<() => void>();
-    this.#blobs.set(blob.digest, {
+    this.#blobs.set(nameOf(blob.digest, session), {
       size: bytes.length,
       chunkCount: layout.chunkCount,
       have,
@@ -83,13 +84,17 @@ export class MemoryContent implements ContentReader {
     blob?.change();
   }
 
-  find(digest: Digest): ServableBlob | undefined {
-    return this.#blobs.get(digest);
+  find(digest: Digest, session?: Buffer): ServableBlob | undefined {
+    return this.#blobs.get(nameOf(digest, session));
   }
 
   small(digest: Digest): Promise<Buffer | undefined> {
     return Promise.resolve(this.#small.get(digest));
   }
+}
+
+function nameOf(digest: Digest, session: Buffer | undefined): string {
+  return session === undefined ? digest : `${digest} ${session.toString('hex')}`;
 }
 
 export type TestBlob = ReturnType<TestFleet['blob']>;

@@ -44,7 +44,7 @@ test('what is told of a blob on its way has the rights of the blob', async (t) =
   assertRefused(await hub.ask(PATH, { method: 'DELETE' }), 405, 'UNSUPPORTED');
 });
 
-test('who checks bytes against leaves gets them while they come, others no part of them', async (t) => {
+test('who checks bytes against leaves gets them as they come, others nothing', async (t) => {
   const ingests = new FakeIngests();
   const hub = await TestRegistry.start(t, { provisional: provisionalOf(ingests) });
   const ingest = new FakeIngest(DIGEST, BYTES);

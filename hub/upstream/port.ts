@@ -149,11 +149,24 @@ export interface RunningIngest {
   progress(received: number, o: { signal?: AbortSignal | undefined }): Promise<void>;
   /** `stored`: whole, digest checked, in the catalog. `wrong`: the bytes have another digest. */
   readonly outcome: Promise<'stored' | 'wrong' | 'failed'>;
-  /** Reads what is here, and waits for what is not; rejects when the ingest fails. */
-  open(o: { signal?: AbortSignal | undefined }): Promise<OpenBlob>;
+  /**
+   * Reads what is here, and waits for what is not; rejects when the ingest fails. `checksLeaves`:
+   * for one who checks the bytes against leaves of this session, and gets them also where others
+   * have to wait for the digest.
+   */
+  open(o: { signal?: AbortSignal | undefined; checksLeaves?: boolean }): Promise<OpenBlob>;
 }
 
 /** Ingests that run at this hub. */
 export interface Ingests {
   find(repository: Repository, digest: Digest): RunningIngest | undefined;
+  /**
+   * Begins to fetch a blob that a manifest of this repository of an upstream names, unless it is
+   * stored or on its way; resolves when `find` has it, or there is nothing to begin.
+   */
+  start?(
+    repository: Repository,
+    digest: Digest,
+    o: { signal?: AbortSignal | undefined },
+  ): Promise<void>;
 }

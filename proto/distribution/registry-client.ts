@@ -127,13 +127,14 @@ export class RegistryClient {
   async openBlob(
     repository: Repository,
     digest: Digest,
-    o: CallOptions & { start?: number; end?: number } = {},
+    o: CallOptions & { start?: number; end?: number; headers?: Record<string, string> } = {},
   ): Promise<BlobResponse | undefined> {
     const { start = 0, end } = o;
     const ranged = o.start !== undefined || end !== undefined;
     const range = { range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
     const path = blobPath(repository, digest);
-    const answer = await this.#read('GET', path, o, ranged ? range : {}, ranged ? 206 : undefined);
+    const headers = { ...o.headers, ...(ranged ? range : {}) };
+    const answer = await this.#read('GET', path, o, headers, ranged ? 206 : undefined);
     if (!answer) return undefined;
     const part = answer.statusCode === 206 ? partOf(answer) : wholeOf(answer);
     if (part?.start === start && part.end === (end ?? part.size)) {

@@ -7,11 +7,13 @@ export const HELLO_PROTOCOL = '/flotilla/hello/1';
 export const EXCHANGE_PROTOCOL = '/flotilla/exchange/1';
 /** Versions of the exchange messages that this build speaks. */
 export const SWARM_VERSION_MIN = 1;
-export const SWARM_VERSION_MAX = 3;
+export const SWARM_VERSION_MAX = 4;
 /** The first version whose peers may be asked for tag statements; an earlier one bans for it. */
 export const TAG_VERSION_MIN = 2;
 /** The first version whose peers may be asked on a lane what they hold; likewise. */
 export const LANE_HAVE_VERSION_MIN = 3;
+/** The first version whose peers tell content of different sessions apart. */
+export const SESSION_VERSION_MIN = 4;
 
 /** Largest hello message in bytes. */
 export const HELLO_MAX_BYTES = 8192;

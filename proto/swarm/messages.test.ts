@@ -20,6 +20,8 @@ const REQUESTS: SwarmRequest[] = [
   { id: 1, kind: 'openGrant', bundle },
   { id: 2, kind: 'have', digest, knownCount: 7, waitMs: 1000 },
   { id: 0, kind: 'getChunk', digest: long, index: 16_383 },
+  { id: 3, kind: 'have', digest, knownCount: 0, waitMs: 0, session: Buffer.alloc(16, 3) },
+  { id: 4, kind: 'getChunk', digest, index: 0, session: Buffer.alloc(16, 4) },
   { id: 2 ** 32 - 1, kind: 'getHashes', digest },
   { id: 5, kind: 'getStatement', digest },
   { id: 6, kind: 'getBlob', digest },
@@ -69,6 +71,8 @@ test('a request with a field out of range is refused', () => {
   const d = encodeDigest(digest);
   const wrong = [
     rawRequest({ case: 'getChunk', value: { digest: d, index: 16_384 } }),
+    rawRequest({ case: 'getChunk', value: { digest: d, index: 0, session: Buffer.alloc(15) } }),
+    rawRequest({ case: 'have', value: { digest: d, session: Buffer.alloc(17) } }),
     rawRequest({ case: 'getChunk', value: { digest: d, index: 2 ** 32 - 1 } }),
     rawRequest({ case: 'getChunk', value: { digest: d.subarray(1), index: 0 } }),
     rawRequest({
@@ -131,9 +135,9 @@ test('availability must fit the size it names', () => {
 });
 
 test('two builds agree on the newest version both speak', () => {
-  assert.equal(commonVersion({ versionMin: 1, versionMax: 9 }), 3);
+  assert.equal(commonVersion({ versionMin: 1, versionMax: 9 }), 4);
   assert.equal(commonVersion({ versionMin: 1, versionMax: 1 }), 1, 'with the version before');
-  assert.equal(commonVersion({ versionMin: 4, versionMax: 9 }), undefined);
+  assert.equal(commonVersion({ versionMin: 5, versionMax: 9 }), undefined);
   assert.equal(commonVersion({ versionMin: 0, versionMax: 0 }), undefined);
 });
 

@@ -1,5 +1,6 @@
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { CHUNKS_MAX } from '../chunks/layout.ts';
+import { SESSION_BYTES } from '../chunks/provisional.ts';
 import type { Digest } from '../oci/digest.ts';
 import { encodeDigest } from '../trust/digest-bytes.ts';
 import { GRANT_MAX_BYTES, type GrantBundle } from '../trust/grant.ts';
@@ -13,11 +14,14 @@ const NAME_MAX_CHARS = 255;
 const TAG_MAX_CHARS = 128;
 const UINT32_MAX = 2 ** 32 - 1;
 
+/** With a session it is about what was checked against leaves of that session. */
+type OfSession = { session?: Buffer | undefined };
+
 /** A request with every field in range. */
 export type SwarmRequest = { id: number } & (
   | { kind: 'openGrant'; bundle: GrantBundle }
-  | { kind: 'have'; digest: Digest; knownCount: number; waitMs: number }
-  | { kind: 'getChunk'; digest: Digest; index: number }
+  | ({ kind: 'have'; digest: Digest; knownCount: number; waitMs: number } & OfSession)
+  | ({ kind: 'getChunk'; digest: Digest; index: number } & OfSession)
   | { kind: 'getHashes'; digest: Digest }
   | { kind: 'getStatement'; digest: Digest }
   | { kind: 'getBlob'; digest: Digest }
@@ -38,13 +42,14 @@ function opOf(request: SwarmRequest): RequestOp | undefined {
     }
     case 'have': {
       const { knownCount, waitMs } = request;
-      return { case: 'have', value: { digest: encodeDigest(request.digest), knownCount, waitMs } };
+      const digest = encodeDigest(request.digest);
+      return { case: 'have', value: { digest, knownCount, waitMs, ...sessionOf(request) } };
     }
-    case 'getChunk':
-      return {
-        case: 'getChunk',
-        value: { digest: encodeDigest(request.digest), index: request.index },
-      };
+    case 'getChunk': {
+      const { index } = request;
+      const digest = encodeDigest(request.digest);
+      return { case: 'getChunk', value: { digest, index, ...sessionOf(request) } };
+    }
     case 'getGrant': {
       const { namespace, repository } = request;
       return {
@@ -63,6 +68,16 @@ function opOf(request: SwarmRequest): RequestOp | undefined {
     default:
       return { case: request.kind, value: { digest: encodeDigest(request.digest) } };
   }
+}
+
+function sessionOf({ session }: OfSession): { session?: Buffer } {
+  return session === undefined ? {} : { session };
+}
+
+function wireSession({ session }: { session: Uint8Array }): OfSession {
+  if (session.length === 0) return {};
+  inRange(session.length, SESSION_BYTES, SESSION_BYTES, 'session length');
+  return { session: Buffer.from(session) };
 }
 
 /** Payload of a request frame. Throws RangeError (protobuf) when a number is no uint32. */
@@ -88,11 +103,13 @@ function requestOf(id: number, op: Request['op']): SwarmRequest {
       const { knownCount, waitMs } = op.value;
       inRange(knownCount, 0, CHUNKS_MAX, 'known count');
       inRange(waitMs, 0, HAVE_WAIT_MAX_MS, 'wait');
-      return { id, kind: 'have', digest: wireDigest(op.value.digest), knownCount, waitMs };
+      const digest = wireDigest(op.value.digest);
+      return { id, kind: 'have', digest, knownCount, waitMs, ...wireSession(op.value) };
     }
     case 'getChunk': {
       const index = inRange(op.value.index, 0, CHUNKS_MAX - 1, 'chunk index');
-      return { id, kind: 'getChunk', digest: wireDigest(op.value.digest), index };
+      const digest = wireDigest(op.value.digest);
+      return { id, kind: 'getChunk', digest, index, ...wireSession(op.value) };
     }
     case 'getHashes':
     case 'getStatement':

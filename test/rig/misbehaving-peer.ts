@@ -64,8 +64,8 @@ export function misbehaving(content: ContentReader, how: Misbehaviour): Misbehav
     get stalled() {
       return counts.stalled;
     },
-    find: (digest: Digest) => {
-      const blob = content.find(digest);
+    find: (digest: Digest, session?: Buffer) => {
+      const blob = content.find(digest, session);
       if (!blob) return undefined;
       return {
         size: blob.size,

@@ -1,16 +1,14 @@
 import type { TLSSocket } from 'node:tls';
-import type { Digest } from '../../../proto/oci/digest.ts';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead, type LaneHead } from '../../../proto/swarm/lane.ts';
-import { encodeRequest } from '../../../proto/swarm/request.ts';
-import type { ChunkBytes, PeerAvailability } from '../../fetch/ports.ts';
+import { encodeRequest, type SwarmRequest } from '../../../proto/swarm/request.ts';
+import type { ChunkBytes, ChunkRequest, PeerAvailability } from '../../fetch/ports.ts';
 import type { ChunkBuffers, LentBuffer } from '../chunk-buffers.ts';
 import { PeerError, statusError } from '../errors.ts';
 import { LANE_SCRATCH_BYTES } from './constants.ts';
 import { LaneQuestions } from './lane-questions.ts';
 
-export type ChunkRequest = { digest: Digest; index: number; length: number };
-export type HaveRequest = { digest: Digest; knownCount: number; waitMs: number };
+export type HaveRequest = Omit<Extract<SwarmRequest, { kind: 'have' }>, 'id' | 'kind'>;
 
 type Pending = {
   readonly id: number;
@@ -118,13 +116,13 @@ export class LaneSocket {
     signal?.throwIfAborted();
     if (this.#closed !== undefined || this.#socket === undefined) throw this.#closedError();
     const id = this.#takeId();
-    const { digest, index, length } = request;
+    const { length, ...asked } = request;
     const answered = Promise.withResolvers<ChunkBytes>();
     const pending: Pending = { id, length, answered, abandoned: false };
     if (this.#pending.length === 0) this.#lastByteMs = this.#turnMs = performance.now();
     this.#pending.push(pending);
     this.#watch();
-    this.#socket.write(encodeFrame(encodeRequest({ id, kind: 'getChunk', digest, index })));
+    this.#socket.write(encodeFrame(encodeRequest({ id, kind: 'getChunk', ...asked })));
     const onAbort = (): void => {
       pending.abandoned = true;
       answered.reject(signal?.reason);

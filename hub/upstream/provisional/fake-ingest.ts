@@ -63,10 +63,12 @@ export class FakeIngest implements RunningIngest {
     while (this.#received <= received) await abortable(this.#news.promise, o.signal);
   }
 
-  async open(o: { signal?: AbortSignal | undefined }): Promise<OpenBlob> {
+  async open(o: { signal?: AbortSignal | undefined; checksLeaves?: boolean }): Promise<OpenBlob> {
+    const waits = this.provisional === 'swarm-only' && o.checksLeaves !== true;
     return {
       size: this.size,
       read: async (into, position) => {
+        if (waits) await abortable(this.outcome, o.signal);
         const end = Math.min(this.size, position + into.length);
         // oxlint-disable-next-line no-await-in-loop -- until they are all here
         while (this.#received < end) await abortable(this.#news.promise, o.signal);

@@ -11,7 +11,7 @@ import {
 import type { Digest } from '../../../proto/oci/digest.ts';
 import { ociError } from '../../../proto/oci/errors.ts';
 import { isRepository, type Repository } from '../../../proto/oci/name.ts';
-import { deadline } from '../../../proto/std/abort.ts';
+import { abortable, deadline } from '../../../proto/std/abort.ts';
 import { hasCode } from '../../../proto/std/errors.ts';
 import type { SigningKey } from '../../../proto/trust/keys.ts';
 import type { OpenBlob } from '../../blobs/port.ts';
@@ -84,7 +84,7 @@ export class Provisional {
   /**
    * A signed batch of the leaves from `from` on. Without `from` it is that of the first leaf, at
    * once; else it comes when there are leaves to tell, the ingest has ended, or after
-   * PROVISIONAL_WAIT_MS. undefined when no ingest runs or has ended a while ago.
+   * PROVISIONAL_WAIT_MS. undefined when no ingest runs or has ended a while ago, and none begins.
    * @throws OciError UNAVAILABLE when too many wait; the reason of the signal
    */
   async batch(
@@ -93,7 +93,8 @@ export class Provisional {
     from: number | undefined,
     o: { signal?: AbortSignal | undefined },
   ): Promise<Buffer | undefined> {
-    const news = this.#newsOf(repository, digest);
+    const news =
+      this.#newsOf(repository, digest) ?? (await this.#startedNews(repository, digest, o));
     if (news === undefined) return undefined;
     if (from !== undefined && !hasNews(news, from)) await this.#wait(news, from, o);
     const state = stateOf(news);
@@ -106,13 +107,16 @@ export class Provisional {
     return isRepository(repository) ? this.#find(repository, digest)?.size : undefined;
   }
 
-  /** The bytes that are here of such a blob, and those still to come as they come. */
+  /**
+   * The bytes that are here of such a blob, and those still to come as they come, for one who
+   * checks them against its leaves.
+   */
   async open(
     repository: Repository,
     digest: Digest,
     o: { signal?: AbortSignal | undefined },
   ): Promise<OpenBlob | undefined> {
-    return await this.#find(repository, digest)?.open(o);
+    return await this.#find(repository, digest)?.open({ ...o, checksLeaves: true });
   }
 
   #find(repository: Repository, digest: Digest): RunningIngest | undefined {
@@ -132,6 +136,23 @@ export class Provisional {
     this.#modules.metrics.sessions.inc();
     void this.#keepEnd(key, news);
     return news;
+  }
+
+  async #startedNews(
+    repository: Repository,
+    digest: Digest,
+    o: { signal?: AbortSignal | undefined },
+  ): Promise<LeafNews | undefined> {
+    const { ingests } = this.#modules;
+    if (ingests.start === undefined) return undefined;
+    using limit = deadline(this.#waitMs, o.signal);
+    try {
+      await abortable(ingests.start(repository, digest, { signal: limit.signal }), limit.signal);
+    } catch (err) {
+      o.signal?.throwIfAborted();
+      if (!hasCode(err, 'TIMEOUT')) throw err;
+    }
+    return this.#newsOf(repository, digest);
   }
 
   async #keepEnd(key: string, news: LeafNews): Promise<void> {
@@ -166,7 +187,8 @@ export class Provisional {
   #sign(ingest: RunningIngest, state: ProvisionalState, from: number): Buffer {
     const { digest, size, provisional: release } = ingest;
     const session = sessionOf(ingest);
-    const there = state === 'revoked' ? Buffer.alloc(0) : ingest.leavesFrom(from);
+    // Of a stored blob the statement tells more, and of a wrong one there is nothing to tell.
+    const there = state === 'running' ? ingest.leavesFrom(from) : Buffer.alloc(0);
     const leaves = there.subarray(0, BATCH_LEAVES_MAX * HASH_BYTES);
     // Nothing can be said of leaves that the blob does not have.
     const first = leaves.length === 0 ? 0 : from;

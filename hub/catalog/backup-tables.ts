@@ -38,6 +38,8 @@ export const BACKUP_TABLES: readonly BackupTable[] = [
   { name: 'manifest_reference', key: ['repository', 'manifest_digest', 'digest', 'kind'] },
   { name: 'tag', key: ['repository', 'name'] },
   { name: 'referrer', key: ['repository', 'digest'], large: true },
+  // Rules come back switched off: the hub may be older than what they have copied since.
+  { name: 'replication_rule', key: ['name'], fresh: ['enabled'] },
 ];
 
 /** Who may do what, and what of it was ended: tables that belong together. */
@@ -67,6 +69,10 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   replica: 'is about hubs that run now',
   replica_epoch: 'is about hubs that run now',
   named_lease: 'is about works that go on now',
+  job: 'is about works that go on now',
+  job_schedule: 'follows from rules, which come back switched off',
+  replication_result: 'tells what replication did with content that may be another now',
+  replication_transfer: 'is about blobs that are there in part',
   fleet_last_call: 'is about calls that are too old to be made again',
   login_failure: 'is about logins of the last minutes',
   login_success: 'is about logins of the last minutes',

@@ -90,6 +90,18 @@ export class NamedLeases {
     await change(this.#db, (db) => this.#held(lease, db).set({ until_ms: 0 }).execute());
   }
 
+  /** Forgets leases whose names begin so, without `%` and `_`, and that ended `afterMs` ago. Their epochs begin anew. */
+  async forget(prefix: string, afterMs: number): Promise<void> {
+    await change(this.#db, (db) => {
+      const now = databaseNow(db);
+      return db
+        .deleteFrom('named_lease')
+        .where('name', 'like', `${prefix}%`)
+        .where((is) => is(is('until_ms', '+', afterMs), '<', now))
+        .execute();
+    });
+  }
+
   #held({ name, holder, epoch }: NamedLease, db: Kysely<LeaseTables>) {
     return db
       .updateTable('named_lease')

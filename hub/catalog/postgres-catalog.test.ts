@@ -14,6 +14,8 @@ import { CONFLICT_ATTEMPTS_MAX } from './constants.ts';
 import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { jobStoreConformance } from './job-store-conformance.ts';
+import type { JobTables } from './job-store.ts';
 import { loginStoreConformance } from './login-conformance.ts';
 import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
@@ -114,6 +116,14 @@ budgetStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return tableRig(db.withTables<UpstreamBudgetTables>());
+  },
+  { skip },
+);
+jobStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<JobTables>();
   },
   { skip },
 );

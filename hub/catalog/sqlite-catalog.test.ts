@@ -13,6 +13,8 @@ import { fleetStoreConformance } from './fleet-store-conformance.ts';
 import { KyselyFleetStore, type FleetTables } from './fleet-store.ts';
 import { MemoryFleetStore } from '../fleet/memory-store.ts';
 import { gcConformance } from './gc-conformance.ts';
+import { jobStoreConformance } from './job-store-conformance.ts';
+import type { JobTables } from './job-store.ts';
 import { loginStoreConformance } from './login-conformance.ts';
 import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
@@ -84,6 +86,10 @@ budgetStoreConformance('in memory', async () => {
 budgetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return tableRig(db.withTables<UpstreamBudgetTables>());
+});
+jobStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<JobTables>();
 });
 loginStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

@@ -32,6 +32,7 @@ import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
+import { KyselyJobStore, type JobTables } from './catalog/job-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import { openConfiguredCatalog } from './catalog/open-configured.ts';
@@ -39,6 +40,7 @@ import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
 import { enterCatalog } from './catalog/presence.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.ts';
+import { KyselyReplicationStore, type ReplicationTables } from './catalog/replication-store.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
@@ -54,11 +56,13 @@ import { startServers, type HubServers } from './http/servers.ts';
 import { SlowBodies } from './http/slow-bodies.ts';
 import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
+import { openJobs, type Jobs } from './jobs/start.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
 import { Replicas } from './replicas/replicas.ts';
+import { openReplication, type ReplicationDesk } from './replication/start.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
 import type { Ingests } from './upstream/port.ts';
@@ -122,12 +126,26 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const uplink = await openUplink(config, { metrics, logger });
+  const uploads = await openUploads(catalog, { holder, shared });
+  const jobs = openQueue(catalog, { holder, starting, metrics, logger });
+  const replication = openReplication({ ...config.replication, holder }, starting, {
+    ...room,
+    catalog,
+    blobs,
+    uploads,
+    jobs,
+    metrics,
+    build,
+    logger,
+    store: new KyselyReplicationStore({ db: catalog.db.withTables<ReplicationTables>() }),
+  });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
       blobs,
       catalog,
-      uploads: await openUploads(catalog, { holder, shared }),
+      uploads,
+      pushed: (push) => replication.replication.pushed(push),
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       provisional: coming.provisional,
@@ -140,7 +158,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(() => registry.close());
   const { hasBlobs } = gc;
   const backups = openBackups({ catalog, blobs, hasBlobs, fleet, build });
-  const inside = { ...room, gc, replicas, backups };
+  const inside = { ...room, gc, replicas, backups, jobs, replication };
   const api = await startApi({ ...inside, uplink, build, callerOf, logger });
   starting.defer(() => api.close());
   const listener = listenerOf(registry, api);
@@ -151,6 +169,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   // Others ask this hub from then on.
   await replicas?.start();
   starting.defer(async () => replicas?.close());
+  jobs.workers.start();
   const state = { draining: false };
   const ops = await startOpsServer({
     listen: config.ops.listen,
@@ -237,6 +256,21 @@ function openBackups(modules: {
   return new BackupService({ ...modules, hold, build: build.version });
 }
 
+/** Work that outlives this hub, shared with others on the catalog. */
+function openQueue(
+  { db }: Pick<OpenCatalog, 'db'>,
+  modules: {
+    holder: string;
+    starting: AsyncDisposableStack;
+    metrics: MetricsRegistry;
+    logger: Logger;
+  },
+): Jobs {
+  const { holder, starting, ...rest } = modules;
+  const store = new KyselyJobStore({ holder }, { db: db.withTables<JobTables>() });
+  return openJobs(store, starting, rest);
+}
+
 /** What this hub held when it died is free again. */
 async function openUploads(
   { db }: Pick<OpenCatalog, 'db'>,
@@ -275,7 +309,7 @@ async function openRoom(
     metrics: MetricsRegistry;
     logger: Logger;
   },
-): Promise<{ fleet: Fleet; access: Access; administration: Administration }> {
+): Promise<{ fleet: Fleet; access: Access; rights: Rights; administration: Administration }> {
   const { shared, catalog, gc, chores, replicas, coming, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const keysDir = path.join(dataDir, 'keys');
@@ -319,7 +353,7 @@ async function openRoom(
     { adminUsername, now: Date.now },
     { store, rights, passwords, logger },
   );
-  return { fleet, access, administration };
+  return { fleet, access, rights, administration };
 }
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
@@ -412,6 +446,8 @@ async function startApi(modules: {
   gc: Gc;
   replicas: Replicas | undefined;
   backups: BackupService;
+  jobs: Jobs;
+  replication: ReplicationDesk;
   uplink: Uplink;
   build: BuildInfo;
   callerOf: (request: IncomingMessage) => string;

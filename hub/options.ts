@@ -15,6 +15,7 @@ import { parseExternalUrl } from './http/base-url.ts';
 import { CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX } from './http/constants.ts';
 import type { CertificateFiles } from './http/certificate.ts';
 import { advertisedOf, ReplicasOptions } from './replicas/options.ts';
+import { checkReplication, ReplicationOptions } from './replication/options.ts';
 import { checkUpstreams } from './upstream/check.ts';
 import { UpstreamsOptions } from './upstream/options.ts';
 
@@ -113,6 +114,7 @@ export const HubOptions = Type.Object({
   fleet: FleetOptions,
   gc: GcOptions,
   replicas: ReplicasOptions,
+  replication: ReplicationOptions,
   upstreams: UpstreamsOptions,
 });
 
@@ -159,6 +161,7 @@ export function checkedOptions(config: HubConfig): {
   }
   checkBlobs(blobs, refuse);
   checkGc(config.gc, refuse);
+  checkReplication(config.replication, refuse);
   checkUpstreams(config.upstreams, hub.names, refuse);
   const postgres = postgresOf(catalog, refuse);
   const shared = { catalog: postgres !== undefined, blobs: blobs.driver === 's3' };

@@ -22,6 +22,7 @@ const INVALID = [
   'INVALID_BODY',
   'DIGEST_INVALID',
   'PAGE_UNKNOWN',
+  'CRON_INVALID',
   'FST_ERR_CTP_INVALID_MEDIA_TYPE',
 ];
 
@@ -65,7 +66,7 @@ export function asApiError(err: unknown): ApiError {
   if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
   if (hasCode(err, ...IN_USE)) return said('IN_USE');
-  if (hasCode(err, 'FULL', 'PURGED_LIMIT')) return said('FULL');
+  if (hasCode(err, 'FULL', 'PURGED_LIMIT', 'QUEUE_FULL')) return said('FULL');
   if (hasCode(err, 'FLEET_FULL')) return said('FLEET_FULL');
   if (hasCode(err, ...INVALID)) return said('INVALID_BODY');
   if (hasCode(err, 'FST_ERR_CTP_BODY_TOO_LARGE')) return said('BODY_TOO_LARGE');

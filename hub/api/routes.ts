@@ -20,11 +20,13 @@ import { gcRoutes, type GcRouteModules } from './gc-routes.ts';
 import { purgeRoutes, type PurgeRouteModules } from './purge-routes.ts';
 import { pageOf, timeText } from './page.ts';
 import { projectRoutes } from './project-routes.ts';
+import { replicationRoutes, type ReplicationRouteModules } from './replication-routes.ts';
 import { route, type ApiRoute } from './route.ts';
 
 export type RouteModules = GcRouteModules &
   BackupRouteModules &
-  PurgeRouteModules & {
+  PurgeRouteModules &
+  ReplicationRouteModules & {
     administration: Administration;
     fleet: Pick<Fleet, 'nodes' | 'revokeNode' | 'createJoinToken' | 'rotateTokenKey'>;
     logger: Logger;
@@ -40,6 +42,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...gcRoutes(modules),
     ...purgeRoutes(modules),
     ...backupRoutes(modules),
+    ...replicationRoutes(modules),
   ];
 }
 

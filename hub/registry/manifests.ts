@@ -12,8 +12,18 @@ type Target = { repository: Repository; reference: Reference };
 /** Content that manifests may name although it is not in the repository. */
 export type SparseContent = { indexes: boolean; images: boolean };
 
+/** A manifest that was stored, and the tags that were set with it. */
+export type ManifestPush = {
+  repository: Repository;
+  digest: Digest;
+  tags: readonly string[];
+  subject?: Digest | undefined;
+};
+
 type Modules = {
   catalog: Catalog;
+  /** Hears of each push before it is answered: a client that gets no answer pushes again. */
+  pushed?: ((push: ManifestPush) => Promise<void>) | undefined;
   sparse: SparseContent;
   manifestReader: ManifestReader;
   metrics: RegistryMetrics;
@@ -48,7 +58,7 @@ export async function getManifest(
 export async function putManifest(
   exchange: Exchange,
   { repository, reference }: Target,
-  { catalog, manifestReader, metrics, sparse }: Modules,
+  { catalog, manifestReader, metrics, sparse, pushed }: Modules,
 ): Promise<void> {
   const tags = reference.kind === 'tag' ? [reference.tag] : tagsOf(exchange.query);
   using body = await manifestReader.read(exchange);
@@ -74,6 +84,7 @@ export async function putManifest(
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
   });
+  await pushed?.({ repository, digest, tags, subject: manifest.subject?.digest });
   metrics.lastPush.set(Date.now() / 1000);
   send(exchange, 201, {
     location: `/v2/${repository}/manifests/${digest}`,

@@ -23,7 +23,8 @@ import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } 
 import { LargeAnswers } from './large-answers.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
-import { deleteManifest, getManifest, putManifest, type SparseContent } from './manifests.ts';
+import { deleteManifest, getManifest, putManifest } from './manifests.ts';
+import type { ManifestPush, SparseContent } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { OpenUploads } from './open-uploads.ts';
 import { getProvisionalBatch, getProvisionalBytes } from './provisional.ts';
@@ -78,6 +79,8 @@ export type RegistryModules = {
   /** Who is to have his share of the uplink. */
   callerOf(request: IncomingMessage): string;
   metrics: (uploadsOpen: () => number) => RegistryMetrics;
+  /** Hears of pushed manifests. */
+  pushed?: ((push: ManifestPush) => Promise<void>) | undefined;
   logger: Logger;
 };
 

@@ -32,3 +32,7 @@ export const ETAG_MAX_CHARS = 256;
 export const TAGS_MAX_BYTES = 4 * 1024 * 1024;
 /** Pages of referrers of one manifest that are read. */
 export const REFERRER_PAGES_MAX = 16;
+/** Repositories asked for at a time. */
+export const CATALOG_PAGE = 1000;
+/** Bytes of one page of names of repositories. */
+export const CATALOG_MAX_BYTES = 4 * 1024 * 1024;

@@ -41,8 +41,8 @@ export class RegistryClient {
   readonly #transport: Transport;
 
   /** @throws DistributionError BASE_URL_INVALID, PLAIN_HTTP_REFUSED */
-  constructor(options: TransportOptions) {
-    this.#transport = new Transport(options);
+  constructor(options: TransportOptions | Transport) {
+    this.#transport = options instanceof Transport ? options : new Transport(options);
   }
 
   /** HEAD of a manifest; `size` is 0 when the registry tells none. @throws DistributionError */

@@ -1,0 +1,334 @@
+import type { Digest } from '../../proto/oci/digest.ts';
+import {
+  isForeignLayer,
+  parseManifest,
+  type Descriptor,
+  type ParsedManifest,
+} from '../../proto/oci/manifest.ts';
+import { parseTag, type Reference, type Repository, type Tag } from '../../proto/oci/name.ts';
+import type { RateBudget } from '../../proto/std/rate-budget.ts';
+import { companionTags } from './companions.ts';
+import {
+  BLOBS_AT_ONCE,
+  CONFIG_MAX_BYTES,
+  INDEX_LEVELS_MAX,
+  KEEP_ALIVE_MS,
+  REFERRER_LEVELS_MAX,
+  REFERRERS_MAX,
+} from './constants.ts';
+import { refused, sourceLacks, unchosen } from './errors.ts';
+import type { FoundManifest, ReplicationSource, ReplicationTarget } from './place.ts';
+import { isWanted, platformText, type Rule } from './rule.ts';
+import type { Turns } from './turns.ts';
+
+/** What was done for one artifact. */
+export type ArtifactCounts = {
+  copied: number;
+  mounted: number;
+  present: number;
+  manifests: number;
+  referrers: number;
+  bytes: number;
+};
+
+export type CopyModules = {
+  source: ReplicationSource;
+  target: ReplicationTarget;
+  /** One at a time copies a blob to a registry, or a manifest to a repository. */
+  turns: Turns;
+  budget: RateBudget | undefined;
+  onBytes: (count: number) => void;
+};
+
+type Parsed = FoundManifest & { parsed: ParsedManifest };
+type Places = { from: Repository; to: Repository };
+
+/** Copies one artifact, with what belongs to it. */
+export class ArtifactCopy {
+  readonly counts: ArtifactCounts = {
+    copied: 0,
+    mounted: 0,
+    present: 0,
+    manifests: 0,
+    referrers: 0,
+    bytes: 0,
+  };
+  /** Of the manifest at the top, once that is known. */
+  digest: Digest | undefined;
+  readonly #rule: Rule;
+  readonly #places: Places;
+  readonly #modules: CopyModules;
+  readonly #signal: AbortSignal;
+  /** Blobs that are there and that no manifest names yet. */
+  #unnamed: Digest[] = [];
+  #keptMs = performance.now();
+
+  constructor(
+    options: Places & { rule: Rule },
+    modules: CopyModules,
+    { signal }: { signal: AbortSignal },
+  ) {
+    this.#rule = options.rule;
+    this.#places = { from: options.from, to: options.to };
+    this.#modules = modules;
+    this.#signal = signal;
+  }
+
+  /**
+   * Copies what the reference names; what is done says whether something was missing.
+   * @throws ReplicationError REFUSED, UNCHOSEN, SOURCE_LACKS; errors of both sides
+   */
+  async run(reference: Reference): Promise<{ state: 'copied' | 'present'; message: string }> {
+    const { from, to } = this.#places;
+    const o = { signal: this.#signal };
+    this.digest =
+      reference.kind === 'digest'
+        ? reference.digest
+        : await this.#modules.source.tagged(from, reference.tag, o);
+    if (this.digest === undefined) throw unchosen('it is not at the source any more');
+    const top = await this.#read(this.digest);
+    this.#assertChosen(top);
+    const chosen = await this.#chosenChildren(top);
+    if (chosen !== undefined) return this.#copyChildren(chosen, reference);
+    await this.#assertOverride(reference, top.digest);
+    const isTagged =
+      reference.kind === 'tag' &&
+      (await this.#modules.target.tagged(to, reference.tag, o)) === top.digest;
+    await this.#tree(top, isTagged ? { kind: 'digest', digest: top.digest } : reference);
+    const { manifests, copied, mounted } = this.counts;
+    if (manifests + copied + mounted > 0) return { state: 'copied', message: '' };
+    return { state: 'present', message: '' };
+  }
+
+  /** What else may be under a tag that is to be moved. */
+  async #assertOverride(reference: Reference, digest: Digest): Promise<void> {
+    if (this.#rule.override || reference.kind !== 'tag') return;
+    const { to } = this.#places;
+    const signal = this.#signal;
+    const there = await this.#modules.target.tagged(to, reference.tag, { signal });
+    if (there === undefined || there === digest) return;
+    throw refused(`the tag names ${there} at the destination, and the rule does not override`);
+  }
+
+  #assertChosen({ mediaType, parsed }: Parsed): void {
+    const { artifactTypes, annotations } = this.#rule;
+    const type = parsed.artifactType || parsed.config?.mediaType || mediaType;
+    if (artifactTypes !== undefined && !artifactTypes.includes(type)) {
+      throw unchosen(`the rule does not choose artifacts of type ${type}`);
+    }
+    for (const [key, value] of Object.entries(annotations)) {
+      const own = Object.hasOwn(parsed.annotations, key) ? parsed.annotations[key] : undefined;
+      if (own !== undefined && (value === '*' || own === value)) continue;
+      throw unchosen(`the rule wants the annotation ${key}=${value}`);
+    }
+  }
+
+  /** undefined: all of it is to be copied. @throws ReplicationError REFUSED, UNCHOSEN */
+  async #chosenChildren({ parsed }: Parsed): Promise<readonly Descriptor[] | undefined> {
+    const { platforms, platformPolicy } = this.#rule;
+    if (platforms.length === 0) return undefined;
+    const names = platforms.map(platformText).join(', ');
+    if (parsed.kind === 'image') {
+      if (await this.#isWantedImage(parsed)) return undefined;
+      throw unchosen(`it is no image for ${names}`);
+    }
+    // What has no platform of its own, such as an attestation, belongs to the others.
+    const images = parsed.manifests.filter(
+      ({ platform }) => platform !== undefined && platform.os !== 'unknown',
+    );
+    const chosen = images.filter(({ platform }) => isWanted(platform, platforms));
+    if (chosen.length === images.length) return undefined;
+    if (chosen.length === 0) throw unchosen(`the index has no image for ${names}`);
+    if (platformPolicy === 'children') return chosen;
+    throw refused(
+      `the index has ${images.length} images and the rule wants ${chosen.length} of them; ` +
+        'without the others it would be another index with another digest. ' +
+        'platformPolicy: children copies the images without the index',
+    );
+  }
+
+  async #isWantedImage({ config }: ParsedManifest): Promise<boolean> {
+    if (config === undefined || !/image|container/.test(config.mediaType)) return true;
+    const { from } = this.#places;
+    const signal = this.#signal;
+    const found = await this.#modules.source.openBlob(from, config.digest, { start: 0, signal });
+    if (found === undefined || found.size > CONFIG_MAX_BYTES) {
+      throw sourceLacks(`the source lacks the config ${config.digest}`);
+    }
+    const parts: Buffer[] = [];
+    for await (const part of found.body) parts.push(part);
+    const value: unknown = JSON.parse(Buffer.concat(parts).toString());
+    const { os, architecture, variant }: Record<string, unknown> = { ...Object(value) };
+    if (typeof os !== 'string' || typeof architecture !== 'string') return true;
+    const platform = { os, architecture, ...(typeof variant === 'string' ? { variant } : {}) };
+    return isWanted(platform, this.#rule.platforms);
+  }
+
+  /** One image gets the tag of the index, several get it with their platforms behind it. */
+  async #copyChildren(
+    chosen: readonly Descriptor[],
+    reference: Reference,
+  ): Promise<{ state: 'copied' | 'present'; message: string }> {
+    for (const { digest, platform } of chosen) {
+      const suffix =
+        platform === undefined ? '' : `-${platformText(platform).replaceAll('/', '-')}`;
+      const tag =
+        reference.kind === 'tag'
+          ? tagOf(reference.tag, chosen.length === 1 ? '' : suffix)
+          : undefined;
+      const as: Reference = tag ? { kind: 'tag', tag } : { kind: 'digest', digest };
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#assertOverride(as, digest);
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#tree(await this.#read(digest), as);
+    }
+    const { manifests } = this.counts;
+    const message = `${chosen.length} images of the index, without the index`;
+    return { state: manifests > 0 ? 'copied' : 'present', message };
+  }
+
+  /** A manifest with all it names, and what refers to it. */
+  async #tree(manifest: Parsed, as: Reference, level = 0): Promise<void> {
+    await this.#manifest(manifest, as, level);
+    if (this.#rule.referrers) await this.#referrersOf(manifest.digest, 0);
+  }
+
+  #manifest(manifest: Parsed, as: Reference, level: number): Promise<void> {
+    const key = `${this.#places.to}@${manifest.digest}`;
+    const work = (): Promise<void> => this.#copyManifest(manifest, as, level);
+    return this.#modules.turns.run(key, { signal: this.#signal }, work);
+  }
+
+  async #copyManifest(manifest: Parsed, as: Reference, level: number): Promise<void> {
+    const { to } = this.#places;
+    const { target } = this.#modules;
+    const signal = this.#signal;
+    const { parsed, digest } = manifest;
+    const isThere = await target.hasManifest(to, digest, { signal });
+    if (isThere && as.kind === 'digest' && parsed.kind === 'image') return;
+    if (level > INDEX_LEVELS_MAX) throw refused(`more than ${INDEX_LEVELS_MAX} levels of indexes`);
+    for (const child of parsed.manifests) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#child(child, level + 1);
+    }
+    if (!isThere) await this.#blobs(parsed);
+    if (isThere && as.kind === 'digest') return;
+    await target.putManifest(to, as, manifest, { signal });
+    this.#unnamed = [];
+    this.counts.manifests += 1;
+  }
+
+  async #child({ digest }: Descriptor, level: number): Promise<void> {
+    const child = await this.#read(digest);
+    await this.#tree(child, { kind: 'digest', digest }, level);
+  }
+
+  /** Not from the source when it is there already: some count how often that is asked. */
+  async #read(digest: Digest): Promise<Parsed> {
+    const { from, to } = this.#places;
+    const { source, target } = this.#modules;
+    const reference = { kind: 'digest', digest } as const;
+    const o = { signal: this.#signal };
+    const found =
+      (await target.manifest(to, digest, o)) ?? (await source.manifest(from, reference, o));
+    if (found === undefined) throw sourceLacks(`the source lacks the manifest ${digest}`);
+    return { ...found, parsed: parseManifest(found.bytes, found.mediaType) };
+  }
+
+  /** Some at a time; when one fails, those under way end before the failure is told. */
+  async #blobs({ config, layers }: ParsedManifest): Promise<void> {
+    const wanted = [...(config ? [config] : []), ...layers.filter((one) => !isForeignLayer(one))];
+    const left = [...new Map(wanted.map((one) => [one.digest, one])).values()];
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, this.#signal]);
+    const failures: unknown[] = [];
+    const worker = async (): Promise<void> => {
+      for (let next = left.shift(); next !== undefined; next = left.shift()) {
+        try {
+          // oxlint-disable-next-line no-await-in-loop -- each worker one at a time
+          await this.#blob(next, signal);
+        } catch (err) {
+          failures.push(err);
+          stop.abort(err);
+        }
+        if (failures.length > 0) return;
+      }
+    };
+    await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, worker));
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #blob({ digest, size }: Descriptor, signal: AbortSignal): Promise<void> {
+    const { from, to } = this.#places;
+    const { source, target, turns } = this.#modules;
+    const supply = {
+      has: () => source.hasBlob(from, digest, { signal }),
+      open: async (range: { start: number; end?: number }) => {
+        const found = await source.openBlob(from, digest, { signal, ...range });
+        if (found === undefined) throw sourceLacks(`the source lacks the blob ${digest}`);
+        if (found.size !== size) {
+          throw sourceLacks(`the source has ${found.size} bytes of ${digest}, not ${size}`);
+        }
+        return this.#paced(found.body, signal);
+      },
+    };
+    const fate = await turns.run(digest, { signal }, () =>
+      target.provide(to, { digest, size }, supply, { signal }),
+    );
+    this.counts[fate] += 1;
+    this.#unnamed.push(digest);
+    if (performance.now() - this.#keptMs < KEEP_ALIVE_MS) return;
+    this.#keptMs = performance.now();
+    await target.keep(to, this.#unnamed);
+  }
+
+  async *#paced(body: AsyncIterable<Buffer>, signal: AbortSignal): AsyncIterable<Buffer> {
+    const { budget, onBytes } = this.#modules;
+    for await (const part of body) {
+      await budget?.pass(part.length, { signal });
+      this.counts.bytes += part.length;
+      onBytes(part.length);
+      yield part;
+    }
+  }
+
+  /** Signatures, SBOMs and others: those that say so, and those under tags of cosign. */
+  async #referrersOf(subject: Digest, level: number): Promise<void> {
+    const { from, to } = this.#places;
+    const { source, target } = this.#modules;
+    const o = { signal: this.#signal };
+    const found = await source.referrers(from, subject, o);
+    if (this.counts.referrers + found.length > REFERRERS_MAX) {
+      throw refused(`more than ${REFERRERS_MAX} referrers`);
+    }
+    for (const { digest } of found) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const referrer = await this.#read(digest);
+      // A list under a tag is written by anybody: only what names the subject itself refers to it.
+      if (referrer.parsed.subject?.digest !== subject) continue;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#manifest(referrer, { kind: 'digest', digest }, 0);
+      this.counts.referrers += 1;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      if (level < REFERRER_LEVELS_MAX) await this.#referrersOf(digest, level + 1);
+    }
+    for (const tag of companionTags(subject)) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const digest = await source.tagged(from, tag, o);
+      if (digest === undefined) continue;
+      this.counts.referrers += 1;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      if ((await target.tagged(to, tag, o)) === digest) continue;
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#manifest(await this.#read(digest), { kind: 'tag', tag }, 0);
+    }
+  }
+}
+
+const TAG_MAX_CHARS = 128;
+
+function tagOf(tag: Tag, suffix: string): Tag {
+  const text = `${tag}${suffix}`;
+  if (text.length <= TAG_MAX_CHARS) return parseTag(text);
+  throw refused(`the tag ${text} would be too long`);
+}

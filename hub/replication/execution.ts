@@ -1,0 +1,338 @@
+import type { ReplicationCounts } from '../../proto/hubapi/replication.ts';
+import { OciError } from '../../proto/oci/errors.ts';
+import { referenceText, type Repository, type Tag } from '../../proto/oci/name.ts';
+import type { Reference } from '../../proto/oci/name.ts';
+import { DistributionError } from '../../proto/distribution/errors.ts';
+import { sleep } from '../../proto/std/abort.ts';
+import { backoffMs } from '../../proto/std/backoff.ts';
+import { hasCode, messageOf } from '../../proto/std/errors.ts';
+import { JobError } from '../jobs/errors.ts';
+import { subjectOfTag } from './companions.ts';
+import {
+  ARTIFACT_RETRY_BASE_MS,
+  ARTIFACT_RETRY_MAX_MS,
+  ARTIFACTS_MAX,
+  MESSAGE_MAX_CHARS,
+  NOTE_MS,
+  REPOSITORIES_MAX,
+  TAGS_MAX,
+} from './constants.ts';
+import { ArtifactCopy, type ArtifactCounts, type CopyModules } from './copy.ts';
+import { refused } from './errors.ts';
+import type { ReplicationMetrics } from './metrics.ts';
+import type { Rule } from './rule.ts';
+import type { ArtifactResult, ArtifactState, ReplicationStore } from './store.ts';
+
+/** One artifact that was pushed, rather than all that the rule chooses. */
+export type Scope = {
+  repository: Repository;
+  reference: Reference;
+  /** Something refers to it that was pushed later: of use only where it was copied to. */
+  onlyIfThere: boolean;
+};
+
+type Options = {
+  rule: Rule;
+  /** The id of its job. */
+  id: string;
+  scope: Scope | undefined;
+  /** What an earlier attempt told. */
+  counts: ReplicationCounts;
+};
+
+type Modules = CopyModules & {
+  store: Pick<ReplicationStore, 'settled' | 'noteResult'>;
+  metrics: ReplicationMetrics;
+  note: (counts: ReplicationCounts) => Promise<void>;
+  random?: () => number;
+};
+
+type Artifact = { from: Repository; to: Repository; reference: Reference };
+
+const NOTHING: ArtifactCounts = {
+  copied: 0,
+  mounted: 0,
+  present: 0,
+  manifests: 0,
+  referrers: 0,
+  bytes: 0,
+};
+
+export const NO_COUNTS: ReplicationCounts = {
+  copied: 0,
+  present: 0,
+  skipped: 0,
+  refused: 0,
+  failed: 0,
+  deleted: 0,
+  bytes: 0,
+};
+
+/** One run over all that a rule chooses, or over one artifact. */
+export class Execution {
+  readonly #options: Options;
+  readonly #modules: Modules;
+  readonly #signal: AbortSignal;
+  readonly #counts: ReplicationCounts;
+  /** Which repository is copied to which name. */
+  readonly #sources = new Map<string, string>();
+  #settled: ReadonlySet<string> = new Set();
+  #hopeful = false;
+  #firstFailure = '';
+  #notedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: Options, modules: Modules, { signal }: { signal: AbortSignal }) {
+    this.#options = options;
+    this.#modules = modules;
+    this.#signal = signal;
+    this.#counts = { ...options.counts, failed: 0 };
+  }
+
+  /**
+   * Copies what is missing; artifacts that an earlier attempt settled are left alone.
+   * @throws Error when some failed, JobError JOB_HOPELESS when it is of no use to try again
+   */
+  async run(): Promise<string> {
+    const { rule, id } = this.#options;
+    this.#settled = await this.#modules.store.settled(id);
+    const artifacts = this.#artifacts();
+    const failures: unknown[] = [];
+    const worker = async (): Promise<void> => {
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- each worker one at a time
+        for (let next = await artifacts.next(); next.done !== true; next = await artifacts.next()) {
+          // oxlint-disable-next-line no-await-in-loop -- each worker one at a time
+          await this.#artifact(next.value);
+        }
+      } catch (err) {
+        failures.push(err);
+        await artifacts.return();
+      }
+    };
+    await Promise.all(Array.from({ length: rule.concurrency }, worker));
+    await this.#modules.note(this.#counts);
+    if (failures.length > 0) throw failures[0];
+    return this.#verdict();
+  }
+
+  #verdict(): string {
+    const { copied, present, skipped, refused: no, failed, deleted } = this.#counts;
+    const parts = { copied, 'there already': present, skipped, refused: no, deleted, failed };
+    const told = Object.entries(parts).filter(([, count]) => count > 0);
+    const text = told.map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing to copy';
+    if (failed === 0) return text;
+    const message = `${text}; ${this.#firstFailure}`;
+    throw this.#hopeful ? new Error(message) : new JobError(message, { code: 'JOB_HOPELESS' });
+  }
+
+  async *#artifacts(): AsyncGenerator<Artifact, void, undefined> {
+    const { rule, scope } = this.#options;
+    if (scope !== undefined) {
+      const { repository: from, reference, onlyIfThere } = scope;
+      const to = await this.#destinationOf(from);
+      if (to === undefined) return;
+      if (!onlyIfThere || (await this.#isThere(to, reference))) yield { from, to, reference };
+      return;
+    }
+    const signal = this.#signal;
+    let [repositories, artifacts] = [0, 0];
+    for await (const from of this.#modules.source.repositories(rule.repositories, { signal })) {
+      if (!rule.choosesRepository(from)) continue;
+      repositories += 1;
+      if (repositories > REPOSITORIES_MAX) throw tooMuch(`${REPOSITORIES_MAX} repositories`);
+      const to = await this.#destinationOf(from);
+      if (to === undefined) continue;
+      const tags = await this.#tagsOf(from);
+      for (const tag of tags) {
+        if (!this.#isArtifact(tag)) continue;
+        artifacts += 1;
+        if (artifacts > ARTIFACTS_MAX) throw tooMuch(`${ARTIFACTS_MAX} artifacts`);
+        yield { from, to, reference: { kind: 'tag', tag } };
+      }
+      if (rule.mirrors) await this.#mirror({ from, to }, tags);
+    }
+  }
+
+  async #isThere(to: Repository, reference: Reference): Promise<boolean> {
+    const { target } = this.#modules;
+    const o = { signal: this.#signal };
+    if (reference.kind === 'digest') return target.hasManifest(to, reference.digest, o);
+    return (await target.tagged(to, reference.tag, o)) !== undefined;
+  }
+
+  async #tagsOf(from: Repository): Promise<ReadonlySet<Tag>> {
+    const tags = new Set<Tag>();
+    for await (const tag of this.#modules.source.tags(from, { signal: this.#signal })) {
+      tags.add(tag);
+      if (tags.size > TAGS_MAX) throw tooMuch(`${TAGS_MAX} tags in ${from}`);
+    }
+    return tags;
+  }
+
+  /** Tags that belong to another manifest travel with it. */
+  #isArtifact(tag: Tag): boolean {
+    const { rule } = this.#options;
+    return rule.choosesTag(tag) && !(rule.referrers && subjectOfTag(tag) !== undefined);
+  }
+
+  /** Two repositories that would become one are refused rather than mixed. */
+  async #destinationOf(from: Repository): Promise<Repository | undefined> {
+    try {
+      const to = this.#options.rule.destinationOf(from);
+      const other = this.#sources.get(to);
+      if (other !== undefined && other !== from) {
+        throw refused(`${other} is copied to ${to} already; they would be mixed there`);
+      }
+      this.#sources.set(to, from);
+      return to;
+    } catch (err) {
+      if (!hasCode(err, 'REFUSED')) throw err;
+      const artifact = { repository: from, reference: '*', destination: '' };
+      await this.#note({ ...artifact, state: 'refused', message: messageOf(err) });
+      return undefined;
+    }
+  }
+
+  async #artifact(artifact: Artifact): Promise<void> {
+    const { rule } = this.#options;
+    const reference = referenceText(artifact.reference);
+    if (this.#settled.has(`${artifact.from} ${reference}`)) return;
+    for (let attempt = 1; ; attempt += 1) {
+      // oxlint-disable-next-line no-await-in-loop -- one attempt after the other
+      if (await this.#attempt(artifact, attempt)) return;
+      const { random } = this.#modules;
+      const bounds = { baseMs: ARTIFACT_RETRY_BASE_MS, maxMs: ARTIFACT_RETRY_MAX_MS };
+      if (attempt >= rule.attempts) return;
+      const pause = backoffMs(attempt - 1, random === undefined ? bounds : { ...bounds, random });
+      // oxlint-disable-next-line no-await-in-loop -- the pause comes before the next attempt
+      await sleep(pause, { signal: this.#signal });
+    }
+  }
+
+  /** False when it failed and may be tried again. */
+  async #attempt(artifact: Artifact, attempts: number): Promise<boolean> {
+    const { rule } = this.#options;
+    const { from, to, reference } = artifact;
+    const signal = this.#signal;
+    const known = { repository: from, reference: referenceText(reference), destination: to };
+    const copy = new ArtifactCopy({ rule, from, to }, this.#modules, { signal });
+    if (attempts === 1) await this.#note({ ...known, state: 'copying', message: '', attempts });
+    const told = (state: ArtifactState, message: string): Promise<void> =>
+      this.#note({
+        ...known,
+        digest: copy.digest,
+        state,
+        message,
+        counts: copy.counts,
+        attempts,
+      });
+    try {
+      const { state, message } = await copy.run(reference);
+      await told(state, message);
+      return true;
+    } catch (err) {
+      if (signal.aborted) throw signal.reason;
+      const message = messageOf(err);
+      if (hasCode(err, 'UNCHOSEN')) await told('skipped', message);
+      else if (hasCode(err, 'REFUSED')) await told('refused', message);
+      else if (attempts < rule.attempts && isPassing(err)) {
+        await this.#modules.store.noteResult(this.#options.id, {
+          ...known,
+          digest: copy.digest,
+          state: 'copying',
+          message: `attempt ${attempts} failed: ${message}`.slice(0, MESSAGE_MAX_CHARS),
+          counts: copy.counts,
+          attempts,
+        });
+        return false;
+      } else {
+        this.#hopeful ||= isPassing(err) || hasCode(err, 'SOURCE_LACKS');
+        this.#firstFailure ||= `${from}:${referenceText(reference)}: ${message}`;
+        await told('failed', message);
+      }
+      return true;
+    }
+  }
+
+  /** Removes tags that the rule chooses and that the source has not. */
+  async #mirror({ from, to }: Omit<Artifact, 'reference'>, at: ReadonlySet<Tag>): Promise<void> {
+    const { target } = this.#modules;
+    const o = { signal: this.#signal };
+    if (at.size === 0) {
+      const message = 'the source lists no tag at all, so none is removed at the destination';
+      const known = { repository: from, reference: '*', destination: to };
+      return this.#note({ ...known, state: 'skipped', message });
+    }
+    const gone: Tag[] = [];
+    for await (const tag of target.tags(to, o)) {
+      if (!at.has(tag) && this.#isArtifact(tag)) gone.push(tag);
+      if (gone.length > TAGS_MAX) throw tooMuch(`${TAGS_MAX} tags in ${to}`);
+    }
+    for (const tag of gone) {
+      const known = { repository: from, reference: tag, destination: to };
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const verdict = await target.deleteTag(to, tag, o);
+      if (verdict === 'unknown') continue;
+      const message =
+        verdict === 'deleted'
+          ? 'it is gone at the source'
+          : 'the registry does not delete a tag whose manifest has others';
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await this.#note({
+        ...known,
+        state: verdict === 'deleted' ? 'deleted' : 'refused',
+        message,
+      });
+    }
+  }
+
+  async #note(
+    result: Omit<ArtifactResult, 'counts' | 'attempts' | 'digest'> & Partial<ArtifactResult>,
+  ): Promise<void> {
+    const { rule, id } = this.#options;
+    const { store, metrics, note } = this.#modules;
+    const { counts = NOTHING, attempts = 0, digest } = result;
+    const message = result.message.slice(0, MESSAGE_MAX_CHARS);
+    await store.noteResult(id, { ...result, digest, counts, attempts, message });
+    const { state } = result;
+    if (state === 'copying') return;
+    const { direction } = rule;
+    metrics.artifacts.inc({ direction, state });
+    for (const fate of ['copied', 'mounted', 'present'] as const) {
+      metrics.blobs.inc({ direction, fate }, counts[fate]);
+    }
+    this.#counts[state] += 1;
+    this.#counts.bytes += counts.bytes;
+    if (performance.now() - this.#notedMs < NOTE_MS) return;
+    this.#notedMs = performance.now();
+    await note({ ...this.#counts });
+  }
+}
+
+/** Whether something may go well the next time. */
+function isPassing(err: unknown): boolean {
+  if (err instanceof DistributionError) {
+    const { data } = err;
+    if (data.code !== 'HTTP_STATUS') return !LASTING.includes(data.code);
+    return data.status >= 500 || [408, 425, 429].includes(data.status);
+  }
+  if (err instanceof OciError)
+    return err.status >= 500 || hasCode(err, 'TOOMANYREQUESTS', ...REPEATED);
+  return !hasCode(err, 'PURGED', 'SOURCE_LACKS', 'NAME_INVALID');
+}
+
+const LASTING: readonly string[] = [
+  'BASE_URL_INVALID',
+  'AUTH_FAILED',
+  'TOO_LARGE',
+  'REDIRECT_REFUSED',
+  'ADDRESS_REFUSED',
+  'PLAIN_HTTP_REFUSED',
+];
+/** Refusals of the own upload that the next attempt does not meet. */
+const REPEATED = ['DIGEST_INVALID', 'BLOB_UPLOAD_UNKNOWN', 'BLOB_UPLOAD_INVALID'] as const;
+
+function tooMuch(what: string): JobError {
+  const message = `the rule chooses more than ${what}; narrow it, or make several of it`;
+  return new JobError(message, { code: 'JOB_HOPELESS' });
+}

@@ -1,0 +1,140 @@
+import type { RuleSettings } from '../../proto/hubapi/replication.ts';
+import type { Platform } from '../../proto/oci/manifest.ts';
+import { parseRepository, type Repository } from '../../proto/oci/name.ts';
+import { fitsGlob, isGlob } from '../access/glob.ts';
+import { parseCron } from '../jobs/cron.ts';
+import { ARTIFACT_ATTEMPTS, ARTIFACTS_AT_ONCE } from './constants.ts';
+import { invalidRule, refused } from './errors.ts';
+import { linearRegex } from './linear-regex.ts';
+import { semverRange } from './semver-range.ts';
+
+/** A rule as it is kept. */
+export type StoredRule = {
+  name: string;
+  enabled: boolean;
+  settings: RuleSettings;
+  changedMs: number;
+};
+
+/** A rule that was read and understood. */
+export type Rule = {
+  name: string;
+  direction: 'push' | 'pull';
+  registry: string;
+  /** As the source names them. */
+  repositories: readonly string[];
+  choosesRepository: (repository: string) => boolean;
+  choosesTag: (tag: string) => boolean;
+  /** undefined: any. */
+  artifactTypes: readonly string[] | undefined;
+  annotations: Readonly<Record<string, string>>;
+  /** What a repository is called at the destination. @throws ReplicationError REFUSED */
+  destinationOf: (repository: Repository) => Repository;
+  /** Empty: all. */
+  platforms: readonly Platform[];
+  platformPolicy: 'refuse' | 'children';
+  override: boolean;
+  mirrors: boolean;
+  referrers: boolean;
+  schedule: string | undefined;
+  onPush: boolean;
+  bytesPerSecond: number | undefined;
+  concurrency: number;
+  attempts: number;
+};
+
+/** @throws ReplicationError INVALID; JobError CRON_INVALID */
+export function parseRule(name: string, settings: RuleSettings): Rule {
+  const { direction, repositories, excludedRepositories = [], schedule, onPush = false } = settings;
+  for (const glob of [...repositories, ...excludedRepositories]) {
+    if (!isGlob(glob)) throw invalidRule(`"${glob}" is no pattern for repositories`);
+  }
+  if (schedule !== undefined) parseCron(schedule);
+  if (onPush && direction === 'pull') {
+    throw invalidRule('onPush is for rules that push; another registry tells nobody of its pushes');
+  }
+  const choosesRepository = (repository: string): boolean =>
+    repositories.some((glob) => fitsGlob(glob, repository)) &&
+    !excludedRepositories.some((glob) => fitsGlob(glob, repository));
+  return {
+    name,
+    direction,
+    registry: settings.registry,
+    repositories,
+    choosesRepository,
+    choosesTag: tagFilter(settings.tags ?? {}),
+    artifactTypes: settings.artifactTypes,
+    annotations: settings.annotations ?? {},
+    destinationOf: naming(settings),
+    platforms: (settings.platforms ?? []).map(platformOf),
+    platformPolicy: settings.platformPolicy ?? 'refuse',
+    override: settings.override ?? true,
+    mirrors: settings.deletion === 'mirror',
+    referrers: settings.referrers ?? true,
+    schedule,
+    onPush,
+    bytesPerSecond: settings.bandwidth,
+    concurrency: settings.concurrency ?? ARTIFACTS_AT_ONCE,
+    attempts: settings.attempts ?? ARTIFACT_ATTEMPTS,
+  };
+}
+
+function tagFilter(tags: NonNullable<RuleSettings['tags']>): (tag: string) => boolean {
+  const { globs, regex, semver, excluded = [] } = tags;
+  for (const glob of [...(globs ?? []), ...excluded]) {
+    if (!/^[A-Za-z0-9._*-]+$/.test(glob)) throw invalidRule(`"${glob}" is no pattern for tags`);
+  }
+  const all: ((tag: string) => boolean)[] = [];
+  if (globs !== undefined) all.push((tag) => globs.some((glob) => fitsGlob(glob, tag)));
+  if (regex !== undefined) all.push(linearRegex(regex));
+  if (semver !== undefined) all.push(semverRange(semver));
+  return (tag) => all.every((fits) => fits(tag)) && !excluded.some((glob) => fitsGlob(glob, tag));
+}
+
+/** @throws ReplicationError INVALID for a namespace that is none */
+function naming({
+  namespace = '',
+  dropSegments = 0,
+  direction,
+}: RuleSettings): Rule['destinationOf'] {
+  if (namespace !== '') {
+    try {
+      parseRepository(namespace);
+    } catch (err) {
+      throw invalidRule(`the namespace "${namespace}" is no name of a repository: ${String(err)}`);
+    }
+  }
+  return (repository) => {
+    const parts = repository.split('/');
+    const drop = dropSegments < 0 ? parts.length - 1 : Math.min(dropSegments, parts.length - 1);
+    const rest = parts.slice(drop).join('/');
+    const name = namespace === '' ? rest : `${namespace}/${rest}`;
+    if (direction === 'pull' && name.split('/')[0]?.includes('.') === true) {
+      throw refused(`${name} begins with a host, which is reserved for upstreams; set a namespace`);
+    }
+    try {
+      return parseRepository(name);
+    } catch {
+      throw refused(`${name} is too long for the name of a repository`);
+    }
+  };
+}
+
+function platformOf(text: string): Platform {
+  const [os = '', architecture = '', variant] = text.split('/');
+  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
+}
+
+/** Whether a platform is one of those; one that is wanted without variant is there in any. */
+export function isWanted(platform: Platform | undefined, wanted: readonly Platform[]): boolean {
+  return wanted.some(
+    ({ os, architecture, variant }) =>
+      platform?.os === os &&
+      platform.architecture === architecture &&
+      (variant === undefined || platform.variant === variant),
+  );
+}
+
+export function platformText({ os, architecture, variant }: Platform): string {
+  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
+}

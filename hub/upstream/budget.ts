@@ -123,8 +123,8 @@ export class Budget {
   }
 
   /**
-   * Notes that an account was refused: a counted pull for its pulls, another request for all. How
-   * long is as the registry says; with a count of its pulls that tells enough.
+   * Notes that an account was refused: for its pulls when what is counted was refused and none is
+   * left, for all requests otherwise. How long is as the registry says; a count tells enough.
    * @returns ms until it may be used again
    */
   async refused(
@@ -134,15 +134,16 @@ export class Budget {
     const { upstream, random } = this.#options;
     const { counted, told, retryAfterMs } = refusal;
     const times = this.#refusals.get(account) ?? 0;
-    if (told !== undefined) await this.tell(account, { ...told, left: 0 });
+    if (told !== undefined) await this.tell(account, told);
+    const isOut = counted && (told === undefined || told.left === 0);
     this.#refusals.set(account, times + 1);
     this.#viewAtMs = Number.NEGATIVE_INFINITY;
-    if (counted && told !== undefined && retryAfterMs === undefined) {
+    if (isOut && told !== undefined && retryAfterMs === undefined) {
       return Math.trunc(told.allowance.windowMs / told.allowance.limit);
     }
     const wait = { baseMs: REFUSED_BASE_MS, maxMs: REFUSED_MAX_MS, random };
     const ms = retryAfterMs ?? REFUSED_BASE_MS + backoffMs(times, wait);
-    const bucket = counted ? this.#bucketOf(account) : allOf(account);
+    const bucket = isOut ? this.#bucketOf(account) : allOf(account);
     await this.#store.block(upstream, { bucket, account, ms });
     return ms;
   }

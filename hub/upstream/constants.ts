@@ -34,6 +34,8 @@ export const BUDGET_FORGET_MS = 3_600_000;
 export const SOURCE_CHANGE_MS = 10 * 60_000;
 /** Failures in a row after which an upstream is left alone. */
 export const BREAKER_FAILURES = 5;
+/** A request that is given up here counts as one of them when it had no answer for so long. */
+export const SLOW_ANSWER_MS = 3_000;
 /** First and longest time that it is left alone. */
 export const BREAKER_BASE_MS = 5_000;
 export const BREAKER_MAX_MS = 5 * 60_000;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Breaker } from './breaker.ts';
-import { BREAKER_BASE_MS, BREAKER_FAILURES, BREAKER_MAX_MS } from './constants.ts';
+import { BREAKER_BASE_MS, BREAKER_FAILURES, BREAKER_MAX_MS, SLOW_ANSWER_MS } from './constants.ts';
 import { Slots } from './slots.ts';
 import { BLOB_DIGEST, CountingRegistry, INTERACTIVE, LATEST } from './upstream-fixture.ts';
 import { REMOTE, retryAtOf, SCHEDULED, TestClock, upstreamRig } from './upstream-fixture.ts';
@@ -82,22 +82,35 @@ test('an upstream that lets nobody in is not away', async (t) => {
   assert.equal(await metric('upstream_breaker_state'), 0);
 });
 
-test('who gives up gets his reason, and the upstream no blame', async (t) => {
+test('who gives up gets his reason, and the upstream blame only for long silence', async (t) => {
   const registry = new CountingRegistry(FREE);
-  const { upstream, metric } = await upstreamRig(t, registry.answer);
-  const asked = Promise.withResolvers<void>();
-  registry.instead = () => {
-    asked.resolve();
-    return true;
-  };
-  const giving = new AbortController();
-  const { signal } = giving;
+  const { upstream, clock, metric } = await upstreamRig(t, registry.answer);
   const reason = new Error('enough');
-  const waiting = upstream.headManifest(REMOTE, LATEST, { ...INTERACTIVE, signal });
-  await asked.promise;
-  giving.abort(reason);
-  await assert.rejects(waiting, reason);
-  assert.equal(await metric('upstream_requests_total', 'result="aborted"'), 1);
+  const giveUpAfter = async (ms: number): Promise<void> => {
+    const giving = new AbortController();
+    registry.instead = () => {
+      clock.ms += ms;
+      giving.abort(reason);
+      return true;
+    };
+    const { signal } = giving;
+    const asked = upstream.headManifest(REMOTE, LATEST, { ...INTERACTIVE, signal });
+    await assert.rejects(asked, reason);
+  };
+  for (let i = 0; i < BREAKER_FAILURES; i += 1) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    await giveUpAfter(SLOW_ANSWER_MS - 1);
+  }
+  assert.equal(await metric('upstream_breaker_state'), 0);
+  for (let i = 0; i < BREAKER_FAILURES; i += 1) {
+    // oxlint-disable-next-line no-await-in-loop
+    await giveUpAfter(SLOW_ANSWER_MS);
+  }
+  assert.equal(await metric('upstream_breaker_state'), 2);
+  clock.ms += BREAKER_BASE_MS;
+  await giveUpAfter(0);
+  assert.equal(await metric('upstream_breaker_state'), 1, 'a try that was given up says nothing');
+  assert.equal(await metric('upstream_requests_total', 'result="aborted"'), 11);
 });
 
 test('a breaker rests longer each time, up to a limit, and lets one probe through', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bytesOf } from '../../proto/distribution/test-registry.ts';
 import { hasCode } from '../../proto/std/errors.ts';
+import { BUDGET_TELL_MS } from './constants.ts';
 import type { Upstream, Urgency } from './port.ts';
 import { BLOB, BLOB_DIGEST, CountingRegistry, INTERACTIVE, LATEST } from './upstream-fixture.ts';
 import { REMOTE, retryAtOf, SCHEDULED, upstreamRig, userOf } from './upstream-fixture.ts';
@@ -69,6 +70,32 @@ test('pulls come in as the upstream says, at once when its window ends', async (
   registry.pulls.clear();
   clock.ms += 2 * 60_000;
   assert.equal(await pullAll(upstream), 10, 'long before they would have come in one by one');
+});
+
+test('pulls on their way count, though the upstream has not counted them', async (t) => {
+  const registry = new CountingRegistry({ limit: 3, windowMs: HOUR_MS * 3 });
+  const { upstream, clock } = await upstreamRig(t, registry.answer);
+  const head = () => upstream.headManifest(REMOTE, LATEST, INTERACTIVE);
+  const pull = () => upstream.getManifest(REMOTE, LATEST, INTERACTIVE);
+  await head();
+  const begun = Promise.withResolvers<void>();
+  const held: (() => void)[] = [];
+  registry.instead = (request, response) => {
+    if (request.method !== 'GET') return false;
+    held.push(() => registry.answer(request, response));
+    if (held.length >= 2) begun.resolve();
+    return true;
+  };
+  const running = [pull(), pull()];
+  await begun.promise;
+  clock.ms += BUDGET_TELL_MS;
+  await head();
+  registry.instead = () => false;
+  await pull();
+  await assert.rejects(pull(), { code: 'RATE_LIMITED' });
+  for (const answer of held) answer();
+  assert.equal((await Promise.all(running)).length, 2);
+  assert.equal(registry.pulls.get(''), 3);
 });
 
 test('planned work leaves a part of the pulls to runtimes', async (t) => {
@@ -173,6 +200,29 @@ test('an upstream that says when to come back is left alone until then', async (
   registry.instead = () => false;
   clock.ms = retryAtMs;
   assert.ok(await upstream.headManifest(REMOTE, LATEST, INTERACTIVE));
+});
+
+test('who has no pulls left still gets layers, who asks too much gets nothing', async (t) => {
+  const registry = new CountingRegistry(COUNTED);
+  registry.pulls.set('', 10);
+  const { upstream, clock } = await upstreamRig(t, registry.answer);
+  const left = { pulls: 0 };
+  registry.instead = ({ url = '' }, response) => {
+    if (!url.includes('/manifests/')) return false;
+    response.setHeader('ratelimit-limit', '10;w=36000');
+    response.setHeader('ratelimit-remaining', `${left.pulls};w=36000`);
+    response.writeHead(429).end();
+    return true;
+  };
+  const head = () => upstream.headManifest(REMOTE, LATEST, INTERACTIVE);
+  const layer = () => upstream.headBlob(REMOTE, BLOB_DIGEST, INTERACTIVE);
+  await assert.rejects(head(), { code: 'RATE_LIMITED' });
+  await assert.rejects(upstream.getManifest(REMOTE, LATEST, INTERACTIVE), { code: 'RATE_LIMITED' });
+  assert.ok(await layer());
+  left.pulls = 5;
+  clock.ms += HOUR_MS;
+  await assert.rejects(head(), { code: 'RATE_LIMITED' });
+  await assert.rejects(layer(), { code: 'RATE_LIMITED' });
 });
 
 test('refusals that say nothing are met with longer and longer rests', async (t) => {

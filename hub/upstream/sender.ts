@@ -15,6 +15,7 @@ import {
   RETRY_MAX_MS,
   SCHEDULED_SLOT_WAIT_MS,
   SCHEDULED_TRIES,
+  SLOW_ANSWER_MS,
 } from './constants.ts';
 import { UpstreamError, upstreamError } from './errors.ts';
 import type { AskOptions, Urgency } from './port.ts';
@@ -183,10 +184,13 @@ export class Sender {
     }).catch(async (err: unknown) => {
       pull.done();
       metrics.requests.inc({ ...labels, result: resultOf(err, o.signal) });
-      this.#ended(pass, err, seen, o.signal);
+      const isGiven = o.signal?.aborted === true;
+      if (isGiven && clock.now() - startedMs < SLOW_ANSWER_MS) pass.dropped();
+      else this.#ended(pass, isGiven || isFailure(err), { err, waitMs: seen.retryAfterMs });
       if (statusOf(err) !== 429) throw err;
       const { told, retryAfterMs } = seen;
-      const counted = kind === 'pull' && seen.isOwn;
+      const isCount = kind === 'pull' || (kind === 'manifest-head' && told !== undefined);
+      const counted = isCount && seen.isOwn;
       throw this.#limited(await budget.refused(account, { told, retryAfterMs, counted }), err);
     });
     pull.done();
@@ -198,13 +202,15 @@ export class Sender {
     return value;
   }
 
-  #ended(pass: Pass, err: unknown, seen: Seen, signal: AbortSignal | undefined): void {
-    if (signal?.aborted) pass.dropped();
-    else if (!isFailure(err)) pass.worked();
-    else {
-      pass.failed(seen.retryAfterMs);
-      if (this.#modules.breaker.waitMs > 0) this.#modules.outage.failed(messageOf(err));
-    }
+  #ended(
+    pass: Pass,
+    failed: boolean,
+    { err, waitMs }: { err: unknown; waitMs: number | undefined },
+  ): void {
+    if (!failed) return pass.worked();
+    pass.failed(waitMs);
+    if (this.#modules.breaker.waitMs > 0) this.#modules.outage.failed(messageOf(err));
+    return undefined;
   }
 
   #away(cause?: unknown): UpstreamError {

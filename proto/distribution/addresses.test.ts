@@ -113,11 +113,13 @@ test('an address instead of a name is checked too, in every way to write it', as
 });
 
 test('the registry itself may be anywhere, but not its other ports', async (t) => {
-  const { lookup } = finding(['1.1.1.1']);
+  const { lookup, asked } = finding(['1.1.1.1']);
   const addresses = { allowedNetworks: [], lookup };
   const registry = await testRegistry(t, (_request, response) => void response.end(BYTES));
-  const client = registry.client({ addresses });
+  const baseUrl = registry.url.replace('127.0.0.1', 'localhost');
+  const client = registry.client({ baseUrl, addresses });
   assert.deepEqual(await client.readBlob(REPOSITORY, DIGEST, READ), BYTES);
+  assert.deepEqual(asked, [], 'it is not looked up as others are');
   const moved = await testRegistry(t, (_request, response) => {
     response.writeHead(307, { location: `${registry.url}/x` }).end();
   });

@@ -37,6 +37,7 @@ export const BACKUP_TABLES: readonly BackupTable[] = [
   { name: 'manifest', key: ['repository', 'digest'], large: true },
   { name: 'manifest_reference', key: ['repository', 'manifest_digest', 'digest', 'kind'] },
   { name: 'tag', key: ['repository', 'name'] },
+  { name: 'upstream_tag', key: ['repository', 'name'] },
   { name: 'referrer', key: ['repository', 'digest'], large: true },
   // Rules come back switched off: the hub may be older than what they have copied since.
   { name: 'replication_rule', key: ['name'], fresh: ['enabled'] },
@@ -61,6 +62,7 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   refresh_token: 'may have been ended by the time it came back',
   upload_session: 'the bytes of blobs in the making are not in the backup',
   upload_leaves: 'the bytes of blobs in the making are not in the backup',
+  upstream_ingest: 'the bytes of blobs in the making are not in the backup',
   loose_object: 'names objects that are no blobs',
   removed_link: 'is about blobs in quarantine',
   purge_acted: 'is about nodes that say it again',

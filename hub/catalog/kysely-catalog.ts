@@ -209,8 +209,9 @@ export class KyselyCatalog implements Catalog {
   reachable(
     repository: string,
     digest: Digest,
+    { cold = false }: { cold?: boolean } = {},
   ): Promise<{ manifestDigest: Digest; digests: Digest[] } | undefined> {
-    return reachable(this.#db, repository, digest);
+    return reachable(this.#db, repository, digest, { cold });
   }
 }
 

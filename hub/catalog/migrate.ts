@@ -11,6 +11,7 @@ import { up as shared } from './migrations/0008-shared.ts';
 import { up as replicas } from './migrations/0009-replicas.ts';
 import { up as collections } from './migrations/0010-collections.ts';
 import { up as upstreamBudgets } from './migrations/0011-upstream-budgets.ts';
+import { up as upstreamTags } from './migrations/0012-upstream-tags.ts';
 import { up as jobs } from './migrations/0013-jobs.ts';
 import type { RegistryTables } from './schema.ts';
 
@@ -31,6 +32,7 @@ const MIGRATIONS: readonly Migration[] = [
   replicas,
   collections,
   upstreamBudgets,
+  upstreamTags,
   jobs,
 ];
 

@@ -111,11 +111,13 @@ export interface Catalog {
   /**
    * What a manifest of the repository reaches, over every level, without the manifest itself. The
    * digest is that of the manifest, or of a blob that a manifest of the repository names. Only
-   * content that the repository has counts: naming a blob gives no right to it. Undefined for an
-   * unknown digest, and for more than REACH_MAX digests.
+   * content that the repository has counts: naming a blob gives no right to it. With `cold` those
+   * blobs count too that no repository has: they may be on their way from an upstream. Undefined
+   * for an unknown digest, and for more than REACH_MAX digests.
    */
   reachable(
     repository: string,
     digest: Digest,
+    options?: { cold?: boolean },
   ): Promise<{ manifestDigest: Digest; digests: Digest[] } | undefined>;
 }

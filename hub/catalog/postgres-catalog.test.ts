@@ -32,6 +32,7 @@ import { budgetStoreConformance, tableRig } from './upstream-budgets-conformance
 import type { UpstreamBudgetTables } from './upstream-budgets.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
 import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
+import { upstreamStoreConformance } from './upstream-store-conformance.ts';
 import { transact, type TransactOptions } from './transact.ts';
 import { untaggedConformance } from './untagged-conformance.ts';
 
@@ -94,6 +95,7 @@ replicaStoreConformance(
   { skip },
 );
 
+upstreamStoreConformance('in PostgreSQL', async (t) => (await rig(t)).open(), { skip });
 uploadStoreConformance(
   'in PostgreSQL',
   async (t) => {

@@ -34,6 +34,7 @@ import type { UpstreamBudgetTables } from './upstream-budgets.ts';
 import { MemoryBudgets } from '../upstream/memory-budgets.ts';
 import { uploadStoreConformance } from './upload-store-conformance.ts';
 import { KyselyUploadStore, type UploadTables } from './upload-store.ts';
+import { upstreamStoreConformance } from './upstream-store-conformance.ts';
 
 async function rig(t: TestContext): Promise<CatalogRig & { file: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-catalog-'));
@@ -68,6 +69,7 @@ uploadStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return new KyselyUploadStore({ shared: true }, { db: db.withTables<UploadTables>() });
 });
+upstreamStoreConformance('in SQLite', async (t) => (await rig(t)).open());
 replicaStoreConformance('in memory', async () => new MemoryReplicaStore());
 replicaStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

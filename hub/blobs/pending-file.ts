@@ -57,6 +57,12 @@ export class PendingFile implements PendingBlob {
     return readFully(this.#handle, this.#path, into, position);
   }
 
+  /** Positioned reads of a file disturb no appending; closing the file waits for them. */
+  readBeside(into: Uint8Array, position: number): Promise<number> {
+    this.#assertOpen();
+    return readFully(this.#handle, this.#path, into, position);
+  }
+
   async commit(digest: Digest): Promise<void> {
     this.#assertOpen();
     try {

@@ -4,6 +4,8 @@ import type { Digest } from '../../proto/oci/digest.ts';
 export interface OpenBlob extends AsyncDisposable {
   /** Bytes of the whole blob. */
   readonly size: number;
+  /** True when bytes were still on their way when it was opened: `read` waits for them. */
+  readonly isGrowing?: boolean;
   /**
    * Says which bytes will be read, in order, so that storage far away is asked for them at once
    * and not found wanting after the answer has begun. False when the bytes are lost.
@@ -12,7 +14,7 @@ export interface OpenBlob extends AsyncDisposable {
   expect?(range: { start: number; end: number }): Promise<boolean>;
   /**
    * Fills `into` with the bytes from `position` on and returns how many there were: fewer than
-   * asked only at the end of the blob. Calls do not overlap.
+   * asked only at the end of the blob, or of what is here of one that grows. Calls do not overlap.
    * @throws BlobStoreError STORE_IO, STORE_AWAY
    */
   read(into: Uint8Array, position: number): Promise<number>;
@@ -56,6 +58,11 @@ export interface PendingBlob {
    * stores have to end a blob before it can be read.
    */
   read(into: Uint8Array, position: number): Promise<number>;
+  /**
+   * The same while appending goes on, by any number of readers; not there where a store cannot.
+   * @throws BlobStoreError STORE_IO; PENDING_CLOSED after a commit, discard or release
+   */
+  readBeside?(into: Uint8Array, position: number): Promise<number>;
   /**
    * Makes the bytes the blob of `digest`, which the caller has verified. When this resolves the
    * blob survives a power cut. When it rejects the blob is as it was before, or stored whole if

@@ -10,7 +10,9 @@ import type { Uplink } from '../uplink/uplink.ts';
 import { sendBody } from './body.ts';
 import type { BufferMemory } from './buffer-memory.ts';
 import { USE_STEP_MS } from './constants.ts';
+import type { UpstreamPlace } from '../upstream/port.ts';
 import { isUnchanged, send, type Exchange } from './http.ts';
+import type { PullThrough } from './pull-through.ts';
 import type { RegistryMetrics } from './metrics.ts';
 
 export type BlobCatalog = {
@@ -20,6 +22,7 @@ export type BlobCatalog = {
 };
 
 type Target = { repository: Repository; digest: Digest };
+type Wanted = Target & { place: UpstreamPlace | undefined };
 type Modules = {
   blobs: BlobReader;
   catalog: BlobCatalog;
@@ -29,6 +32,7 @@ type Modules = {
   metrics: RegistryMetrics;
   /** Of all bodies that are sent. */
   bodyMemory: BufferMemory;
+  pullThrough?: PullThrough | undefined;
   logger: Logger;
 };
 
@@ -36,12 +40,12 @@ type Modules = {
  * GET and HEAD of a blob with single ranges (distribution-spec "Pulling blobs"). A blob is only
  * there in the repositories it was pushed or mounted to.
  */
-export async function getBlob(exchange: Exchange, target: Target, modules: Modules): Promise<void> {
+export async function getBlob(exchange: Exchange, target: Wanted, modules: Modules): Promise<void> {
   const { request, response } = exchange;
   const { metrics } = modules;
   const { digest } = target;
   const { method } = request;
-  await using blob = await openBlob({ ...target, asks: method === 'HEAD' }, modules);
+  await using blob = await openBlob(target, exchange, modules);
   const etag = `"${digest}"`;
   const headers = {
     'docker-content-digest': digest,
@@ -57,7 +61,8 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
   }
   const part = range.kind === 'part' ? range : { start: 0, end: blob.size };
   if (request.method === 'GET') {
-    const elsewhere = await modules.blobs.addressOf?.(digest);
+    // What is still on its way has no address yet.
+    const elsewhere = blob.isGrowing ? undefined : await modules.blobs.addressOf?.(digest);
     if (elsewhere !== undefined) {
       metrics.lastPull.set(Date.now() / 1000);
       // Good for a while only, and its bearer needs no rights.
@@ -74,6 +79,7 @@ export async function getBlob(exchange: Exchange, target: Target, modules: Modul
       : {}),
   });
   if (method === 'HEAD') return void response.end();
+  if (blob.isGrowing) response.flushHeaders();
   metrics.lastPull.set(Date.now() / 1000);
   const caller = modules.callerOf(request);
   using uplink = modules.uplink.enter({ repository: target.repository, digest, caller });
@@ -93,20 +99,34 @@ export async function deleteBlob(
 
 /** A blob that storage lost or cut short is not there, so that a client pushes it again. */
 async function openBlob(
-  { repository, digest, asks }: Target & { asks: boolean },
-  { blobs, catalog, logger }: Pick<Modules, 'blobs' | 'catalog' | 'logger'>,
+  { repository, digest, place }: Wanted,
+  { request, signal }: Exchange,
+  { blobs, catalog, pullThrough, logger }: Modules,
 ): Promise<OpenBlob> {
+  const asks = request.method === 'HEAD';
+  const elsewhere = async (missing: () => Error): Promise<OpenBlob> => {
+    if (place === undefined || pullThrough === undefined) throw missing();
+    if (!asks) return pullThrough.openBlob(place, digest, { signal });
+    return unread(await pullThrough.headBlob(place, digest, { signal }));
+  };
   const known = await catalog.blobIn(repository, digest);
-  if (!known) throw unknownBlob(repository, digest);
+  if (!known) return elsewhere(() => unknownBlob(repository, digest));
   const { unusedSinceMs } = known;
   if (asks && unusedSinceMs !== undefined && unusedSinceMs <= Date.now() - USE_STEP_MS) {
     // Told that the blob is here, a client does not send it: it must be here a while longer.
-    if (!(await catalog.useBlob(repository, digest))) throw unknownBlob(repository, digest);
+    if (!(await catalog.useBlob(repository, digest))) {
+      return elsewhere(() => unknownBlob(repository, digest));
+    }
   }
   const blob = await blobs.open(digest);
   if (blob?.size === known.size) return blob;
   await blob?.[Symbol.asyncDispose]();
-  throw lostBlob({ repository, digest }, blob?.size ?? 0, { logger });
+  return elsewhere(() => lostBlob({ repository, digest }, blob?.size ?? 0, { logger }));
+}
+
+/** A blob of which only the size is of interest. */
+function unread({ size }: { size: number }): OpenBlob {
+  return { size, read: async () => 0, [Symbol.asyncDispose]: async () => undefined };
 }
 
 /** @param held bytes that are left of it */

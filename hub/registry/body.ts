@@ -40,10 +40,13 @@ export async function sendBody(
       await turnOf(uplink, part.length, { response, signal });
       const got = await blob.read(part, at);
       signal.throwIfAborted();
-      if (got < part.length) throw new Error(`the stored blob ends at byte ${at + got}`);
-      slot.write(response, part);
-      onBytes(part.length);
-      at += part.length;
+      // What is still on its way goes out in the pieces it comes in.
+      if (got === 0 || (got < part.length && blob.isGrowing !== true)) {
+        throw new Error(`the stored blob ends at byte ${at + got}`);
+      }
+      slot.write(response, part.subarray(0, got));
+      onBytes(got);
+      at += got;
       if (response.writableNeedDrain) await once(response, 'drain', { signal });
     }
     response.end();

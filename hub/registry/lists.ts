@@ -70,7 +70,8 @@ export async function listReferrers(
   );
 }
 
-function pageOf(query: URLSearchParams, usual = PAGE_DEFAULT): { n: number; last?: string } {
+/** The page a client asks for. @throws OciError PAGINATION_NUMBER_INVALID */
+export function pageOf(query: URLSearchParams, usual = PAGE_DEFAULT): { n: number; last?: string } {
   const text = query.get('n');
   if (text !== null && !/^\d{1,10}$/.test(text)) {
     throw ociError('PAGINATION_NUMBER_INVALID', 'n is a whole number, 0 or more');
@@ -80,7 +81,8 @@ function pageOf(query: URLSearchParams, usual = PAGE_DEFAULT): { n: number; last
   return { n, ...(last === null ? {} : { last }) };
 }
 
-function linkTo(
+/** The header that leads to the next page, if there is one. */
+export function linkTo(
   path: string,
   n: number,
   shown: readonly string[],

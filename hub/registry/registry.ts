@@ -1,13 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ociError, OciError } from '../../proto/oci/errors.ts';
+import { ociError } from '../../proto/oci/errors.ts';
 import { parseRegistryRoute, type RegistryRoute } from '../../proto/oci/routes.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { canonicalHost, type Repository } from '../../proto/oci/name.ts';
-import { BlobStoreError } from '../blobs/errors.ts';
 import type { BlobStore } from '../blobs/port.ts';
-import { CatalogError } from '../catalog/errors.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { Uplink } from '../uplink/uplink.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
@@ -19,7 +17,8 @@ import {
   REQUESTS_MAX,
   UPLOADS_MAX,
 } from './constants.ts';
-import { connectionSignal, send, sendError, sendJson, tooLarge, type Exchange } from './http.ts';
+import { faultOf } from './faults.ts';
+import { connectionSignal, send, sendError, sendJson, type Exchange } from './http.ts';
 import { LargeAnswers } from './large-answers.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { ManifestReader } from './manifest-reader.ts';
@@ -29,6 +28,13 @@ import type { RegistryMetrics } from './metrics.ts';
 import { OpenUploads } from './open-uploads.ts';
 import { getProvisionalBatch, getProvisionalBytes } from './provisional.ts';
 import type { ProvisionalBlobs } from './provisional.ts';
+import { isOwnHost, namedRoute, type NamedRoute } from './place-names.ts';
+import { UpstreamAway, type PullThrough } from './pull-through.ts';
+import {
+  getUpstreamManifest,
+  listUpstreamReferrers,
+  listUpstreamTags,
+} from './upstream-answers.ts';
 import type { UploadStore } from './upload-store.ts';
 import { Uploads } from './uploads.ts';
 
@@ -78,6 +84,8 @@ export type RegistryModules = {
   uplink: Pick<Uplink, 'enter'>;
   /** Who is to have his share of the uplink. */
   callerOf(request: IncomingMessage): string;
+  /** Other registries that this one answers for. */
+  pullThrough?: PullThrough | undefined;
   metrics: (uploadsOpen: () => number) => RegistryMetrics;
   /** Hears of pushed manifests. */
   pushed?: ((push: ManifestPush) => Promise<void>) | undefined;
@@ -149,22 +157,25 @@ export class Registry {
     const signal = connectionSignal(request);
     const exchange: Exchange = { request, response, query, signal, answers: this.#answers };
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
-    this.#tellNamespace(exchange);
     let kind: RegistryRoute['kind'] | 'invalid' = 'invalid';
     let reason: string | undefined;
+    let route: RegistryRoute | undefined;
     this.#enter();
     try {
       if (this.#draining || this.#inFlight > REQUESTS_MAX) {
         throw ociError('UNAVAILABLE', 'the hub takes no more requests now; try again');
       }
-      const route = parseRegistryRoute(path);
+      const namespace = this.#namespaceOf(exchange);
+      route = parseRegistryRoute(path);
       ({ kind } = route);
       checkMethod(exchange, kind);
-      await this.#authorise(exchange, route);
-      await this.#answer(exchange, route);
+      const named = this.#named(route, namespace);
+      ({ route } = named);
+      await this.#authorise(exchange, named);
+      await this.#answer(exchange, named);
     } catch (err) {
       reason = messageOf(err);
-      this.#fail(exchange, err, kind);
+      this.#fail(exchange, err, route);
     } finally {
       this.#leave();
       const code = response.headersSent ? String(response.statusCode) : 'aborted';
@@ -187,17 +198,24 @@ export class Registry {
     return this.#uploads.close();
   }
 
-  async #authorise({ request }: Exchange, route: RegistryRoute): Promise<void> {
+  #named(route: RegistryRoute, namespace: string | undefined): NamedRoute {
+    const { pullThrough } = this.#modules;
+    if (pullThrough === undefined) return { route, place: undefined };
+    return namedRoute(route, namespace, pullThrough);
+  }
+
+  async #authorise({ request }: Exchange, { route, place }: NamedRoute): Promise<void> {
     const { repository, action } = wishOf(request, route);
     const writes = action === 'push' || action === 'delete';
-    if (writes && repository?.split('/')[0]?.includes('.') === true) {
+    const isReserved = place !== undefined || repository?.split('/')[0]?.includes('.') === true;
+    if (writes && isReserved) {
       throw ociError('DENIED', 'names that begin with a host are reserved for upstreams');
     }
     await this.#modules.guard.check(request, { repository, action });
   }
 
-  async #answer(exchange: Exchange, route: RegistryRoute): Promise<void> {
-    const { catalog } = this.#modules;
+  async #answer(exchange: Exchange, { route, place }: NamedRoute): Promise<void> {
+    const { catalog, pullThrough } = this.#modules;
     const method = exchange.request.method === 'HEAD' ? 'GET' : exchange.request.method;
     const modules = {
       ...this.#modules,
@@ -213,8 +231,12 @@ export class Registry {
       case 'catalog':
         return listRepositories(exchange, await this.#modules.guard.visibleTo(exchange.request));
       case 'tags':
+        if (place && pullThrough) return listUpstreamTags(exchange, place, pullThrough);
         return listTags(exchange, route, catalog);
       case 'referrers':
+        if (place && pullThrough) {
+          return listUpstreamReferrers(exchange, { ...route, place }, pullThrough);
+        }
         return listReferrers(exchange, route, catalog);
       case 'chunk-statement':
       case 'chunk-hashes':
@@ -223,9 +245,12 @@ export class Registry {
         return getProvisionalBatch(exchange, route, modules);
       case 'blob':
         if (await getProvisionalBytes(exchange, route, modules)) return undefined;
-        if (method === 'GET') return getBlob(exchange, route, modules);
+        if (method === 'GET') return getBlob(exchange, { ...route, place }, modules);
         return deleteBlob(exchange, route, modules);
       case 'manifest':
+        if (place && pullThrough && method === 'GET') {
+          return getUpstreamManifest(exchange, { ...route, place }, pullThrough);
+        }
         if (method === 'GET') return getManifest(exchange, route, modules);
         if (method === 'PUT') return putManifest(exchange, route, modules);
         return deleteManifest(exchange, route, modules);
@@ -255,16 +280,22 @@ export class Registry {
     send(exchange, 200, { 'content-type': 'application/octet-stream' }, bytes);
   }
 
-  /** A client that says which host its image names is told when that is us ("Proxying"). */
-  #tellNamespace({ request, response, query }: Exchange): void {
+  /**
+   * The host that a client says its image names ("Proxying"), unless that is us. It is told when
+   * what it named is what answers.
+   */
+  #namespaceOf({ request, response, query }: Exchange): string | undefined {
     const namespace = query.get('ns');
-    if (namespace === null || !/^[!-~]+$/.test(namespace)) return;
-    if (request.method !== 'GET' && request.method !== 'HEAD') return;
-    const own = namespace === request.headers.host || this.#names.has(canonicalHost(namespace));
-    if (own) response.setHeader('oci-namespace', namespace);
+    if (namespace === null || !/^[!-~]+$/.test(namespace)) return undefined;
+    const isOwn = isOwnHost(namespace, request, this.#names);
+    const reads = request.method === 'GET' || request.method === 'HEAD';
+    const answers = isOwn || this.#modules.pullThrough?.upstreams.nameOf(namespace) !== undefined;
+    if (reads && answers) response.setHeader('oci-namespace', namespace);
+    return isOwn ? undefined : namespace;
   }
 
-  #fail(exchange: Exchange, err: unknown, kind: string): void {
+  #fail(exchange: Exchange, err: unknown, route: RegistryRoute | undefined): void {
+    const kind = route?.kind ?? 'invalid';
     const { request, response } = exchange;
     const { logger, guard } = this.#modules;
     // Node destroys a request that was read to its end; the client still waits for the answer.
@@ -276,10 +307,11 @@ export class Registry {
     const fault = faultOf(err);
     const failed = fault.status >= 500 && fault.code !== 'UNAVAILABLE';
     if (failed) logger.warn({ kind, err }, 'request failed');
-    const headers =
-      fault.status === 401
-        ? { 'www-authenticate': guard.challenge(request, wishOf(request, routeOf(request))) }
-        : undefined;
+    const headers: Record<string, string> = {};
+    if (fault.status === 401) {
+      headers['www-authenticate'] = guard.challenge(request, wishOf(request, route));
+    }
+    if (fault instanceof UpstreamAway) headers['retry-after'] = String(fault.retryAfterS);
     sendError(exchange, fault, headers);
   }
 
@@ -324,57 +356,4 @@ function targetOf(request: IncomingMessage): { path: string; query: URLSearchPar
   const mark = url.indexOf('?');
   if (mark < 0) return { path: url, query: new URLSearchParams() };
   return { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
-}
-
-function routeOf(request: IncomingMessage): RegistryRoute | undefined {
-  try {
-    return parseRegistryRoute(targetOf(request).path);
-  } catch {
-    return undefined;
-  }
-}
-
-function catalogFault(err: CatalogError): OciError {
-  const { data } = err;
-  const cause = { cause: err };
-  if (data.code === 'BLOB_UNLINKED') {
-    const { digest } = data;
-    const message = `the manifest names ${digest}, push it first`;
-    return new OciError(message, { code: 'MANIFEST_BLOB_UNKNOWN', detail: { digest } }, cause);
-  }
-  if (data.code === 'PURGED') return new OciError(err.message, { code: 'DENIED' }, cause);
-  if (data.code === 'BLOB_LEAVING') {
-    return new OciError(err.message, { code: 'UNAVAILABLE' }, cause);
-  }
-  if (data.code === 'CATALOG_UNAVAILABLE') {
-    const message = 'the catalog of the hub does not answer now; try again';
-    return new OciError(message, { code: 'UNAVAILABLE' }, cause);
-  }
-  if (data.code === 'CATALOG_FULL') return noRoom(err);
-  return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, cause);
-}
-
-function noRoom(cause: unknown): OciError {
-  const message = 'the hub has no room left; free some and push again';
-  return new OciError(message, { code: 'UNKNOWN', status: 507 }, { cause });
-}
-
-function faultOf(err: unknown): OciError {
-  if (err instanceof OciError) return err;
-  if (hasCode(err, 'DIGEST_INVALID')) {
-    return new OciError(messageOf(err), { code: 'DIGEST_INVALID' }, { cause: err });
-  }
-  if (err instanceof CatalogError) return catalogFault(err);
-  if (hasCode(err, 'NO_SPACE')) return noRoom(err);
-  if (err instanceof BlobStoreError && err.data.code === 'TOO_LARGE') {
-    return tooLarge(err.data.max, err);
-  }
-  if (hasCode(err, 'STORE_AWAY')) {
-    const message = 'the storage of the hub does not answer; try again';
-    return new OciError(message, { code: 'UNAVAILABLE' }, { cause: err });
-  }
-  if (hasCode(err, 'PENDING_LIMIT')) {
-    return new OciError(messageOf(err), { code: 'TOOMANYREQUESTS' }, { cause: err });
-  }
-  return new OciError('the hub failed; its log says why', { code: 'UNKNOWN' }, { cause: err });
 }

@@ -71,6 +71,20 @@ export class Forwarder {
     }
   }
 
+  /** Authorization of a POST from this hub to another one, good once. */
+  sign({ from, to }: { from: Incarnation; to: ReplicaRow }, path: string, body: Buffer): string {
+    this.#sequence += 1;
+    const call = {
+      method: 'POST',
+      path,
+      from,
+      to: { id: to.id, joined: to.joined },
+      sequence: this.#sequence,
+      bodyHash: bodyHashOf(body),
+    };
+    return signReplicaCall(call, this.#modules.signingKey(), this.#options.now());
+  }
+
   /** Ends the connections to all others. */
   async keep(urls: ReadonlySet<string>): Promise<void> {
     const gone = [...this.#lines].filter(([url]) => !urls.has(url));
@@ -112,17 +126,8 @@ export class Forwarder {
     { from, to, body }: { from: Incarnation; to: ReplicaRow; body: Buffer },
     signal: AbortSignal,
   ): Promise<ForwardResponse> {
-    this.#sequence += 1;
     const target = { method: 'POST', path: FORWARD_PATH } as const;
-    const call = {
-      ...target,
-      from,
-      to: { id: to.id, joined: to.joined },
-      sequence: this.#sequence,
-      bodyHash: bodyHashOf(body),
-    };
-    const key = this.#modules.signingKey();
-    const authorization = signReplicaCall(call, key, this.#options.now());
+    const authorization = this.sign({ from, to }, target.path, body);
     const headers = { authorization, 'content-type': 'application/json' };
     const response = await pool.request({ ...target, headers, body, signal });
     const bytes = await readBounded(response.body, to.url);

@@ -38,8 +38,15 @@ export class TestReplicas {
   /** Added to the clock of the calendar of all replicas. */
   readonly skew = new Map<string, number>();
 
-  constructor(t: TestContext, options: { store?: ReplicaStore } = {}) {
+  /** What is done with each before it can be reached. */
+  readonly prepare: (replica: TestReplica) => Promise<void>;
+
+  constructor(
+    t: TestContext,
+    options: { store?: ReplicaStore; prepare?: (replica: TestReplica) => Promise<void> } = {},
+  ) {
     this.#t = t;
+    this.prepare = options.prepare ?? (async () => undefined);
     this.store = options.store ?? new MemoryReplicaStore();
   }
 
@@ -184,8 +191,9 @@ export class TestReplica {
         look: () => this.#fleet.lookAtKeys(),
       },
     });
-    replicas.routes(this.app);
     this.#replicas = replicas;
+    await this.#fleet.prepare(this);
+    replicas.routes(this.app);
     await this.app.listen({ host: '127.0.0.1', port: Number(new URL(url).port) });
   }
 

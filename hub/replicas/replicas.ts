@@ -14,8 +14,8 @@ import { Heartbeats, machineClocks } from './heartbeats.ts';
 import { createReplicaMetrics } from './metrics.ts';
 import { Ownership, type Clocks } from './ownership.ts';
 import { Receiver } from './receiver.ts';
-import { ReplicaRoutes } from './routes.ts';
-import type { ReplicaStore } from './store.ts';
+import { ReplicaRoutes, type ReplicaRoute } from './routes.ts';
+import type { ReplicaRow, ReplicaStore } from './store.ts';
 
 export type ReplicasOptions = {
   /** Name of this hub, different from those of others and the same after a restart. */
@@ -45,6 +45,7 @@ export class Replicas {
   #forwarder: Forwarder | undefined;
   #routes: ReplicaRoutes | undefined;
   #tracker: Pick<Tracker, 'trackers'> | undefined;
+  readonly #others: ReplicaRoute[] = [];
 
   constructor(options: ReplicasOptions, modules: ReplicasModules) {
     const { store, logger } = modules;
@@ -77,7 +78,7 @@ export class Replicas {
     this.#forwarder = forwarder;
     this.#routes = new ReplicaRoutes(
       { now },
-      { ownership, receiver, refresh, keys, metrics, logger },
+      { ownership, receiver, refresh, keys, metrics, logger, others: this.#others },
     );
     return new ReplicaDesk(
       {},
@@ -90,6 +91,27 @@ export class Replicas {
         metrics,
       },
     );
+  }
+
+  /** What blobs this hub owns, for rooms that share work with other hubs by that. */
+  get ownership(): Pick<Ownership, 'partIn' | 'view' | 'self'> {
+    return this.#ownership;
+  }
+
+  /** PEM of those who may sign the certificates of others. */
+  get ca(): string | undefined {
+    return this.#options.ca;
+  }
+
+  /** Authorization of a POST to another hub; undefined while this one is not in. */
+  sign(to: ReplicaRow, path: string, body: Buffer): string | undefined {
+    const { self: from } = this.#ownership;
+    return from && this.#forwarder?.sign({ from, to }, path, body);
+  }
+
+  /** Another call that other hubs may make; before `routes`. */
+  answerAt(route: ReplicaRoute): void {
+    this.#others.push(route);
   }
 
   /** Adds the routes at which other hubs reach this one. */

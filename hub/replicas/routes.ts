@@ -8,12 +8,21 @@ import type { FleetTokenKeys } from '../fleet/fleet.ts';
 import { BodyRoom, bytesOf, failureOf, readBytes } from '../http/byte-bodies.ts';
 import { FORWARD_BODIES_MAX_BYTES, FORWARD_MAX_BYTES } from './constants.ts';
 import { ReplicaError } from './errors.ts';
-import { ForwardRequest, type ForwardResponse } from './forward-body.ts';
+import { ForwardRequest } from './forward-body.ts';
 import { FORWARD_PATH } from './forwarder.ts';
 import type { ReplicaMetrics } from './metrics.ts';
 import type { Ownership } from './ownership.ts';
 import type { Receiver } from './receiver.ts';
 import { ReplayWindow } from './replay-window.ts';
+
+/** A call that hubs make of each other, beside announcements. */
+export type ReplicaRoute = {
+  path: string;
+  /** Bytes of the largest question. */
+  bodyMax: number;
+  /** Answers who was found to be another hub. Throws ReplicaError. */
+  answer: (body: Buffer, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
+};
 
 type RouteModules = {
   ownership: Ownership;
@@ -23,6 +32,8 @@ type RouteModules = {
   keys: Pick<FleetTokenKeys, 'find' | 'look'>;
   metrics: Pick<ReplicaMetrics, 'received'>;
   logger: Logger;
+  /** What other rooms answer. */
+  others: readonly ReplicaRoute[];
 };
 
 /** The HTTP edge between replicas. A stranger is refused before its body is read. */
@@ -45,17 +56,24 @@ export class ReplicaRoutes {
     app.register(async (scope) => {
       readBytes(scope);
       scope.setErrorHandler((err, request, reply) => this.#refuse(err, request, reply));
-      scope.route({
-        method: 'POST',
-        url: FORWARD_PATH,
-        bodyLimit: FORWARD_MAX_BYTES,
-        onRequest: (request, reply) => this.#admit(request, reply),
-        handler: async (request, reply) => {
-          const answer = await this.#answer(request);
+      const announce: ReplicaRoute = {
+        path: FORWARD_PATH,
+        bodyMax: FORWARD_MAX_BYTES,
+        answer: async (body, _request, reply) => {
+          const answer = await this.#modules.receiver.answer(parseBody(ForwardRequest, body));
           this.#modules.metrics.received.inc({ code: 'ok' });
           return reply.type('application/json').header('cache-control', 'no-store').send(answer);
         },
-      });
+      };
+      for (const { path, bodyMax, answer } of [announce, ...this.#modules.others]) {
+        scope.route({
+          method: 'POST',
+          url: path,
+          bodyLimit: bodyMax,
+          onRequest: (request, reply) => this.#admit(request, reply),
+          handler: async (request, reply) => answer(this.#bodyOf(request), request, reply),
+        });
+      }
     });
   }
 
@@ -114,12 +132,11 @@ export class ReplicaRoutes {
     this.#replays.window.keep(new Set(ownership.view?.replicas.map(({ id }) => id)));
   }
 
-  async #answer(request: FastifyRequest): Promise<ForwardResponse> {
+  /** What the other hub signed. */
+  #bodyOf(request: FastifyRequest): Buffer {
     const body = bytesOf(request);
-    if (bodyHashOf(body) !== this.#calls.get(request)?.bodyHash) {
-      throw new ReplicaError('BAD_SIGNATURE', 'the body is not the one that was signed');
-    }
-    return await this.#modules.receiver.answer(parseBody(ForwardRequest, body));
+    if (bodyHashOf(body) === this.#calls.get(request)?.bodyHash) return body;
+    throw new ReplicaError('BAD_SIGNATURE', 'the body is not the one that was signed');
   }
 
   #refuse(err: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

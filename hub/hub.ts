@@ -63,9 +63,10 @@ import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
 import { Replicas } from './replicas/replicas.ts';
 import { openReplication, type ReplicationDesk } from './replication/start.ts';
+import { openPullThrough, coldCatalogOf } from './upstream/open-pull-through.ts';
+import type { Upstreams } from './upstream/port.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
-import type { Ingests } from './upstream/port.ts';
 import { createProvisionalMetrics } from './upstream/provisional/metrics.ts';
 import { Provisional } from './upstream/provisional/provisional.ts';
 import { KyselyBudgets, type UpstreamBudgetTables } from './catalog/upstream-budgets.ts';
@@ -74,8 +75,6 @@ import { openUpstreams } from './upstream/open.ts';
 export type HubModules = {
   logger: Logger;
   build?: BuildInfo;
-  /** Blobs on their way from upstreams. */
-  ingests?: Ingests;
 };
 
 export type Hub = {
@@ -107,26 +106,27 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   await assertRestored(dataDir);
   const storage = await openStorage(config, starting, { postgres, metrics, logger });
   const { catalog, blobs, gc, holder, shared } = storage;
-  const budgets = new KyselyBudgets({ db: catalog.db.withTables<UpstreamBudgetTables>() });
-  const asking = { store: budgets, metrics, logger, build: build.version };
-  const upstreams = await openUpstreams(config.upstreams, asking);
-  starting.defer(() => upstreams.close());
+  const upstreams = await openAsking(config, starting, { catalog, metrics, logger, build });
   const others = { advertise, caFile: config.replicas.caFile, holder };
   const replicas = await openReplicas(others, { catalog, metrics, logger });
   const coming: Coming = {};
-  const room = await openRoom(config, { ...storage, replicas, coming, metrics, logger });
-  const { fleet, access } = room;
-  const { ingests } = modules;
-  if (ingests !== undefined) {
-    const signingKey = () => fleet.statementKey();
-    const told = { ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
-    coming.provisional = new Provisional({}, told);
-  }
+  const own = { ...storage, replicas, upstreams, coming };
+  const room = await openRoom(config, { ...own, metrics, logger });
+  const { fleet, access, rights } = room;
   starting.defer(() => fleet.close());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const uplink = await openUplink(config, { metrics, logger });
   const uploads = await openUploads(catalog, { holder, shared });
+  const kept = { catalog, blobs, uploads, rights, replicas, metrics, logger };
+  const pull =
+    upstreams && (await openPullThrough({ dataDir, holder, shared }, { ...kept, upstreams }));
+  starting.defer(async () => pull?.close());
+  if (pull !== undefined) {
+    const signingKey = () => fleet.statementKey();
+    const told = { ingests: pull.ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
+    coming.provisional = new Provisional({}, told);
+  }
   const jobs = openQueue(catalog, { holder, starting, metrics, logger });
   const replication = openReplication({ ...config.replication, holder }, starting, {
     ...room,
@@ -146,6 +146,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       catalog,
       uploads,
       pushed: (push) => replication.replication.pushed(push),
+      pullThrough: pull?.pullThrough,
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
       provisional: coming.provisional,
@@ -209,6 +210,20 @@ function hubOf(
     },
     close: () => running.disposeAsync(),
   };
+}
+
+/** What asks the configured upstreams; undefined for a hub without any. */
+async function openAsking(
+  { upstreams }: Pick<HubConfig, 'upstreams'>,
+  starting: AsyncDisposableStack,
+  modules: { catalog: OpenCatalog; metrics: MetricsRegistry; logger: Logger; build: BuildInfo },
+): Promise<Upstreams | undefined> {
+  if (upstreams.length === 0) return undefined;
+  const { catalog, metrics, logger, build } = modules;
+  const store = new KyselyBudgets({ db: catalog.db.withTables<UpstreamBudgetTables>() });
+  const opened = await openUpstreams(upstreams, { store, metrics, logger, build: build.version });
+  starting.defer(() => opened.close());
+  return opened.upstreams;
 }
 
 /** What the hub keeps, and the works on it that one hub at a time does. */
@@ -305,12 +320,13 @@ async function openRoom(
     gc: Gc;
     chores: Chores;
     replicas: Replicas | undefined;
+    upstreams: Upstreams | undefined;
     coming: Coming;
     metrics: MetricsRegistry;
     logger: Logger;
   },
 ): Promise<{ fleet: Fleet; access: Access; rights: Rights; administration: Administration }> {
-  const { shared, catalog, gc, chores, replicas, coming, metrics, logger } = modules;
+  const { shared, catalog, gc, chores, replicas, upstreams, coming, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
@@ -321,7 +337,7 @@ async function openRoom(
     { config: config.fleet, keysDir, hubNames, trustedProxies, shared },
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
-      catalog,
+      catalog: upstreams === undefined ? catalog : coldCatalogOf(catalog, upstreams),
       coming: (...blob) => coming.provisional?.sizeIn(...blob),
       isPublic: (repository) => rights.isPublic(repository),
       privateRights: {

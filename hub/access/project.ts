@@ -64,5 +64,12 @@ export function parseRobotLogin(user: string): { project: string; name: string }
   const plus = user.indexOf('+');
   const project = user.slice(ROBOT_PREFIX.length, Math.max(plus, 0));
   const name = user.slice(plus + 1);
-  return isProjectName(project) && isAccountName(name) ? { project, name } : undefined;
+  return isProject(project) && isAccountName(name) ? { project, name } : undefined;
+}
+
+/** Also the host of an upstream, which has a project of its own. */
+function isProject(text: string): boolean {
+  return (
+    text.length <= PROJECT_NAME_MAX_CHARS && text.split('.').every((part) => PROJECT.test(part))
+  );
 }

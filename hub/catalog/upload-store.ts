@@ -114,12 +114,12 @@ export class KyselyUploadStore implements UploadStore {
   }
 
   async save(hold: UploadHold, progress: Parameters<UploadStore['save']>[1]): Promise<boolean> {
-    const { state, size, leaves, nowMs, expiresAtMs } = progress;
+    const { state, size, leaves, nowMs, expiresAtMs, heldUntilMs = FREE } = progress;
     const set = {
       state,
       size,
       epoch: hold.epoch,
-      held_until_ms: FREE,
+      held_until_ms: heldUntilMs,
       used_at_ms: nowMs,
       expires_at_ms: expiresAtMs,
     };

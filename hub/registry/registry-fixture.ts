@@ -33,6 +33,8 @@ import { createUplinkMetrics } from '../uplink/metrics.ts';
 import { Uplink } from '../uplink/uplink.ts';
 import { createRegistryMetrics } from './metrics.ts';
 import type { ProvisionalBlobs } from './provisional.ts';
+import type { PullThrough } from './pull-through.ts';
+import type { UploadStore } from './upload-store.ts';
 import { Registry, type RegistryGuard, type RegistryOptions } from './registry.ts';
 
 const PASSWORD = 'a password';
@@ -49,6 +51,14 @@ type Ask = {
 };
 /** Where a registry keeps what it is given; closed by who opened it. */
 export type Drivers = { catalog: OpenCatalog; blobs: BlobStore };
+/** What pull-through is made of. */
+export type PullParts = Drivers & {
+  folder: string;
+  uploads: UploadStore;
+  rights: Rights;
+  metrics: MetricsRegistry;
+  logger: Logger;
+};
 type Parts = {
   folder: string;
   url: string;
@@ -117,6 +127,8 @@ export class TestRegistry {
       drivers?: Drivers;
       /** Another replica of this one: the same blobs and the same catalog. */
       beside?: TestRegistry;
+      /** Answers for upstreams; closed before what it is made of. */
+      pullThrough?: (parts: PullParts) => Promise<{ pullThrough: PullThrough } & AsyncDisposable>;
     } = {},
   ): Promise<TestRegistry> {
     const { beside } = options;
@@ -130,13 +142,17 @@ export class TestRegistry {
     const { externalUrl, trustedProxies = [] } = options;
     const callerOf = options.callerOf ?? createCallerOf({ trustedProxies });
     const baseUrl = createBaseUrl({ externalUrl, tls: false, trustedProxies });
+    const uploads = new KyselyUploadStore(
+      { shared: options.shared === true || (beside ?? options.drivers) !== undefined },
+      { db: catalog.db.withTables<UploadTables>() },
+    );
+    const parts = { folder, blobs, catalog, uploads, rights: access.rights, metrics, logger };
+    const pulls = await options.pullThrough?.(parts);
     const registry = new Registry(options, {
       blobs,
       catalog,
-      uploads: new KyselyUploadStore(
-        { shared: options.shared === true || (beside ?? options.drivers) !== undefined },
-        { db: catalog.db.withTables<UploadTables>() },
-      ),
+      uploads,
+      pullThrough: pulls?.pullThrough,
       guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
       statementFor: async () => undefined,
       provisional: options.provisional,
@@ -158,6 +174,7 @@ export class TestRegistry {
       await own.#agent.destroy();
       await servers.close();
       await registry.close();
+      await pulls?.[Symbol.asyncDispose]();
       if (options.drivers === undefined) await blobs.close();
       if (beside !== undefined) return;
       if (options.drivers === undefined) await catalog.close();

@@ -35,6 +35,8 @@ export interface UploadStore {
       leaves?: SavedLeaves;
       nowMs: number;
       expiresAtMs: number;
+      /** Goes on to keep other requests off until then. */
+      heldUntilMs?: number;
     },
   ): Promise<boolean>;
   /** Lets other requests in; the upload is where it was. */

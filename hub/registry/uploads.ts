@@ -3,14 +3,11 @@ import { ociError } from '../../proto/oci/errors.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
-import { sleep } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
 import { BufferMemory } from './buffer-memory.ts';
 import {
-  LEAVING_STEP_MS,
-  LEAVING_WAIT_MS,
   MOUNT_SOURCES_MAX,
   UPLOAD_BATCH_BYTES,
   UPLOAD_BATCH_MIN_BYTES,
@@ -18,9 +15,10 @@ import {
   UPLOADS_MEMORY_BYTES,
 } from './constants.ts';
 import { bytesOf, send, tooLarge, type Exchange } from './http.ts';
+import { keepBlob } from './keep-blob.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import type { HeldUpload, OpenUploads } from './open-uploads.ts';
-import type { FinishedUpload, UploadSession } from './upload-session.ts';
+import type { UploadSession } from './upload-session.ts';
 import type { UploadTarget } from './upload-store.ts';
 
 type Modules = {
@@ -59,7 +57,7 @@ export class Uploads {
 
   /** POST: mounts, takes a whole blob, or opens an upload. */
   async start(exchange: Exchange, repository: Repository): Promise<void> {
-    const { query } = exchange;
+    const { query, signal } = exchange;
     const { open, subjectOf } = this.#modules;
     const mount = query.get('mount');
     if (mount !== null && (await this.#mount(exchange, repository, mount))) {
@@ -81,7 +79,7 @@ export class Uploads {
     await open.nameless(subject, async (session) => {
       await this.#receive(exchange, session);
       const commit = () => session.commit(expected, async () => Buffer.alloc(0));
-      await this.#keep(exchange, { target: { repository }, digest: expected }, commit);
+      await keepBlob({ repository, digest: expected }, commit, { signal, ...this.#modules });
     });
     this.#created(exchange, repository, expected);
   }
@@ -106,13 +104,14 @@ export class Uploads {
   async put(exchange: Exchange, route: Target): Promise<void> {
     const target = await this.#targetOf(exchange, route);
     const { open } = this.#modules;
+    const { signal } = exchange;
     const digest = checkedDigest(exchange.query.get('digest') ?? '');
     await open.exclusively(target, async (upload) => {
       await this.#append(exchange, target, upload);
       upload.outcome = 'drop';
       try {
         const commit = () => upload.session.commit(digest, () => open.leaves(target.id));
-        await this.#keep(exchange, { target, digest }, commit);
+        await keepBlob({ ...target, digest }, commit, { signal, ...this.#modules });
       } catch (err) {
         if (upload.session.lost || hasCode(err, 'STORE_AWAY')) upload.outcome = 'undo';
         throw err;
@@ -187,36 +186,6 @@ export class Uploads {
     const known = await this.#mountable(exchange, repository, mount);
     if (known === undefined || (await blobs.stat(mount))?.size !== known.size) return false;
     return catalog.linkBlob(repository, mount);
-  }
-
-  /**
-   * Stores a blob and records it. Bytes of the same digest may be on their way out meanwhile: they
-   * are waited for before, and looked at after, so that what is recorded is there.
-   */
-  async #keep(
-    { signal }: Exchange,
-    { target, digest }: { target: { repository: string; id?: string }; digest: Digest },
-    commit: () => Promise<FinishedUpload>,
-  ): Promise<void> {
-    const { blobs, catalog } = this.#modules;
-    const { repository, id } = target;
-    const startedMs = performance.now();
-    for (;;) {
-      try {
-        // oxlint-disable-next-line no-await-in-loop -- looks again until they are gone
-        await catalog.pinBlob(digest);
-        break;
-      } catch (err) {
-        const waitedMs = performance.now() - startedMs;
-        if (!hasCode(err, 'BLOB_LEAVING') || waitedMs > LEAVING_WAIT_MS) throw err;
-        // oxlint-disable-next-line no-await-in-loop -- the pause comes before the next look
-        await sleep(LEAVING_STEP_MS, { signal });
-      }
-    }
-    const blob = await commit();
-    await catalog.addBlob(blob, repository, id === undefined ? undefined : { id });
-    if ((await blobs.stat(digest))?.size === blob.size) return;
-    throw ociError('UNAVAILABLE', `${digest} was removed while it was sent; send it again`);
   }
 
   /**

@@ -1,0 +1,89 @@
+import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
+import { CodedError } from '../../proto/std/errors.ts';
+import type { IngestBytes } from './ingest-bytes.ts';
+import type { IngestParking } from './ingest-parking.ts';
+import type { Sink } from './ingest-stream.ts';
+import { PARK_BYTES } from './pull-constants.ts';
+
+type Modules = {
+  bytes: IngestBytes;
+  parking: IngestParking;
+  /** Most bytes to gather now. */
+  batchBytes: () => number;
+  /** So many more are here. */
+  onBytes: (count: number) => void;
+};
+
+/** Gathers pieces of a blob, stores them in batches, and parks them at whole leaves. */
+export class IngestSink implements Sink {
+  readonly #modules: Modules;
+  #batch: Buffer[] = [];
+  #gathered = 0;
+  #parkedAt: number;
+
+  constructor(modules: Modules) {
+    this.#modules = modules;
+    this.#parkedAt = modules.bytes.size;
+  }
+
+  get size(): number {
+    return this.#modules.bytes.size + this.#gathered;
+  }
+
+  async take(slice: Buffer): Promise<void> {
+    this.#batch.push(slice);
+    this.#gathered += slice.length;
+    const { bytes, batchBytes } = this.#modules;
+    // The first bytes, and the end of each leaf, are wanted at once.
+    const isFirst = bytes.size === 0;
+    const endsLeaf = this.#gathered >= LEAF_BYTES - (bytes.size % LEAF_BYTES);
+    if (isFirst || endsLeaf || this.#gathered >= batchBytes()) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#gathered === 0) return;
+    const { bytes } = this.#modules;
+    const isDue = this.size - this.#parkedAt >= PARK_BYTES;
+    const toLeaf = this.#gathered - (this.size % LEAF_BYTES);
+    if (!isDue || toLeaf <= 0) return this.#write(this.#gathered);
+    await this.#write(toLeaf);
+    await this.#park();
+    if (this.#gathered > 0 && bytes.size > 0) await this.#write(this.#gathered);
+  }
+
+  /** Parks what is here if it ends with a leaf. @throws CodedError HELD_ELSEWHERE */
+  async parkEnd(): Promise<void> {
+    const { bytes } = this.#modules;
+    if (bytes.size > this.#parkedAt && bytes.size % LEAF_BYTES === 0) await this.#park();
+  }
+
+  async #park(): Promise<void> {
+    const { bytes, parking } = this.#modules;
+    if (!(await parking.park(bytes))) {
+      throw new CodedError('another hub goes on with the blob', { code: 'HELD_ELSEWHERE' });
+    }
+    this.#parkedAt = bytes.size;
+  }
+
+  async #write(count: number): Promise<void> {
+    const { bytes, onBytes } = this.#modules;
+    const slices = this.#taken(count);
+    await bytes.append(slices);
+    onBytes(count);
+  }
+
+  /** The first `count` gathered bytes. */
+  #taken(count: number): Buffer[] {
+    const taken: Buffer[] = [];
+    let left = count;
+    while (left > 0) {
+      const slice = this.#batch.shift();
+      if (slice === undefined) break;
+      taken.push(slice.length > left ? slice.subarray(0, left) : slice);
+      if (slice.length > left) this.#batch.unshift(slice.subarray(left));
+      left -= Math.min(left, slice.length);
+    }
+    this.#gathered -= count;
+    return taken;
+  }
+}

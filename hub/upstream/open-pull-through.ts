@@ -1,0 +1,130 @@
+import path from 'node:path';
+import type { Logger } from '../../proto/ops/logger.ts';
+import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import type { Rights } from '../access/rights.ts';
+import type { BlobStore } from '../blobs/port.ts';
+import { KyselyAccessStore } from '../catalog/access-store.ts';
+import type { AccessTables } from '../catalog/access-tables.ts';
+import { NamedLeases, type LeaseTables } from '../catalog/named-lease.ts';
+import type { OpenCatalog } from '../catalog/open-catalog.ts';
+import { KyselyUpstreamStore, type UpstreamTables } from '../catalog/upstream-store.ts';
+import { BufferMemory } from '../registry/buffer-memory.ts';
+import {
+  BODIES_MEMORY_BYTES,
+  BODY_MEMORY_BYTES,
+  BODY_MEMORY_MIN_BYTES,
+} from '../registry/constants.ts';
+import type { UploadStore } from '../registry/upload-store.ts';
+import type { Replicas } from '../replicas/replicas.ts';
+import { UpstreamBlobs } from './blobs.ts';
+import { coldCatalog } from './cold-content.ts';
+import { FetchTurns } from './fetch-turns.ts';
+import { hubDesk } from './hub-desk.ts';
+import { HubStreams } from './hub-streams.ts';
+import { UpstreamIngests } from './ingests.ts';
+import { UpstreamListings } from './listings.ts';
+import { UpstreamManifests } from './manifests.ts';
+import { Negatives } from './negatives.ts';
+import type { Ingests, Upstreams } from './port.ts';
+import { openUpstreamProjects } from './projects.ts';
+import { createPullMetrics } from './pull-metrics.ts';
+import { HubPullThrough } from './pull-through.ts';
+import { SharedBlobs } from './shared-blobs.ts';
+import { SpoolFolder } from './spool.ts';
+import { UpstreamTags } from './tags.ts';
+
+type Options = {
+  dataDir: string;
+  /** This hub among those that share the catalog. */
+  holder: string;
+  /** Whether other hubs may have the same catalog. */
+  shared: boolean;
+  /** ms since 1970. */
+  now?: () => number;
+  stallMs?: number;
+  ownerWaitMs?: number;
+};
+
+type Modules = {
+  upstreams: Upstreams;
+  catalog: OpenCatalog;
+  blobs: BlobStore;
+  uploads: UploadStore;
+  rights: Pick<Rights, 'isPublic' | 'changed'>;
+  replicas: Replicas | undefined;
+  metrics: MetricsRegistry;
+  logger: Logger;
+};
+
+/** Pull-through of this hub, and the blobs that are on their way to it. */
+export type OpenPullThrough = {
+  pullThrough: HubPullThrough;
+  ingests: Ingests;
+  close: () => Promise<void>;
+};
+
+/** Puts pull-through together. Throws errors of the catalog and BlobStoreError. */
+export async function openPullThrough(
+  options: Options,
+  modules: Modules,
+): Promise<OpenPullThrough> {
+  const { dataDir, holder, shared, now = Date.now, stallMs } = options;
+  const { upstreams, catalog, blobs, uploads, rights, logger } = modules;
+  const { db } = catalog;
+  const access = new KyselyAccessStore({ db: db.withTables<AccessTables>() });
+  await openUpstreamProjects(upstreams, { store: access, rights, logger });
+  const spools = new SpoolFolder({ folder: path.join(dataDir, 'upstream', 'spool') });
+  await spools.open((ids) => uploads.known(ids));
+  const own = { running: (): number => 0 };
+  const metrics = createPullMetrics(modules.metrics, () => own.running());
+  const store = new KyselyUpstreamStore({ db: db.withTables<UpstreamTables>() });
+  const isPublic = (repository: string) => rights.isPublic(repository);
+  const ingests = new UpstreamIngests(
+    { holder, now, ...(stallMs === undefined ? {} : { stallMs }) },
+    { store, uploads, blobs, spools, catalog, isPublic, metrics, logger },
+  );
+  own.running = () => ingests.count;
+  const leases = new NamedLeases({ holder }, { db: db.withTables<LeaseTables>() });
+  const turns = new FetchTurns({ leases: shared ? leases : undefined });
+  const negatives = new Negatives({ now });
+  const manifests = new UpstreamManifests({ catalog, turns, metrics });
+  const parts = { catalog, store, manifests, negatives, metrics, logger };
+  const tags = new UpstreamTags({ now }, parts);
+  const listings = new UpstreamListings({ now }, { catalog });
+  const known = { ingests, blobs, catalog, isPublic, negatives, metrics };
+  const here = new UpstreamBlobs({ now }, known);
+  const others = otherHubs(here, modules);
+  const wait = { waitMs: options.ownerWaitMs };
+  const sharing = shared ? new SharedBlobs(wait, { own: here, others }) : undefined;
+  const pullThrough = new HubPullThrough(
+    { now },
+    { upstreams, manifests, tags, listings, blobs: here, shared: sharing, negatives, metrics },
+  );
+  const close = async (): Promise<void> => {
+    await ingests.close();
+    await others?.streams.close();
+  };
+  return { pullThrough, ingests, close };
+}
+
+/** The catalog as the fleet sees it, blobs of upstreams that are still to come included. */
+export function coldCatalogOf(catalog: OpenCatalog, upstreams: Upstreams) {
+  const store = new KyselyUpstreamStore({ db: catalog.db.withTables<UpstreamTables>() });
+  return coldCatalog({ catalog, store, upstreams, now: Date.now });
+}
+
+/** The hubs that read blobs of each other; undefined for one that is alone. */
+function otherHubs(
+  own: UpstreamBlobs,
+  { replicas: hubs, upstreams, logger }: Pick<Modules, 'replicas' | 'upstreams' | 'logger'>,
+): { hubs: Replicas; streams: HubStreams } | undefined {
+  if (hubs === undefined) return undefined;
+  const memory = new BufferMemory({
+    totalBytes: BODIES_MEMORY_BYTES,
+    minBytes: BODY_MEMORY_MIN_BYTES,
+    maxBytes: BODY_MEMORY_BYTES,
+  });
+  const open: UpstreamBlobs['openHere'] = (...ask) => own.openHere(...ask);
+  hubs.answerAt(hubDesk({ upstreams, open, memory, logger }));
+  return { hubs, streams: new HubStreams({ hubs }) };
+}

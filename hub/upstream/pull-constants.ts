@@ -1,0 +1,76 @@
+/** Manifests and tags that are asked of upstreams at the same time; more get 503. */
+export const FLIGHTS_MAX = 4096;
+/** How long an upstream may take to answer about a tag or a manifest. */
+export const MANIFEST_TIMEOUT_MS = 30_000;
+/** How long a client waits for an upstream when there is an older answer to give. */
+export const STALE_WAIT_MS = 2500;
+/** An answer that a tag is unchanged is noted for other hubs when the last note is older. */
+export const TAG_NOTE_MS = 10_000;
+/** What a tag named is stated for so long after it was compared, or as long as it is believed. */
+export const TAG_KNOWN_MS = 60_000;
+/** Names that upstreams do not have and that are remembered for a while. */
+export const NEGATIVES_MAX = 20_000;
+/** How long one hub has to fetch a manifest before another may try. */
+export const FETCH_LEASE_MS = 10_000;
+/** How often a hub looks whether another one has fetched a manifest. */
+export const FETCH_LOOK_MS = 50;
+/** Leases that all manifests share; those with the same one are fetched one after the other. */
+export const FETCH_LEASES = 1024;
+/** Pages of tags asked of an upstream for one answer. */
+export const TAG_PAGES_MAX = 16;
+/** Referrers of an upstream in one answer. */
+export const REFERRERS_MAX = 1000;
+/** Of these, those whose size has to be asked for. */
+export const REFERRERS_ASKED_MAX = 64;
+/** What a client that meets an upstream that fails is told to wait, unless it is known better. */
+export const AWAY_RETRY_MS = 10_000;
+/** Blobs that one hub fetches of upstreams at the same time; more get 503. */
+export const INGESTS_MAX = 256;
+/** Most bytes of a blob on its way gathered before they are written. */
+export const INGEST_BATCH_BYTES = 1_048_576;
+/** Bytes of all such batches; each has at least INGEST_BATCH_MIN_BYTES. */
+export const INGESTS_MEMORY_BYTES = 32 * 1_048_576;
+/** Bytes of a batch while there are very many. */
+export const INGEST_BATCH_MIN_BYTES = 65_536;
+/** Bytes after which a blob on its way is parked, so that another hub can go on from there. */
+export const PARK_BYTES = 16 * 1_048_576;
+/** A parked blob that nobody goes on with is dropped after this. */
+export const PARKED_MAX_AGE_MS = 24 * 3_600_000;
+/** How long a hub that fetches a blob keeps others from it without saying that it goes on. */
+export const INGEST_HOLD_MS = 6000;
+/** How often it says so. */
+export const INGEST_HOLD_RENEW_MS = 2000;
+/** Tries to go on with a blob after which it is given up, if none of them brought a byte. */
+export const INGEST_TRIES_MAX = 6;
+/** Longest pause before the first of them; it doubles from one to the next. */
+export const INGEST_PAUSE_BASE_MS = 200;
+/** Longest pause between two of them. */
+export const INGEST_PAUSE_MAX_MS = 5000;
+/** Longest wait for a time that the upstream itself named. */
+export const INGEST_TOLD_WAIT_MAX_MS = 60_000;
+/** A body of an upstream that brings no byte for this long is asked for again from there. */
+export const INGEST_STALL_MS = 20_000;
+/** A reader of a blob on its way that makes no progress for this long is cut. */
+export const READ_STALL_MS = 60_000;
+/** Longest wait of a reader for one byte of a blob that does make progress. */
+export const READ_WAIT_MAX_MS = 30 * 60_000;
+/** How long a blob that an upstream sends wrong is not asked for again. */
+export const WRONG_PAUSE_MS = 30_000;
+/** How long blobs are passed on without being stored after the storage was full. */
+export const FULL_PAUSE_MS = 30_000;
+/** Blobs passed on without being stored at the same time; more get 503. */
+export const PASSED_ON_MAX = 64;
+/** Repositories of one upstream that a blob on its way is given to. */
+export const INGEST_REPOSITORIES_MAX = 256;
+/** Repositories that are looked at for one that makes a stored blob public. */
+export const LINK_SOURCES_MAX = 64;
+/** How long a reader waits for a hub that goes on with a blob when the one that had it is gone. */
+export const OWNER_WAIT_MS = 20_000;
+/** Time between two looks for it. */
+export const OWNER_LOOK_MS = 250;
+/** How long another hub may take to begin a blob that is on its way there. */
+export const HUB_HEADERS_TIMEOUT_MS = 35_000;
+/** Connections to one other hub for such blobs. */
+export const HUB_STREAMS_MAX = 256;
+/** Largest question of one hub to another about a blob. */
+export const HUB_QUESTION_MAX_BYTES = 4096;

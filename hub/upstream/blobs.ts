@@ -57,6 +57,15 @@ export class UpstreamBlobs {
     }
   }
 
+  /**
+   * Sets a blob on its way to this very hub unless it is stored here, or public here. Resolves when
+   * it is on its way, or nothing is to be done. @throws as openHere
+   */
+  async begin(place: UpstreamPlace, digest: Digest, o: Options): Promise<void> {
+    const opened = await this.openHere(place, digest, o);
+    await opened[Symbol.asyncDispose]();
+  }
+
   /** Whether it is on its way to this very hub. */
   isComing({ repository }: UpstreamPlace, digest: Digest): boolean {
     return this.#modules.ingests.find(repository, digest) !== undefined;

@@ -95,7 +95,7 @@ export class Ingest implements RunningIngest {
     this.#growth.tell();
   }
 
-  async open({ signal }: { signal?: AbortSignal | undefined }): Promise<OpenBlob> {
+  async open(o: { signal?: AbortSignal | undefined; checksLeaves?: boolean }): Promise<OpenBlob> {
     const { size } = this;
     this.#readers += 1;
     const own: { stored?: OpenBlob | undefined; closed: boolean } = { closed: false };
@@ -106,7 +106,7 @@ export class Ingest implements RunningIngest {
         if (position >= size) return 0;
         own.stored ??= await this.#storedBlob();
         if (own.stored !== undefined) return own.stored.read(into, position);
-        const got = await this.#read(into, position, signal);
+        const got = await this.#read(into, position, o);
         if (got !== undefined) return got;
         own.stored = await this.#storedBlob();
         if (own.stored === undefined) throw this.#failed();
@@ -124,9 +124,9 @@ export class Ingest implements RunningIngest {
    * Bytes that a reader may have by now. The last leaf waits for the check, so that nobody ever has
    * the whole of a wrong blob; a blob of one leaf is checked as soon as one leaf of any is here.
    */
-  get #open(): { start: number; end: number } {
+  #openTo(checksLeaves: boolean): { start: number; end: number } {
     const { start, end } = this.#modules.bytes.readable;
-    if (this.#isChecked) return { start, end };
+    if (this.#isChecked || checksLeaves) return { start, end };
     const lastLeaf = Math.floor(Math.max(0, this.size - 1) / LEAF_BYTES) * LEAF_BYTES;
     return { start, end: this.provisional === 'swarm-only' ? 0 : Math.min(end, lastLeaf) };
   }
@@ -135,13 +135,13 @@ export class Ingest implements RunningIngest {
   async #read(
     into: Uint8Array,
     position: number,
-    signal: AbortSignal | undefined,
+    { signal, checksLeaves = false }: { signal?: AbortSignal | undefined; checksLeaves?: boolean },
   ): Promise<number | undefined> {
     using limit = deadline(READ_WAIT_MAX_MS, signal);
     for (;;) {
       if (this.#ended?.outcome === 'stored') return undefined;
       if (this.#ended !== undefined) throw this.#failed();
-      const { start, end } = this.#open;
+      const { start, end } = this.#openTo(checksLeaves);
       if (position >= start && position < end) {
         const got = await this.#readHere(into.subarray(0, end - position), position);
         if (got > 0) return got;

@@ -104,7 +104,31 @@ export async function openPullThrough(
     await ingests.close();
     await others?.streams.close();
   };
-  return { pullThrough, ingests, close };
+  const told = ingestsOf(ingests, { upstreams, store, here, replicas: modules.replicas });
+  return { pullThrough, ingests: told, close };
+}
+
+/** Blobs on their way to this hub as other rooms see them, and begin them. */
+function ingestsOf(
+  ingests: UpstreamIngests,
+  modules: Pick<Modules, 'upstreams' | 'replicas'> & {
+    store: Pick<KyselyUpstreamStore, 'namedSize'>;
+    here: UpstreamBlobs;
+  },
+): Ingests {
+  const { upstreams, store, here, replicas } = modules;
+  return {
+    find: (repository, digest) => ingests.find(repository, digest),
+    start: async (repository, digest, { signal }) => {
+      if (ingests.find(repository, digest) !== undefined) return;
+      const place = upstreams.placeOf(repository);
+      if (place === undefined || place.repository !== repository) return;
+      // Another hub fetches it, and lets its agents know.
+      if ((replicas?.ownership.partIn(digest).kind ?? 'owner') !== 'owner') return;
+      if ((await store.namedSize(repository, digest)) === undefined) return;
+      await here.begin(place, digest, { signal: signal ?? new AbortController().signal });
+    },
+  };
 }
 
 /** The catalog as the fleet sees it, blobs of upstreams that are still to come included. */

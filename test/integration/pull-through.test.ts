@@ -7,7 +7,6 @@ import { request } from 'undici';
 import { startHub, type Hub } from '../../hub/hub.ts';
 import { HubOptions } from '../../hub/options.ts';
 import { Origin } from '../../hub/upstream/pull-fixture.ts';
-import { UpstreamSet } from '../../hub/upstream/upstreams.ts';
 import { loadConfig } from '../../proto/ops/config.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 
@@ -20,14 +19,14 @@ async function start(t: TestContext, origin: Origin, dataDir: string): Promise<H
       ops: { listen: ['127.0.0.1:0'] },
       hub: { dataDir },
       access: { adminUsername: 'admin', adminPassword: 'correct horse battery' },
+      upstreams: [
+        { name: 'docker.io', url: origin.url, freshness: 'pinned', visibility: 'private' },
+      ],
     }),
     env: {},
   });
-  const { name, policy } = origin;
-  const names = { name, host: name, alias: undefined, visibility: 'private' as const };
-  const upstreams = new UpstreamSet([{ names, policy, upstream: origin.upstream() }]);
   const logger = createLogger({ level: 'silent', name: 'test' });
-  const hub = await startHub(config, { logger, upstreams });
+  const hub = await startHub(config, { logger });
   t.after(() => hub.close());
   return hub;
 }
@@ -49,7 +48,7 @@ async function ask(
 test('an upstream is a project with robots, and its content outlives a restart', async (t) => {
   const dataDir = path.join(await mkdtemp(path.join(tmpdir(), 'flotilla-pull-')), 'hub');
   t.after(() => rm(path.dirname(dataDir), { recursive: true, force: true }));
-  const origin = await Origin.start(t, 'docker.io', { freshness: { kind: 'pinned' } });
+  const origin = await Origin.start(t);
   const { layer } = origin.putImage('library/app', 'latest');
   const hub = await start(t, origin, dataDir);
   const robot = await ask(hub, '/api/v1/projects/docker.io/robots', {

@@ -12,10 +12,7 @@ const UPSTREAMS = [{ name: 'docker.io', url: 'https://mirror.example', alias: 'd
 function rulesOf(store: object): ReturnType<typeof pinRules> {
   const text = JSON.stringify({ hub: HUB, upstreams: UPSTREAMS, store });
   const config = loadConfig(AgentOptions, { text, env: {} });
-  return pinRules(
-    config,
-    namespaceRules(config, { names: () => [], upstreams: () => [] }),
-  );
+  return pinRules(config, namespaceRules(config, { names: () => [], upstreams: () => [] }));
 }
 
 test('pinned names are read as an image name is', () => {

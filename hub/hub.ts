@@ -12,6 +12,7 @@ import { OutageLog } from '../proto/ops/outage-log.ts';
 import { startOpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
+import { canonicalHost } from '../proto/oci/name.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
 import { openAccess, type Access } from './access/access.ts';
@@ -328,13 +329,16 @@ async function openRoom(
 ): Promise<{ fleet: Fleet; access: Access; rights: Rights; administration: Administration }> {
   const { shared, catalog, gc, chores, replicas, upstreams, coming, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
+  const told = config.upstreams.map(({ name, alias }) => {
+    return { name: canonicalHost(name), ...(alias === undefined ? {} : { alias }) };
+  });
   const keysDir = path.join(dataDir, 'keys');
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
   const rights = new Rights({ now: Date.now }, { store });
   const own: { access?: Access } = {};
   const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames, trustedProxies, shared },
+    { config: config.fleet, keysDir, hubNames, upstreams: told, trustedProxies, shared },
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
       catalog: upstreams === undefined ? catalog : coldCatalogOf(catalog, upstreams),

@@ -83,7 +83,8 @@ test('nothing a client writes reaches a registry that is not listed', () => {
 });
 
 test('what the hub has of other registries is a repository of the hub', () => {
-  const upstreams = [{ namespace: 'ghcr.io', alias: 'gh' }, { namespace: 'docker.io' }];
+  const ported = { namespace: 'registry.example:5000' };
+  const upstreams = [{ namespace: 'ghcr.io', alias: 'gh' }, { namespace: 'docker.io' }, ported];
   const rules = { ...TEST_RULES, upstreams: [], hubUpstreams: () => upstreams };
   const at = (url: string): string => {
     const found = resolveNamespace(url, rules);
@@ -95,6 +96,10 @@ test('what the hub has of other registries is a repository of the hub', () => {
   assert.equal(at(`/v2/ghcr.io/${tail}`), there);
   assert.equal(at(`/v2/gh/${tail}`), there);
   assert.equal(at('/v2/?ns=ghcr.io'), 'hub /v2/');
+  const five = `hub /v2/registry.example.5000/${tail}`;
+  assert.equal(at(`/v2/${tail}?ns=registry.example:5000`), five);
+  assert.equal(at(`/v2/registry.example.5000/${tail}`), five);
+  assert.equal(at(`/v2/registry.example:5000/${tail}`), five);
   const nginx = `hub /v2/docker.io/${TAIL}`;
   assert.equal(at(`/v2/${TAIL}?ns=index.docker.io`), nginx);
   assert.equal(at('/v2/docker.io/nginx/manifests/latest'), nginx);

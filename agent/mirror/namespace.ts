@@ -1,4 +1,4 @@
-import { canonicalHost } from '../../proto/oci/name.ts';
+import { canonicalHost, segmentOf } from '../../proto/oci/name.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 
 /** What may be asked here. `ns` is written by any local process, so this is an allow-list. */
@@ -90,14 +90,19 @@ function withLibrary(host: string, rest: string): string {
 
 /** The hub keeps content of an upstream in repositories that begin with its host. */
 function throughHub(host: string, path: string, rules: NamespaceRules): Resolution | undefined {
-  const known = rules.hubUpstreams().some(({ namespace }) => namespace === host);
-  return known ? atHub(host, path) : undefined;
+  const segment = segmentOf(host);
+  const known = rules.hubUpstreams().find(({ namespace }) => segmentOf(namespace) === segment);
+  return known && atHub(known.namespace, path);
 }
 
 function atHub(host: string, path: string): Resolution {
   const rest = path.startsWith(API_PREFIX) ? path.slice(API_PREFIX.length) : '';
   if (rest === '') return { kind: 'found', target: HUB, path };
-  return { kind: 'found', target: HUB, path: `${API_PREFIX}${host}/${withLibrary(host, rest)}` };
+  return {
+    kind: 'found',
+    target: HUB,
+    path: `${API_PREFIX}${segmentOf(host)}/${withLibrary(host, rest)}`,
+  };
 }
 
 function parseHost(text: string): string | undefined {

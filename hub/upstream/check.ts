@@ -3,7 +3,8 @@ import { networksOf } from '../../proto/std/networks.ts';
 import { isGlob } from '../access/glob.ts';
 import { DEFAULT_PROJECT, isProjectName } from '../access/project.ts';
 import type { UpstreamConfig } from './options.ts';
-import { presetUrl, segmentOf } from './presets.ts';
+import { presetUrl } from './presets.ts';
+import { segmentOf } from '../../proto/oci/name.ts';
 
 type Refuse = (path: string, message: string) => void;
 

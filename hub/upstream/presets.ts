@@ -1,5 +1,3 @@
-import { canonicalHost } from '../../proto/oci/name.ts';
-
 /** Registries whose API is at another host than the one in image names. */
 const API_HOSTS = new Map([['docker.io', 'registry-1.docker.io']]);
 
@@ -19,12 +17,4 @@ const HUB_DEFAULT = 'library';
 export function remoteName(host: string, repository: string): string {
   const isShort = host === HUB && !repository.includes('/');
   return isShort ? `${HUB_DEFAULT}/${repository}` : repository;
-}
-
-/**
- * What stands for a host as the first segment of a repository of the hub. The port follows a dot,
- * since names of repositories have no colon; no other host is written so.
- */
-export function segmentOf(host: string): string {
-  return canonicalHost(host).replace(':', '.');
 }

@@ -3,12 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { proxiesOf, type ProxyRule } from '../../proto/distribution/proxies.ts';
 import type { Credentials } from '../../proto/distribution/tokens.ts';
 import { wellKnownHosts } from '../../proto/distribution/well-known.ts';
-import { canonicalHost } from '../../proto/oci/name.ts';
+import { canonicalHost, segmentOf } from '../../proto/oci/name.ts';
 import { ConfigError, type ConfigProblem } from '../../proto/ops/errors.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { UpstreamConfig } from './options.ts';
 import type { UpstreamNames, UpstreamPolicy } from './port.ts';
-import { presetUrl, segmentOf } from './presets.ts';
+import { presetUrl } from './presets.ts';
 
 /** One upstream with all that its settings stand for. */
 export type UpstreamSettings = {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseRepository } from '../../proto/oci/name.ts';
 import type { Upstream } from './port.ts';
-import { segmentOf } from './presets.ts';
+import { segmentOf } from '../../proto/oci/name.ts';
 import { UpstreamSet } from './upstreams.ts';
 
 const POLICY = {

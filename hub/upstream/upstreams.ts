@@ -1,8 +1,8 @@
 import { ociError } from '../../proto/oci/errors.ts';
-import { parseRepository, type Repository } from '../../proto/oci/name.ts';
+import { parseRepository, segmentOf, type Repository } from '../../proto/oci/name.ts';
 import { fitsGlob } from '../access/glob.ts';
 import type { Upstream, UpstreamNames, UpstreamPlace, UpstreamPolicy, Upstreams } from './port.ts';
-import { remoteName, segmentOf } from './presets.ts';
+import { remoteName } from './presets.ts';
 
 export type UpstreamEntry = { names: UpstreamNames; policy: UpstreamPolicy; upstream: Upstream };
 

@@ -59,6 +59,14 @@ export function canonicalHost(host: string): string {
 }
 
 /**
+ * What stands for a host as the first segment of a repository of the hub. The port follows a dot,
+ * since names of repositories have no colon; no other host is written so.
+ */
+export function segmentOf(host: string): string {
+  return canonicalHost(host).replace(':', '.');
+}
+
+/**
  * Reads what one types after `docker pull`: no host means docker.io, no path there means library/.
  *
  * @throws OciError NAME_INVALID, TAG_INVALID, DIGEST_INVALID

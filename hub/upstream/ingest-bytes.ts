@@ -42,7 +42,7 @@ export class IngestBytes {
   static async begin(digest: Digest, { blobs, spools }: Modules): Promise<IngestBytes> {
     const pending = await blobs.begin();
     try {
-      const spool = pending.readBeside ? undefined : await spools.create(pending.id);
+      const spool = pending.readBeside ? undefined : await spools.create(pending.id, 0);
       return new IngestBytes({ pending, spool, digest, saved: Buffer.alloc(0) });
     } catch (err) {
       await pending.discard();
@@ -66,9 +66,12 @@ export class IngestBytes {
       await pending.discard();
       return undefined;
     }
-    const spool = pending.readBeside ? undefined : await spools.reopen(pending.id, pending.size);
+    const { id, size } = pending;
+    const spool = pending.readBeside
+      ? undefined
+      : ((await spools.reopen(id, size)) ?? (await spools.create(id, size)));
     const bytes = new IngestBytes({ pending, spool, digest, saved });
-    if (!bytes.#isReadable) {
+    if (spool !== undefined && spool.base > 0) {
       bytes.#unhashed = pending.size;
       bytes.#readable = { start: pending.size, end: pending.size };
     }
@@ -87,10 +90,6 @@ export class IngestBytes {
   /** What of them may be read now. */
   get readable(): { start: number; end: number } {
     return this.#readable;
-  }
-
-  get #isReadable(): boolean {
-    return this.#spool !== undefined || this.#pending.readBeside !== undefined;
   }
 
   /**

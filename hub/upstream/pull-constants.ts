@@ -66,6 +66,8 @@ export const INGEST_REPOSITORIES_MAX = 256;
 export const LINK_SOURCES_MAX = 64;
 /** How long a reader waits for a hub that goes on with a blob when the one that had it is gone. */
 export const OWNER_WAIT_MS = 20_000;
+/** How often a reader goes on elsewhere, or there again, while no byte comes. */
+export const MOVES_MAX = 30;
 /** Time between two looks for it. */
 export const OWNER_LOOK_MS = 250;
 /** How long another hub may take to begin a blob that is on its way there. */

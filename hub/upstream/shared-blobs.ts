@@ -9,7 +9,7 @@ import type { ReplicaRow } from '../replicas/store.ts';
 import type { HubStreams, OtherHubs } from './hub-streams.ts';
 import { PassedOnBlob } from './passed-on.ts';
 import type { UpstreamPlace } from './port.ts';
-import { OWNER_LOOK_MS, OWNER_WAIT_MS } from './pull-constants.ts';
+import { MOVES_MAX, OWNER_LOOK_MS, OWNER_WAIT_MS } from './pull-constants.ts';
 
 type Options = { signal: AbortSignal };
 type Range = { start: number; end: number };
@@ -41,7 +41,7 @@ export class SharedBlobs {
   async open(place: UpstreamPlace, digest: Digest, o: Options): Promise<OpenBlob> {
     const target = { place, digest };
     const first = await this.#route(target, o);
-    return new MovingBlob(first, { next: () => this.#route(target, o), waitMs: this.#waitMs });
+    return new MovingBlob(first, { next: () => this.#route(target, o), signal: o.signal });
   }
 
   /** Looks for a hub that has the blob or fetches it, this one included, for a while. */
@@ -104,11 +104,11 @@ export class SharedBlobs {
 class MovingBlob implements OpenBlob {
   readonly size: number;
   readonly isGrowing = true;
-  readonly #modules: { next: () => Promise<OpenBlob>; waitMs: number };
+  readonly #modules: { next: () => Promise<OpenBlob>; signal: AbortSignal };
   #from: OpenBlob | undefined;
   #expected: Range | undefined;
 
-  constructor(first: OpenBlob, modules: { next: () => Promise<OpenBlob>; waitMs: number }) {
+  constructor(first: OpenBlob, modules: { next: () => Promise<OpenBlob>; signal: AbortSignal }) {
     this.size = first.size;
     this.#from = first;
     this.#modules = modules;
@@ -120,15 +120,17 @@ class MovingBlob implements OpenBlob {
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
-    const giveUpMs = performance.now() + this.#modules.waitMs;
-    for (;;) {
+    const { signal } = this.#modules;
+    for (let moves = 0; ; moves += 1) {
       this.#from ??= await this.#next();
       try {
         return await this.#from.read(into, position);
       } catch (err) {
-        if (performance.now() >= giveUpMs || isFinal(err)) throw err;
-        await this.#leave();
+        signal.throwIfAborted();
+        if (moves >= MOVES_MAX || isFinal(err)) throw err;
       }
+      await this.#leave();
+      await sleep(OWNER_LOOK_MS, { signal });
     }
   }
 

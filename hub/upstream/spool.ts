@@ -26,11 +26,12 @@ export class SpoolFolder {
     }
   }
 
-  /** @throws BlobStoreError NO_SPACE, STORE_IO */
-  async create(id: string): Promise<Spool> {
+  /** A new one for the bytes from `base` on. @throws BlobStoreError NO_SPACE, STORE_IO */
+  async create(id: string, base: number): Promise<Spool> {
     const file = path.join(this.#folder, id);
     try {
-      return new Spool(file, await open(file, 'w+'), 0);
+      await mkdir(this.#folder, { recursive: true });
+      return new Spool(file, await open(file, 'w+'), { base, size: base });
     } catch (err) {
       throw storeFault(err, file);
     }
@@ -41,7 +42,7 @@ export class SpoolFolder {
     const file = path.join(this.#folder, id);
     try {
       const handle = await open(file, 'r+');
-      if ((await handle.stat()).size >= size) return new Spool(file, handle, size);
+      if ((await handle.stat()).size >= size) return new Spool(file, handle, { base: 0, size });
       await handle.close();
       return undefined;
     } catch (err) {
@@ -59,12 +60,19 @@ export class SpoolFolder {
 export class Spool {
   readonly #file: string;
   readonly #handle: FileHandle;
+  readonly #base: number;
   #size: number;
 
-  constructor(file: string, handle: FileHandle, size: number) {
+  /** `base`: where in the blob its first byte is; `size`: of the blob so far. */
+  constructor(file: string, handle: FileHandle, { base, size }: { base: number; size: number }) {
     this.#file = file;
     this.#handle = handle;
+    this.#base = base;
     this.#size = size;
+  }
+
+  get base(): number {
+    return this.#base;
   }
 
   /** @throws BlobStoreError NO_SPACE, STORE_IO */
@@ -73,7 +81,8 @@ export class Spool {
       for (const slice of slices) {
         for (let at = 0; at < slice.length;) {
           const rest = slice.subarray(at);
-          const { bytesWritten } = await this.#handle.write(rest, 0, rest.length, this.#size);
+          const place = this.#size - this.#base;
+          const { bytesWritten } = await this.#handle.write(rest, 0, rest.length, place);
           this.#size += bytesWritten;
           at += bytesWritten;
         }
@@ -84,7 +93,7 @@ export class Spool {
   }
 
   read(into: Uint8Array, position: number): Promise<number> {
-    return readFully(this.#handle, this.#file, into, position);
+    return readFully(this.#handle, this.#file, into, position - this.#base);
   }
 
   /** Waits for reads under way. `keep`: somebody goes on with it after a restart. */

@@ -98,17 +98,27 @@ export async function factsFromSource(
   o: CallOptions,
 ): Promise<BlobFacts | 'absent'> {
   const { repository, digest } = request;
-  const [stated, head] = await Promise.all([
-    statedFacts(request, source, modules, o),
-    source.head(repository, digest, o),
-  ]);
+  const isUpstream = source.kind === 'hub' && isOfUpstream(repository);
+  const asking = isUpstream ? undefined : source.head(repository, digest, o);
+  // It is waited for below, unless something else fails first.
+  asking?.catch(() => {});
+  const stated = await statedFacts(request, source, modules, o);
   if (stated !== undefined) return stated;
+  // For the size alone the hub would have to ask its upstream.
+  const first = isUpstream ? await provisionalFacts(request, source, modules, o) : undefined;
+  if (first !== undefined) return first;
+  const head = await (asking ?? source.head(repository, digest, o));
   if (head !== undefined && head.size <= UNCHUNKED_MAX_BYTES) {
     return { kind: 'small', size: head.size };
   }
-  const provisional = await provisionalFacts(request, source, modules, o);
+  const provisional = isUpstream ? undefined : await provisionalFacts(request, source, modules, o);
   if (provisional !== undefined) return provisional;
   return head === undefined ? 'absent' : { kind: 'unstated', size: head.size };
+}
+
+/** Whether a repository of the hub stands for one of an upstream: its name begins with a host. */
+function isOfUpstream(repository: string): boolean {
+  return repository.slice(0, repository.indexOf('/')).includes('.');
 }
 
 /**

@@ -55,7 +55,11 @@ export class ProvisionalReader implements Supply {
   }
 
   async read(into: Buffer, position: number): Promise<void> {
-    await this.#download.read(into, position);
+    try {
+      await this.#download.read(into, position);
+    } catch (err) {
+      throw this.#cut ?? err;
+    }
     if (this.#cut !== undefined) throw this.#cut;
     this.#got(into.length);
   }

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import { parseRepository } from '../../proto/oci/name.ts';
 import { sleep } from '../../proto/std/abort.ts';
 import type { BlobHandle } from './ports.ts';
 import { TestFleet } from './test-rig.ts';
@@ -237,4 +238,22 @@ test('the agent stops in the middle, and nothing is left', () =>
     await assert.rejects(reading.done, { code: 'CLOSED' });
     assert.equal(agent.store.growing(DIGEST), undefined);
     assert.equal(agent.store.stats().reservedBytes, 0);
+  }));
+
+test('in a repository of an upstream, leaves are asked for before the size', () =>
+  withFleet(1, async (fleet, [agent]) => {
+    assert.ok(agent);
+    const session = fleet.hub.fetch(BYTES);
+    session.receive(LEAVES);
+    const repository = parseRepository('docker.io/library/app');
+    const request = { ...(await agent.request(DIGEST)), repository };
+    const reading = new Reading(await agent.downloads.open(request, {}));
+    assert.equal(fleet.hub.heads, 0);
+    fleet.hub.store(BYTES);
+    session.end('stored');
+    assert.ok((await reading.done).equals(BYTES));
+    const small = fleet.hub.addBlob(1_000);
+    const other = { ...(await agent.request(small.digest)), repository };
+    assert.ok((await new Reading(await agent.downloads.open(other, {})).done).equals(small.bytes));
+    assert.equal(fleet.hub.heads, 1);
   }));

@@ -51,6 +51,7 @@ export class ProvisionalDownload {
   #book: LeafBook;
   #released: boolean;
   #failures = 0;
+  #askedMs = 0;
 
   constructor(
     request: OpenRequest,
@@ -151,7 +152,11 @@ export class ProvisionalDownload {
     const { digest } = this;
     const { size } = this.#blob;
     try {
-      await sleep(PROVISIONAL_SPACING_MS, { signal });
+      const sinceMs = performance.now() - this.#askedMs;
+      if (sinceMs < PROVISIONAL_SPACING_MS) {
+        await sleep(PROVISIONAL_SPACING_MS - sinceMs, { signal });
+      }
+      this.#askedMs = performance.now();
       const { repository } = this.#request;
       const bytes = await source.provisional?.(repository, digest, this.#book.next, { signal });
       if (bytes !== undefined) {

@@ -37,6 +37,8 @@ export class TestHub implements HubSource {
   /** Bytes that left the hub as chunks, streams or small blobs. */
   sentBytes = 0;
   down = false;
+  /** Questions for the size of a blob. */
+  heads = 0;
   /** Time a chunk takes. */
   chunkMs = 2;
   /** Whether it has statements; without them blobs pass through unverified. */
@@ -107,6 +109,7 @@ export class TestHub implements HubSource {
   }
 
   head(_repository: Repository, digest: Digest): Promise<{ size: number } | undefined> {
+    this.heads += 1;
     return this.#answer(() => {
       const blob = this.#blobs.get(digest) ?? this.sessions.get(digest);
       return blob === undefined ? undefined : { size: blob.bytes.length };

@@ -43,6 +43,7 @@ export class FakeIngest implements RunningIngest {
   /** The upstream sends so many bytes more. */
   receive(count: number): void {
     const end = Math.min(this.size, this.#received + count);
+    if (end === this.#received) return;
     this.#hasher.update(this.#bytes.subarray(this.#received, end));
     this.#received = end;
     if (end === this.size) this.#leaves = this.#hasher.finish().leaves;

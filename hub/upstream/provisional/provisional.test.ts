@@ -153,6 +153,14 @@ test('a blob without chunks is never provisional', async () => {
   assert.equal(await ask(), undefined);
 });
 
+test('when nothing can be begun, nothing is told', async () => {
+  const { ingests, ask } = room({ waitMs: 10 });
+  Object.assign(ingests, { start: () => Promise.reject(new Error('upstream away')) });
+  assert.equal(await ask(), undefined);
+  Object.assign(ingests, { start: () => new Promise(() => {}) });
+  assert.equal(await ask(), undefined);
+});
+
 test('a question for leaves begins to fetch a blob of an upstream', async () => {
   const { ingests, ask, start } = room();
   const started: string[] = [];

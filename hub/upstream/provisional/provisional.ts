@@ -148,9 +148,9 @@ export class Provisional {
     using limit = deadline(this.#waitMs, o.signal);
     try {
       await abortable(ingests.start(repository, digest, { signal: limit.signal }), limit.signal);
-    } catch (err) {
+    } catch {
+      // Why it cannot be fetched is told to who asks for the blob itself.
       o.signal?.throwIfAborted();
-      if (!hasCode(err, 'TIMEOUT')) throw err;
     }
     return this.#newsOf(repository, digest);
   }

@@ -33,7 +33,6 @@ import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
-import { KyselyJobStore, type JobTables } from './catalog/job-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import { openConfiguredCatalog } from './catalog/open-configured.ts';
@@ -41,7 +40,6 @@ import type { PostgresSettings } from './catalog/options.ts';
 import type { Catalog } from './catalog/port.ts';
 import { enterCatalog } from './catalog/presence.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.ts';
-import { KyselyReplicationStore, type ReplicationTables } from './catalog/replication-store.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { createFleet, type Fleet } from './fleet/fleet.ts';
@@ -128,18 +126,11 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     const told = { ingests: pull.ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
     coming.provisional = new Provisional({}, told);
   }
-  const jobs = openQueue(catalog, { holder, starting, metrics, logger });
-  const replication = openReplication({ ...config.replication, holder }, starting, {
-    ...room,
-    catalog,
-    blobs,
-    uploads,
-    jobs,
-    metrics,
-    build,
-    logger,
-    store: new KyselyReplicationStore({ db: catalog.db.withTables<ReplicationTables>() }),
-  });
+  const jobs = openJobs({ holder }, starting, { catalog, metrics, logger });
+  const works = { catalog, blobs, uploads, jobs };
+  const copying = { ...config.replication, holder };
+  const base = { metrics, build, logger };
+  const replication = openReplication(copying, starting, { ...room, ...works, ...base });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
@@ -270,21 +261,6 @@ function openBackups(modules: {
   const { catalog, build } = modules;
   const hold = new KyselyGcStore(catalog);
   return new BackupService({ ...modules, hold, build: build.version });
-}
-
-/** Work that outlives this hub, shared with others on the catalog. */
-function openQueue(
-  { db }: Pick<OpenCatalog, 'db'>,
-  modules: {
-    holder: string;
-    starting: AsyncDisposableStack;
-    metrics: MetricsRegistry;
-    logger: Logger;
-  },
-): Jobs {
-  const { holder, starting, ...rest } = modules;
-  const store = new KyselyJobStore({ holder }, { db: db.withTables<JobTables>() });
-  return openJobs(store, starting, rest);
 }
 
 /** What this hub held when it died is free again. */

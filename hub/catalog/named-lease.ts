@@ -90,7 +90,10 @@ export class NamedLeases {
     await change(this.#db, (db) => this.#held(lease, db).set({ until_ms: 0 }).execute());
   }
 
-  /** Forgets leases whose names begin so, without `%` and `_`, and that ended `afterMs` ago. Their epochs begin anew. */
+  /**
+   * Forgets leases whose names begin so, without `%` and `_`, and that ended `afterMs` ago. Their
+   * epochs begin anew.
+   */
   async forget(prefix: string, afterMs: number): Promise<void> {
     await change(this.#db, (db) => {
       const now = databaseNow(db);

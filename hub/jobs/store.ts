@@ -78,7 +78,7 @@ export interface JobStore {
    * @throws JobError QUEUE_FULL
    */
   add(job: NewJob): Promise<{ id: string; isNew: boolean }>;
-  /** A job that is due, of a lane that nobody works at; `busy` are lanes that are worked at here. */
+  /** A job that is due, of a lane that nobody works at; `busy`: lanes that are worked at here. */
   claim(wish: { kinds: readonly string[]; busy: readonly string[] }): Promise<JobClaim | undefined>;
   /** `stopping`: its worker is told. undefined: there is no such job. */
   stop(id: string): Promise<'stopped' | 'stopping' | 'ended' | undefined>;

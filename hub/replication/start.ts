@@ -5,7 +5,8 @@ import { messageOf } from '../../proto/std/errors.ts';
 import type { Access } from '../access/access.ts';
 import type { Rights } from '../access/rights.ts';
 import type { BlobStore } from '../blobs/port.ts';
-import type { Catalog } from '../catalog/port.ts';
+import type { OpenCatalog } from '../catalog/open-catalog.ts';
+import { KyselyReplicationStore, type ReplicationTables } from '../catalog/replication-store.ts';
 import type { Jobs } from '../jobs/start.ts';
 import { UPLOADS_MAX } from '../registry/constants.ts';
 import { OpenUploads } from '../registry/open-uploads.ts';
@@ -18,9 +19,8 @@ import { REPLICATION, Rules } from './rules.ts';
 import type { ReplicationStore } from './store.ts';
 
 type Modules = {
-  store: ReplicationStore;
   jobs: Jobs;
-  catalog: Catalog;
+  catalog: OpenCatalog;
   blobs: BlobStore;
   uploads: UploadStore;
   rights: Pick<Rights, 'isPublic'>;
@@ -39,8 +39,10 @@ export function openReplication(
   starting: AsyncDisposableStack,
   modules: Modules,
 ): ReplicationDesk {
-  const { store, jobs, catalog, blobs, rights, access, build, logger } = modules;
+  const { jobs, catalog, blobs, rights, access, build, logger } = modules;
   const { registries, holder } = config;
+  const db = catalog.db.withTables<ReplicationTables>();
+  const store = new KyselyReplicationStore({ db });
   const options = { uploadsMax: UPLOADS_MAX, holder };
   const uploads = new OpenUploads(options, { blobs, store: modules.uploads, logger });
   const names = registries.map(({ name }) => name);

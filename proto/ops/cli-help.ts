@@ -11,6 +11,7 @@ caches and shares image layers with its peers.
   gc run|status|list|restore     collect what nothing names, and take it back
   backup create|verify|restore   back a running hub up, look at a backup, put it back
   purge DIGEST                   take content down, at the hub and on all nodes
+  replication COMMAND            copy to and from other registries by rules
   agent [--config FILE]          run the agent of this node
   project, account, member, robot, node, keys
                                  administer a running hub; each has a page behind --help
@@ -112,6 +113,28 @@ Asks the running hub as its administrator; all take --config FILE, --url URL and
   status   whether a collection goes on, and how the last one went
   list     blobs that were collected and whose bytes are kept for gc.quarantine
   restore  give such a blob back to the repositories that had it
+
+exit codes: 0 done, 1 refused or, with --wait, not ended well
+`;
+
+export const REPLICATION_HELP = `usage: flotilla replication COMMAND [--config FILE] [--url URL] [--json]
+
+  registries            the registries of the configuration that rules may name
+  rules                 the rules: name, on or off, direction, registry, repositories, next time
+  show RULE             one rule with all its settings
+  create FILE           make the rule in a file of YAML or JSON: name, enabled, settings
+  change FILE           give a rule the settings in a file
+  enable, disable RULE  switch its schedule and its following of pushes on or off
+  delete RULE           delete a rule; an execution that runs goes on
+  run RULE [--wait]     copy now what the rule chooses
+  list [--rule RULE]    executions, the newest first
+  status EXECUTION [--wait]
+  artifacts EXECUTION [--state failed]
+                        what became of each artifact: repository, reference, destination, state,
+                        bytes sent, and why
+  stop EXECUTION        stop it; what was copied stays
+
+Asks the running hub as its administrator.
 
 exit codes: 0 done, 1 refused or, with --wait, not ended well
 `;

@@ -18,13 +18,14 @@ import {
   JOIN_TOKEN_HELP,
   MAIN_HELP,
 } from './cli-help.ts';
-import { BACKUP_HELP, GC_HELP, PURGE_HELP, VERSION_HELP } from './cli-help.ts';
+import { BACKUP_HELP, GC_HELP, PURGE_HELP, REPLICATION_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
 import { EXIT } from './exit-codes.ts';
 import { runGcCommand } from './gc-cli.ts';
 import { nearest } from './nearest.ts';
+import { runReplicationCommand } from './replication-cli.ts';
 
 export type ProgramKind = 'hub' | 'agent';
 
@@ -101,6 +102,18 @@ const FILE_OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
+/** Commands besides those of adminWords. */
+const OWN_WORDS = [
+  'hub',
+  'agent',
+  'version',
+  'config',
+  'purge',
+  'backup',
+  'gc',
+  'replication',
+  'help',
+];
 const UNAVAILABLE = ['HUB_UNREACHABLE', 'FOLDER_IN_USE', 'CATALOG_IN_USE'];
 
 /** Runs one command line and resolves with the exit code; never throws. */
@@ -143,12 +156,13 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return backup(rest, modules);
     case 'gc':
       return collect(rest, modules);
+    case 'replication':
+      return replicate(rest, modules);
     case 'config':
       return config(rest, modules);
     default: {
       if (isAdminCommand(command)) return admin(command, rest, modules);
-      const own = ['hub', 'agent', 'version', 'config', 'purge', 'backup', 'gc', 'help'];
-      const known = [...own, ...adminWords()];
+      const known = [...OWN_WORDS, ...adminWords()];
       const meant = nearest(command, known);
       const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
       throw new UsageError(`unknown command "${command}"${hint}`, MAIN_HELP);
@@ -224,6 +238,33 @@ async function collect(args: readonly string[], modules: CliModules): Promise<nu
     return done ? EXIT.ok : EXIT.failure;
   } catch (err) {
     if (err instanceof AdminUsage) throw new UsageError(err.message, GC_HELP);
+    throw err;
+  }
+}
+
+async function replicate(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = {
+    ...FILE_OPTIONS,
+    url: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    wait: { type: 'boolean', default: false },
+    rule: { type: 'string' },
+    state: { type: 'string' },
+  } as const;
+  const { values, positionals } = parse(args, options, 2, REPLICATION_HELP);
+  if (values.help === true) return show(REPLICATION_HELP, modules);
+  const place = { ...(await configInput(values.config)), url: values.url };
+  const { json, wait, rule, state } = values;
+  const wish = { json, wait, rule, state };
+  try {
+    const done = await runReplicationCommand(positionals, wish, {
+      out: (text) => modules.out(text),
+      ask: (request) => modules.admin.ask(place, request),
+      readDocument: async (file) => parseDocumentText(await readConfigFile(file), file).value,
+    });
+    return done ? EXIT.ok : EXIT.failure;
+  } catch (err) {
+    if (err instanceof AdminUsage) throw new UsageError(err.message, REPLICATION_HELP);
     throw err;
   }
 }

@@ -31,3 +31,5 @@ export const PURGE_WAIT_MS = 60_000;
 export const PURGE_POLL_MS = 1000;
 /** How often `gc run --wait` asks whether the collection has ended. */
 export const GC_POLL_MS = 500;
+/** Time between two looks at an execution of a rule of replication that is waited for. */
+export const REPLICATION_POLL_MS = 500;

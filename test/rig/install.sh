@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the real programs that the end-to-end tests and benches drive. Quick when all are present.
 #
-# As root on Debian: packages of the machine's own release through apt, and oras from a newer
-# release, unpacked into a cache folder (never installed). Anywhere else it only says what is
+# As root on Debian: packages of the machine's own release through apt, and oras and cosign from a
+# newer release, unpacked into a cache folder (never installed). Anywhere else it only says what is
 # missing; the tests that need a missing program are then skipped with that reason.
 #
 # Prints one line per step on stderr. Exit code 0: everything is there. 3: something is missing.
@@ -11,9 +11,9 @@ set -eu
 PACKAGES="containerd runc skopeo podman buildah umoci busybox-static containernetworking-plugins
 iproute2 iptables docker.io docker-registry util-linux openssl nginx-light
 ceph-mon ceph-osd radosgw postgresql procps strace"
-# oras is not in Debian 12; this release has a build that runs on its libc.
+# These are not in Debian 12; this release has builds that run on its libc.
 NEWER_SUITE=trixie
-ORAS_PACKAGE=oras
+NEWER_PACKAGES="oras cosign"
 CACHE=${FLOTILLA_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/flotilla-test}
 POLICY=/usr/sbin/policy-rc.d
 
@@ -64,15 +64,19 @@ archive_uri() {
   done | head -n 1
 }
 
-install_oras() {
-  [ -x "$CACHE/oras/usr/bin/oras" ] && return 0
-  command -v oras >/dev/null 2>&1 && return 0
+install_newer() {
+  missing=
+  for package in $NEWER_PACKAGES; do
+    [ -x "$CACHE/$package/usr/bin/$package" ] && continue
+    command -v "$package" >/dev/null 2>&1 || missing="$missing $package"
+  done
+  [ -z "$missing" ] && return 0
   uri=$(archive_uri | head -n 1)
   if [ -z "$uri" ]; then
-    say 'no Debian archive found in the apt sources, so oras cannot be fetched'
+    say "no Debian archive found in the apt sources, so these cannot be fetched:$missing"
     return 1
   fi
-  say "unpacking oras of $NEWER_SUITE into $CACHE"
+  say "unpacking of $NEWER_SUITE into $CACHE:$missing"
   apt_dir=$CACHE/apt
   mkdir -p "$apt_dir/lists/partial" "$apt_dir/cache/archives/partial"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
@@ -80,11 +84,13 @@ install_oras() {
   set -- -qq -o "Dir::Etc::sourcelist=$apt_dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
     -o "Dir::State::Lists=$apt_dir/lists" -o "Dir::Cache=$apt_dir/cache" -o APT::Sandbox::User=root
   apt-get "$@" update >&2 || return 1
-  rm -rf "$CACHE/debs" && mkdir -p "$CACHE/debs"
-  (cd "$CACHE/debs" && apt-get "$@" download "$ORAS_PACKAGE/$NEWER_SUITE") >&2 || return 1
-  rm -rf "$CACHE/oras.new" && mkdir -p "$CACHE/oras.new"
-  dpkg-deb -x "$CACHE"/debs/oras_*.deb "$CACHE/oras.new"
-  rm -rf "$CACHE/oras" && mv "$CACHE/oras.new" "$CACHE/oras"
+  for package in $missing; do
+    rm -rf "$CACHE/debs" && mkdir -p "$CACHE/debs"
+    (cd "$CACHE/debs" && apt-get "$@" download "$package/$NEWER_SUITE") >&2 || return 1
+    rm -rf "$CACHE/$package.new" && mkdir -p "$CACHE/$package.new"
+    dpkg-deb -x "$CACHE/debs/${package}_"*.deb "$CACHE/$package.new"
+    rm -rf "${CACHE:?}/$package" && mv "$CACHE/$package.new" "$CACHE/$package"
+  done
   rm -rf "$apt_dir" "$CACHE/debs"
 }
 
@@ -100,7 +106,7 @@ main() {
   mkdir -p "$CACHE"
   status=0
   install_packages || { say 'the Debian packages could not be installed'; status=3; }
-  install_oras || { say 'oras could not be unpacked'; status=3; }
+  install_newer || { say 'programs of a newer release could not be unpacked'; status=3; }
   return $status
 }
 

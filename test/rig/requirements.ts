@@ -18,7 +18,9 @@ const NODE_PROGRAMS = [
 const cacheFolder =
   process.env['FLOTILLA_TEST_CACHE'] ??
   path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'flotilla-test');
-const unpackedFolders = [path.join(cacheFolder, 'oras', 'usr', 'bin')];
+const unpackedFolders = ['oras', 'cosign'].map((name) =>
+  path.join(cacheFolder, name, 'usr', 'bin'),
+);
 
 /** The absolute path of a program, or undefined when this machine does not have it. */
 export function findProgram(name: string): string | undefined {

@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { test, type TestContext } from 'node:test';
+import { digestOf } from '../../proto/oci/digest.ts';
+import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { missingDockerRegistry } from '../rig/docker-registry.ts';
+import { until } from '../rig/until.ts';
+import { replicationRig, someBytes, statesOf } from './rig.ts';
+
+const skip = missingDockerRegistry();
+const LONG_MS = 30_000;
+const SLOW = 400_000;
+
+/** A registry on loopback that answers as a test wants; paths are those of one repository. */
+async function ownRegistry(
+  t: TestContext,
+  answer: (path: string, response: ServerResponse, request: IncomingMessage) => void,
+): Promise<string> {
+  const server = createServer((request, response) => {
+    request.resume();
+    answer(request.url ?? '', response, request);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = server.address();
+  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+}
+
+function imageOf(layers: readonly Buffer[]): Buffer {
+  const parts = [Buffer.from('{}'), ...layers].map((bytes) => {
+    return { mediaType: 'application/x-test', digest: digestOf(bytes), size: bytes.length };
+  });
+  const [config, ...rest] = parts;
+  return Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: rest }),
+  );
+}
+
+function sendManifest(response: ServerResponse, bytes: Buffer): void {
+  response.setHeader('content-type', OCI_MANIFEST);
+  response.setHeader('docker-content-digest', digestOf(bytes));
+  response.setHeader('content-length', bytes.length);
+  response.end(bytes);
+}
+
+test('naming a digest gives no right to the bytes of a private project', async (t) => {
+  const secret = someBytes(1000);
+  const manifest = imageOf([secret]);
+  let asked = 0;
+  const url = await ownRegistry(t, (path, response, { method }) => {
+    if (path.includes('/tags/list')) return void response.end('{"tags":["v1"]}');
+    if (path.includes('/manifests/v1') || path.includes(digestOf(manifest))) {
+      return sendManifest(response, manifest);
+    }
+    if (path.includes(digestOf(Buffer.from('{}')))) return void response.end('{}');
+    // It says that it has the blob, as one that wants it would, and sends none.
+    const isSecret = path.includes(digestOf(secret));
+    if (isSecret && method === 'GET') asked += 1;
+    if (isSecret) response.setHeader('content-length', method === 'HEAD' ? secret.length : 0);
+    response.statusCode = isSecret && method === 'HEAD' ? 200 : 404;
+    response.end();
+  });
+  const { hub, here, rule, run } = await replicationRig(t, { url });
+  const made = await hub.api('POST', '/projects', { name: 'vault', visibility: 'private' });
+  assert.equal(made.status, 201);
+  await here.blob('vault/app', secret);
+  await rule('in', { direction: 'pull', repositories: ['team/app'], attempts: 1 });
+  const ended = await run('in');
+  assert.deepEqual(statesOf(ended), ['team/app:v1 failed']);
+  assert.match(ended.artifacts[0]?.message ?? '', /the source lacks the blob/);
+  assert.ok(asked > 0, 'the bytes were asked for at the source');
+  assert.equal(await here.hasBlob('team/app', digestOf(secret)), false);
+});
+
+test('bytes of another digest are not stored, and the result says so', async (t) => {
+  const layer = someBytes(1000);
+  const manifest = imageOf([layer]);
+  const url = await ownRegistry(t, (path, response) => {
+    if (path.includes('/tags/list')) return void response.end('{"tags":["v1"]}');
+    if (path.includes('/manifests/v1') || path.includes(`/manifests/${digestOf(manifest)}`)) {
+      return sendManifest(response, manifest);
+    }
+    if (path.includes(digestOf(layer))) return void response.end(Buffer.alloc(layer.length));
+    if (path.includes('/blobs/')) return void response.end('{}');
+    response.statusCode = 404;
+    response.end();
+  });
+  const { here, rule, run } = await replicationRig(t, { url });
+  await rule('in', { direction: 'pull', repositories: ['team/app'], attempts: 2 });
+  const ended = await run('in');
+  assert.equal(ended.state, 'queued', 'for another attempt');
+  assert.deepEqual(statesOf(ended), ['team/app:v1 failed']);
+  const [artifact] = ended.artifacts;
+  assert.match(artifact?.message ?? '', /the 1000 bytes sent have digest sha256:/);
+  assert.equal(artifact?.attempts, 2);
+  assert.equal(await here.tagged('team/app', 'v1'), undefined);
+  assert.equal(await here.hasBlob('team/app', digestOf(layer)), false);
+});
+
+test('what is cut is tried again from where it was', async (t) => {
+  const layer = someBytes(3_000_000);
+  const manifest = imageOf([layer]);
+  const ranges: (string | undefined)[] = [];
+  const url = await ownRegistry(t, (path, response, { headers: { range } }) => {
+    if (path.includes('/tags/list')) return void response.end('{"tags":["v1"]}');
+    if (path.includes('/manifests/v1') || path.includes(`/manifests/${digestOf(manifest)}`)) {
+      return sendManifest(response, manifest);
+    }
+    if (path.includes(digestOf(Buffer.from('{}')))) return void response.end('{}');
+    if (!path.includes(digestOf(layer))) {
+      response.statusCode = 404;
+      return void response.end();
+    }
+    ranges.push(range);
+    const start = Number(/^bytes=(\d+)-/.exec(range ?? '')?.[1] ?? 0);
+    if (range !== undefined) {
+      response.statusCode = 206;
+      const end = layer.length - 1;
+      response.setHeader('content-range', `bytes ${start}-${end}/${layer.length}`);
+    }
+    response.setHeader('content-length', layer.length - start);
+    const isLast = ranges.length > 2;
+    const part = layer.subarray(start, isLast ? layer.length : start + 1_000_000);
+    response.write(part, () => (isLast ? response.end() : response.destroy()));
+  });
+  const { here, rule, run } = await replicationRig(t, { url });
+  await rule('in', { direction: 'pull', repositories: ['team/app'], attempts: 5 });
+  const ended = await run('in');
+  assert.deepEqual(statesOf(ended), ['team/app:v1 copied'], ended.message);
+  assert.equal(ended.artifacts[0]?.attempts, 3);
+  assert.equal(await here.tagged('team/app', 'v1'), digestOf(manifest));
+  const starts = ranges.map((range) => Number(/^bytes=(\d+)-/.exec(range ?? '')?.[1] ?? 0));
+  assert.ok((starts[1] ?? 0) > 0 && (starts[2] ?? 0) > (starts[1] ?? 0), starts.join());
+});
+
+test('two repositories that would become one are not mixed', { skip }, async (t) => {
+  const { there, here, rule, run } = await replicationRig(t);
+  const first = await there.image('a/app', 'v1', [someBytes(10)]);
+  await there.image('b/app', 'v1', [someBytes(10)]);
+  const settings = { direction: 'pull', repositories: ['a/app', 'b/app'], concurrency: 1 };
+  await rule('in', { ...settings, dropSegments: 1, namespace: 'flat' });
+  const ended = await run('in');
+  assert.deepEqual(statesOf(ended), ['a/app:v1 copied', 'b/app:* refused']);
+  assert.match(ended.artifacts[1]?.message ?? '', /a\/app is copied to flat\/app already/);
+  assert.equal(await here.tagged('flat/app', 'v1'), first.digest);
+});
+
+test(
+  'a rule keeps to its bandwidth, and an execution that runs is stopped',
+  { skip },
+  async (t) => {
+    const { hub, there, here, rule, ended } = await replicationRig(t);
+    await there.image('team/app', 'v1', [someBytes(20 * SLOW)]);
+    await rule('in', { direction: 'pull', repositories: ['team/app'], bandwidth: SLOW });
+    const started = performance.now();
+    const { json } = await hub.api('POST', '/replication/rules/in/executions');
+    const id = String(json['id']);
+    await until('some bytes came', LONG_MS, async () => {
+      return (await hub.metric('replication_bytes_total')) > SLOW ? true : undefined;
+    });
+    const seconds = (performance.now() - started) / 1000;
+    const bytes = await hub.metric('replication_bytes_total');
+    const most = SLOW * (seconds + 1) + 200_000;
+    assert.ok(bytes < most, `${bytes} bytes in ${seconds} s, ${most} at most`);
+    const stop = await hub.api('POST', `/replication/executions/${id}/stop`);
+    assert.equal(stop.json['state'], 'stopping');
+    assert.equal((await ended(id)).state, 'stopped');
+    assert.equal(await here.tagged('team/app', 'v1'), undefined);
+  },
+);
+
+test('artifacts are chosen by their type and their annotations', { skip }, async (t) => {
+  const { there, rule, run } = await replicationRig(t);
+  const annotations = { 'org.example.tier': 'gold' };
+  await there.image('team/app', 'gold', [someBytes(10)], { annotations });
+  await there.image('team/app', 'plain', [someBytes(10)]);
+  await there.image('team/app', 'model', [], { annotations, artifactType: 'application/x-model' });
+  const common = { direction: 'pull', repositories: ['team/app'], namespace: 'copies' };
+  await rule('tier', { ...common, annotations: { 'org.example.tier': 'gold' } });
+  assert.deepEqual(statesOf(await run('tier')), [
+    'team/app:gold copied',
+    'team/app:model copied',
+    'team/app:plain skipped',
+  ]);
+  await rule('models', { ...common, artifactTypes: ['application/x-model'], namespace: 'models' });
+  const models = await run('models');
+  assert.deepEqual(statesOf(models), [
+    'team/app:gold skipped',
+    'team/app:model copied',
+    'team/app:plain skipped',
+  ]);
+  assert.match(models.artifacts[0]?.message ?? '', /does not choose artifacts of type/);
+});

@@ -4,7 +4,7 @@ import { CodedError } from '../../proto/std/errors.ts';
 export type UpstreamErrorData =
   /** No request may be made now; `retryAtMs`: when the next one may. */
   | { code: 'RATE_LIMITED'; upstream: string; retryAtMs: number }
-  /** It cannot be asked, or fails; `retryAtMs`: when it is tried again, if that is known. */
+  /** It cannot be asked, or fails; `retryAtMs`: when it is asked again, if that is known. */
   | { code: 'UNAVAILABLE'; upstream: string; retryAtMs?: number }
   /** It refuses all configured accounts, or who has none. */
   | { code: 'REFUSED'; upstream: string; status: number }

@@ -109,8 +109,9 @@ export class Sender {
     } catch (err) {
       signal?.throwIfAborted();
       this.#withheld('busy');
+      const retryAtMs = this.#modules.clock.now() + RETRY_MAX_MS;
       const message = `too many requests to ${this.#name} wait; try again`;
-      throw upstreamError({ code: 'UNAVAILABLE', upstream: this.#name }, message, err);
+      throw upstreamError({ code: 'UNAVAILABLE', upstream: this.#name, retryAtMs }, message, err);
     }
   }
 
@@ -216,14 +217,11 @@ export class Sender {
   #away(cause?: unknown): UpstreamError {
     const { breaker, clock } = this.#modules;
     const upstream = this.#name;
-    const { waitMs } = breaker;
     if (cause === undefined) this.#withheld('breaker');
-    if (waitMs === 0) {
-      const message = `${upstream} cannot be asked now: ${messageOf(cause)}`;
-      return upstreamError({ code: 'UNAVAILABLE', upstream }, message, cause);
-    }
-    const retryAtMs = clock.now() + waitMs;
-    const message = `${upstream} does not answer; it is tried again at ${timeText(retryAtMs)}`;
+    const retryAtMs = clock.now() + (breaker.waitMs || RETRY_MAX_MS);
+    const why = cause === undefined ? '' : ` (${messageOf(cause)})`;
+    const at = timeText(retryAtMs);
+    const message = `${upstream} does not answer${why}; it is asked again at ${at}`;
     return upstreamError({ code: 'UNAVAILABLE', upstream, retryAtMs }, message, cause);
   }
 

@@ -100,9 +100,13 @@ test('the environment names proxies in the usual ways', () => {
     assert.equal(proxyOf(new URL('https://r.example'), rule), expected, JSON.stringify(env));
   }
   const env = { HTTPS_PROXY: 'http://a:1', NO_PROXY: 'r.example, .lan' };
-  assert.deepEqual(proxiesOf({}, env)?.noProxy, ['r.example', '.lan']);
+  const direct = (url: string, own = {}): boolean =>
+    proxyOf(new URL(url), proxiesOf(own, env)) === undefined;
+  assert.ok(direct('https://r.example') && direct('https://a.lan'));
+  assert.ok(direct('https://localhost:5000') && direct('https://[::1]') && direct('https://127.1'));
+  assert.ok(!direct('https://r.example', { noProxy: [] }));
+  assert.ok(!direct('https://localhost', { proxy: 'http://b:1', noProxy: [] }));
   assert.equal(proxiesOf({ proxy: 'none' }, env), undefined);
-  assert.deepEqual(proxiesOf({ noProxy: [] }, env)?.noProxy, []);
 });
 
 test('what is not to be proxied is not', () => {

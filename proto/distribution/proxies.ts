@@ -15,11 +15,14 @@ export type ProxyRule = {
 
 /** The setting that switches the environment's proxies off. */
 const NONE = 'none';
+/** What no proxy of the environment is meant for. */
+const THIS_MACHINE = ['localhost', '127.0.0.0/8', '::1'];
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
 /**
  * The proxies of a registry: as configured, else those of the usual environment variables
- * HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals or not. undefined: none.
+ * HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals or not, which are for no host of this machine.
+ * undefined: none.
  */
 export function proxiesOf(
   own: { proxy?: string | undefined; noProxy?: readonly string[] | undefined },
@@ -27,7 +30,8 @@ export function proxiesOf(
 ): ProxyRule | undefined {
   const read = (name: string): string | undefined =>
     nonEmpty(env[name.toLowerCase()]) ?? nonEmpty(env[name]);
-  const noProxy = own.noProxy ?? (read('NO_PROXY') ?? '').split(/[\s,]+/);
+  const named = own.noProxy ?? (read('NO_PROXY') ?? '').split(/[\s,]+/);
+  const noProxy = own.proxy === undefined ? [...named, ...THIS_MACHINE] : named;
   const rule = {
     https: own.proxy ?? withScheme(read('HTTPS_PROXY')),
     http: own.proxy ?? withScheme(read('HTTP_PROXY')),

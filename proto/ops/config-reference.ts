@@ -15,21 +15,18 @@ export type ConfigKey = {
 
 /** Every key of a schema, in its order; the entries of lists are listed below their list. */
 export function configKeys(schema: TObject): ConfigKey[] {
-  const keys: ConfigKey[] = [];
-  for (const leaf of leavesOf(viewOf(schema))) {
-    keys.push({
-      key: pathText(leaf.path),
-      env: envName(leaf.path),
-      ...describeKey(leaf.schema, leaf.required),
-    });
-    const items = leaf.schema.items;
-    if (items === undefined || !isSection(items)) continue;
-    for (const entry of leavesOf(items)) {
-      const key = `${pathText(leaf.path)}[].${pathText(entry.path)}`;
-      keys.push({ key, env: '', ...describeKey(entry.schema, entry.required) });
-    }
+  return [...keysBelow(viewOf(schema), '')];
+}
+
+/** `list`: the list whose entries these are, empty for none; they have no variables of their own. */
+function* keysBelow(schema: SchemaView, list: string): Generator<ConfigKey> {
+  for (const leaf of leavesOf(schema)) {
+    const key = `${list}${pathText(leaf.path)}`;
+    const env = list === '' ? envName(leaf.path) : '';
+    yield { key, env, ...describeKey(leaf.schema, leaf.required) };
+    const { items } = leaf.schema;
+    if (items !== undefined && isSection(items)) yield* keysBelow(items, `${key}[].`);
   }
-  return keys;
 }
 
 /** The reference of all keys as text for a terminal. */

@@ -18,7 +18,7 @@ export function configKeys(schema: TObject): ConfigKey[] {
   return [...keysBelow(viewOf(schema), '')];
 }
 
-/** `list`: the list whose entries these are, empty for none; they have no variables of their own. */
+/** `list`: the list whose entries these are, empty for none. Entries have no variables. */
 function* keysBelow(schema: SchemaView, list: string): Generator<ConfigKey> {
   for (const leaf of leavesOf(schema)) {
     const key = `${list}${pathText(leaf.path)}`;

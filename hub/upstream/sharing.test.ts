@@ -25,9 +25,10 @@ test('naming a digest gives no right to the bytes of a private upstream', async 
   const secret = await Origin.start(t, 'private.example');
   const bytes = bytesOf(2 * MIB);
   const digest = secret.putBlob('team/secret', bytes);
-  const { hub } = await startPullHub(t, [secret], { visibility: 'private' });
+  const { hub, ingests } = await startPullHub(t, [secret], { visibility: 'private' });
   const own = `/v2/private.example/team/secret/blobs/${digest}`;
   assert.ok((await hub.ask(own)).body.equals(bytes));
+  await ingests.find(parseRepository('private.example/team/secret'), digest)?.outcome;
   for (const method of ['GET', 'HEAD'] as const) {
     const other = await hub.ask(`/v2/private.example/team/other/blobs/${digest}`, { method });
     assert.equal(other.status, 404);

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file trust/messages.proto.
  */
 export const file_trust_messages: GenFile = /*@__PURE__*/
-  fileDesc("ChR0cnVzdC9tZXNzYWdlcy5wcm90bxIRZmxvdGlsbGEudHJ1c3QudjEiPAoGU2lnbmVkEg8KB3BheWxvYWQYASABKAwSDgoGa2V5X2lkGAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJ7CgxDZXJ0aWZpZWRLZXkSKwoHcHVycG9zZRgBIAEoDjIaLmZsb3RpbGxhLnRydXN0LnYxLlB1cnBvc2USEgoKcHVibGljX2tleRgCIAEoDBIqCgVzdGF0ZRgDIAEoDjIbLmZsb3RpbGxhLnRydXN0LnYxLktleVN0YXRlInkKCUtleUJ1bmRsZRIOCgZzZXJpYWwYASABKAQSFwoPcm9vdF9wdWJsaWNfa2V5GAIgASgMEi0KBGtleXMYAyADKAsyHy5mbG90aWxsYS50cnVzdC52MS5DZXJ0aWZpZWRLZXkSFAoMaXNzdWVkX2F0X21zGAQgASgEIsoBChFNZW1iZXJzaGlwUGF5bG9hZBIQCghmbGVldF9pZBgBIAEoCRIPCgdwZWVyX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSDAoEem9uZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSEwoLbGlicDJwX3BvcnQYBiABKA0SEQoJbGFuZV9wb3J0GAcgASgNEg4KBnNlcmlhbBgIIAEoBBIVCg1ub3RfYmVmb3JlX21zGAkgASgEEhQKDG5vdF9hZnRlcl9tcxgKIAEoBCKzAQoMR3JhbnRQYXlsb2FkEhAKCGZsZWV0X2lkGAEgASgJEg8KB3BlZXJfaWQYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEhIKCnJlcG9zaXRvcnkYBCABKAkSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhQKDGNvbnRlbnRfaGFzaBgGIAEoDBIUCgxpc3N1ZWRfYXRfbXMYByABKAQSFAoMbm90X2FmdGVyX21zGAggASgEInMKClRhZ1BheWxvYWQSEAoIZmxlZXRfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEhIKCnJlcG9zaXRvcnkYAyABKAkSCwoDdGFnGAQgASgJEg4KBmRpZ2VzdBgFIAEoDBIPCgd0aW1lX21zGAYgASgEKrEBCgdQdXJwb3NlEhcKE1BVUlBPU0VfVU5TUEVDSUZJRUQQABIVChFQVVJQT1NFX1NUQVRFTUVOVBABEhYKElBVUlBPU0VfTUVNQkVSU0hJUBACEhEKDVBVUlBPU0VfR1JBTlQQAxIRCg1QVVJQT1NFX1RPS0VOEAQSEgoOUFVSUE9TRV9CVU5ETEUQBRIPCgtQVVJQT1NFX1RBRxAGEhMKD1BVUlBPU0VfUkVQTElDQRAHKmkKCEtleVN0YXRlEhkKFUtFWV9TVEFURV9VTlNQRUNJRklFRBAAEhQKEEtFWV9TVEFURV9BQ1RJVkUQARIVChFLRVlfU1RBVEVfUkVUSVJFRBACEhUKEUtFWV9TVEFURV9SRVZPS0VEEANiBnByb3RvMw");
+  fileDesc("ChR0cnVzdC9tZXNzYWdlcy5wcm90bxIRZmxvdGlsbGEudHJ1c3QudjEiPAoGU2lnbmVkEg8KB3BheWxvYWQYASABKAwSDgoGa2V5X2lkGAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCJ7CgxDZXJ0aWZpZWRLZXkSKwoHcHVycG9zZRgBIAEoDjIaLmZsb3RpbGxhLnRydXN0LnYxLlB1cnBvc2USEgoKcHVibGljX2tleRgCIAEoDBIqCgVzdGF0ZRgDIAEoDjIbLmZsb3RpbGxhLnRydXN0LnYxLktleVN0YXRlInkKCUtleUJ1bmRsZRIOCgZzZXJpYWwYASABKAQSFwoPcm9vdF9wdWJsaWNfa2V5GAIgASgMEi0KBGtleXMYAyADKAsyHy5mbG90aWxsYS50cnVzdC52MS5DZXJ0aWZpZWRLZXkSFAoMaXNzdWVkX2F0X21zGAQgASgEIsoBChFNZW1iZXJzaGlwUGF5bG9hZBIQCghmbGVldF9pZBgBIAEoCRIPCgdwZWVyX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSDAoEem9uZRgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSEwoLbGlicDJwX3BvcnQYBiABKA0SEQoJbGFuZV9wb3J0GAcgASgNEg4KBnNlcmlhbBgIIAEoBBIVCg1ub3RfYmVmb3JlX21zGAkgASgEEhQKDG5vdF9hZnRlcl9tcxgKIAEoBCKzAQoMR3JhbnRQYXlsb2FkEhAKCGZsZWV0X2lkGAEgASgJEg8KB3BlZXJfaWQYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEhIKCnJlcG9zaXRvcnkYBCABKAkSFwoPbWFuaWZlc3RfZGlnZXN0GAUgASgMEhQKDGNvbnRlbnRfaGFzaBgGIAEoDBIUCgxpc3N1ZWRfYXRfbXMYByABKAQSFAoMbm90X2FmdGVyX21zGAggASgEInMKClRhZ1BheWxvYWQSEAoIZmxlZXRfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEhIKCnJlcG9zaXRvcnkYAyABKAkSCwoDdGFnGAQgASgJEg4KBmRpZ2VzdBgFIAEoDBIPCgd0aW1lX21zGAYgASgEIlAKDUJ1bmRsZVBheWxvYWQSEAoIZmxlZXRfaWQYASABKAkSDgoGZGlnZXN0GAIgASgMEgwKBHNpemUYAyABKAQSDwoHdGltZV9tcxgEIAEoBCqxAQoHUHVycG9zZRIXChNQVVJQT1NFX1VOU1BFQ0lGSUVEEAASFQoRUFVSUE9TRV9TVEFURU1FTlQQARIWChJQVVJQT1NFX01FTUJFUlNISVAQAhIRCg1QVVJQT1NFX0dSQU5UEAMSEQoNUFVSUE9TRV9UT0tFThAEEhIKDlBVUlBPU0VfQlVORExFEAUSDwoLUFVSUE9TRV9UQUcQBhITCg9QVVJQT1NFX1JFUExJQ0EQByppCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIUChBLRVlfU1RBVEVfQUNUSVZFEAESFQoRS0VZX1NUQVRFX1JFVElSRUQQAhIVChFLRVlfU1RBVEVfUkVWT0tFRBADYgZwcm90bzM");
 
 /**
  * @generated from message flotilla.trust.v1.Signed
@@ -272,6 +272,44 @@ export type TagPayload = Message<"flotilla.trust.v1.TagPayload"> & {
  */
 export const TagPayloadSchema: GenMessage<TagPayload> = /*@__PURE__*/
   messageDesc(file_trust_messages, 5);
+
+/**
+ * @generated from message flotilla.trust.v1.BundlePayload
+ */
+export type BundlePayload = Message<"flotilla.trust.v1.BundlePayload"> & {
+  /**
+   * @generated from field: string fleet_id = 1;
+   */
+  fleetId: string;
+
+  /**
+   * of the file bundle.json: algorithm byte, hash
+   *
+   * @generated from field: bytes digest = 2;
+   */
+  digest: Uint8Array;
+
+  /**
+   * of that file
+   *
+   * @generated from field: uint64 size = 3;
+   */
+  size: bigint;
+
+  /**
+   * when it was signed
+   *
+   * @generated from field: uint64 time_ms = 4;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message flotilla.trust.v1.BundlePayload.
+ * Use `create(BundlePayloadSchema)` to create a new message.
+ */
+export const BundlePayloadSchema: GenMessage<BundlePayload> = /*@__PURE__*/
+  messageDesc(file_trust_messages, 6);
 
 /**
  * @generated from enum flotilla.trust.v1.Purpose

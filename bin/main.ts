@@ -112,6 +112,12 @@ const code = await runCli(process.argv.slice(2), {
     verify: async (wish) => (await import('./backup.ts')).verifyBackup(wish, surroundings),
     restore: async (wish) => (await import('./backup.ts')).restoreBackup(wish, surroundings),
   },
+  bundle: {
+    export: async (wish) => (await import('./bundle.ts')).exportImages(wish, surroundings),
+    import: async (wish) => (await import('./bundle.ts')).importImages(wish, surroundings),
+    verify: async (wish) => (await import('./bundle.ts')).verifyImages(wish, surroundings),
+    key: async (wish) => (await import('./bundle.ts')).tellKey(wish, surroundings),
+  },
   createJoinToken: async (wish: JoinTokenWish) => {
     const { createJoinToken } = await import('./join-token.ts');
     return createJoinToken(wish, env);

@@ -7,6 +7,7 @@ import { LogOptions, opsOptions } from '../proto/ops/options.ts';
 import { isZoneName } from '../proto/trust/membership.ts';
 import { AccessOptions } from './access/options.ts';
 import { BlobsOptions, checkBlobs } from './blobs/options.ts';
+import { BundlesOptions } from './bundle/options.ts';
 import { CatalogOptions, postgresOf, type PostgresSettings } from './catalog/options.ts';
 import { networksOf } from './fleet/address-policy.ts';
 import { FleetOptions } from './fleet/options.ts';
@@ -116,6 +117,7 @@ export const HubOptions = Type.Object({
   replicas: ReplicasOptions,
   replication: ReplicationOptions,
   upstreams: UpstreamsOptions,
+  bundles: BundlesOptions,
 });
 
 /** Decoded: durations in ms. */

@@ -15,6 +15,7 @@ import type { Administration } from '../access/administration.ts';
 import type { AccountRow } from '../access/store.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { backupRoutes, type BackupRouteModules } from './backup-routes.ts';
+import { bundleRoutes, type BundleRouteModules } from './bundle-routes.ts';
 import { ApiError } from './errors.ts';
 import { gcRoutes, type GcRouteModules } from './gc-routes.ts';
 import { purgeRoutes, type PurgeRouteModules } from './purge-routes.ts';
@@ -25,6 +26,7 @@ import { route, type ApiRoute } from './route.ts';
 
 export type RouteModules = GcRouteModules &
   BackupRouteModules &
+  BundleRouteModules &
   PurgeRouteModules &
   ReplicationRouteModules & {
     administration: Administration;
@@ -43,6 +45,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...purgeRoutes(modules),
     ...backupRoutes(modules),
     ...replicationRoutes(modules),
+    ...bundleRoutes(modules),
   ];
 }
 

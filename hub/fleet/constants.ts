@@ -125,3 +125,5 @@ export const RING_LOOK_GAP_MS = 200;
 export const RING_SPREAD_MS = 30_000;
 /** How often a change of the keys is tried again because another hub changed them meanwhile. */
 export const RING_ATTEMPTS_MAX = 16;
+/** Keys for bundles that were replaced and whose bundles are still believed. */
+export const BUNDLE_KEYS_KEPT = 16;

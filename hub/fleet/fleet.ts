@@ -11,6 +11,7 @@ import type { Chores } from '../catalog/chores.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
 import { BlobSizes } from './blob-sizes.ts';
+import { BundleKeys } from './bundle-keys.ts';
 import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
@@ -113,6 +114,8 @@ export interface Fleet {
   readonly tokenKeys: FleetTokenKeys;
   /** Signs tokens with a new key from now on; what the old one signed stays valid. */
   rotateTokenKey(): Promise<void>;
+  /** The key that bundles are signed with. */
+  readonly bundleKeys: BundleKeys;
   /** The nodes that are members now, by name. */
   nodes(): FleetNode[];
   /** Ends the membership of a node; false when the name is not in use. */
@@ -274,6 +277,7 @@ export async function createFleet(
     },
     rotateTokenKey: () =>
       ring.change((next) => next.retire('token', now(), { keep: TOKEN_KEYS_KEPT })),
+    bundleKeys: new BundleKeys({ fleetId, now }, { ring }),
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     unreachedByPurge: (elsewhere = NOBODY) => purges.unreached(now(), elsewhere),

@@ -10,6 +10,8 @@ caches and shares image layers with its peers.
   hub check [--hash] [--repair]  check the data of a hub that does not run
   gc run|status|list|restore     collect what nothing names, and take it back
   backup create|verify|restore   back a running hub up, look at a backup, put it back
+  bundle export|import|verify|key
+                                 carry signed images to a hub that is not reached
   purge DIGEST                   take content down, at the hub and on all nodes
   replication COMMAND            copy to and from other registries by rules
   agent [--config FILE]          run the agent of this node
@@ -137,6 +139,38 @@ export const REPLICATION_HELP = `usage: flotilla replication COMMAND [--config F
 Asks the running hub as its administrator.
 
 exit codes: 0 done, 1 refused or, with --wait, not ended well
+`;
+
+export const BUNDLE_HELP = `usage: flotilla bundle export --out FILE|FOLDER [--since EARLIER]
+                              [--platform OS/ARCH]... [--config FILE] [--url URL] IMAGE...
+       flotilla bundle import FILE [--to PREFIX] [--trust KEYFILE]...
+                              [--config FILE] [--url URL]
+       flotilla bundle verify FILE [--trust KEYFILE]... [--config FILE]
+       flotilla bundle key [--rotate | --revoke] [--config FILE] [--url URL]
+
+export asks a running hub for images, written REPOSITORY:TAG or REPOSITORY@DIGEST, with all that
+refers to them (signatures, SBOMs, attestations), and writes them as an OCI image layout in a tar
+archive, or in a folder, which other tools read too. The hub signs the list of what is in it.
+Interrupted, the same command goes on.
+  --since EARLIER      leave out the layers of an earlier bundle of this hub, which the importer
+                       must have imported; its bundle.json and bundle.sig are enough
+  --platform OS/ARCH   only these platforms of images that have several, such as linux/arm64; a
+                       hub imports such a bundle when it has registry.sparseIndexes set
+
+import reads all of a bundle, and pushes it when it is whole and signed by an exporter whose key is
+configured in bundles.trustedKeys or given. Tags are set at the end. Interrupted, the same command
+goes on; what the hub has is not sent again.
+  --to PREFIX          put the repositories below this one
+  --trust KEYFILE      believe this exporter, too
+
+verify reads all of a bundle in the same way and pushes nothing.
+
+key prints what importers have to know of this hub, as a KEYFILE; compare its fingerprint by
+another way than that on which the file travels.
+  --rotate             sign with a new key from now on; earlier bundles are still believed
+  --revoke             what the old key signed is no longer believed where the new KEYFILE is known
+
+exit codes: 0 done, 1 failed, or something is wrong with the bundle; 69 hub not reachable
 `;
 
 export const PURGE_HELP = `usage: flotilla purge DIGEST [--wait TIME] [--lift]

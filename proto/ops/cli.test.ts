@@ -52,6 +52,12 @@ async function cli(...argv: string[]): Promise<Outcome> {
       unreached: lift || waitMs === 600_000 ? [] : ['node-7'],
       known: true,
     }),
+    bundle: {
+      export: async (wish) => JSON.stringify(wish),
+      import: async (wish) => JSON.stringify(wish),
+      verify: async (wish) => JSON.stringify(wish),
+      key: async (wish) => JSON.stringify(wish),
+    },
     createJoinToken: async (request) => {
       outcome.tokens.push(request);
       return 'flotilla-join.v1.example';
@@ -84,6 +90,11 @@ test('--help is there at every level and exits 0', async () => {
     'backup',
     'backup create',
     'backup restore',
+    'bundle',
+    'bundle export',
+    'bundle import',
+    'bundle verify',
+    'bundle key',
   ]) {
     const argv = [...words.split(' ').filter((word) => word !== ''), '--help'];
     const { code, out, started } = await cli(...argv);
@@ -218,6 +229,33 @@ test('purge names the nodes that were not reached', async () => {
   assert.equal((await cli('purge', digest, '--wait', '0s')).code, 1);
   assert.equal((await cli('purge', digest, '--wait', 'long')).code, 2);
   assert.equal((await cli('purge', 'latest')).code, 2);
+});
+
+test('bundle takes what it needs, and refuses what it does not understand', async () => {
+  const platforms = ['--platform', 'linux/amd64', '--platform', 'linux/arm64'];
+  const made = await cli('bundle', 'export', '--out', 'x.tar', ...platforms, 'team/app:v1');
+  assert.deepEqual(JSON.parse(made.out), {
+    out: 'x.tar',
+    platforms: ['linux/amd64', 'linux/arm64'],
+    images: ['team/app:v1'],
+  });
+  const read = await cli('bundle', 'import', 'x.tar', '--to', 'edge', '--trust', 'a.key');
+  assert.deepEqual(JSON.parse(read.out), { from: 'x.tar', to: 'edge', trust: ['a.key'] });
+  const revoked = await cli('bundle', 'key', '--revoke');
+  assert.deepEqual(JSON.parse(revoked.out), { change: 'revoke' });
+  for (const words of [
+    [],
+    ['exports'],
+    ['export', 'team/app:v1'],
+    ['export', '--out', 'x.tar'],
+    ['import'],
+    ['import', 'a.tar', 'b.tar'],
+    ['verify', 'a.tar', '--to', 'edge'],
+    ['key', '--rotate', '--revoke'],
+    ['key', 'x'],
+  ]) {
+    assert.equal((await cli('bundle', ...words)).code, 2, words.join(' '));
+  }
 });
 
 test('backup takes what it needs, and says in the exit code if something is wrong', async () => {

@@ -9,6 +9,7 @@ import type { AdminCliModules, AdminPlace } from './admin-cli.ts';
 import { AdminUsage, checkHubUrl } from './admin-commands.ts';
 import type { AdminRequest } from './admin-commands.ts';
 import { BACKUP_OPTIONS, type BackupCliModules, type BackupOutcome } from './backup-cli.ts';
+import { runBundleCommand, type BundleCliModules } from './bundle-cli.ts';
 import { readBuildInfo } from './build-info.ts';
 import {
   AGENT_HELP,
@@ -18,7 +19,8 @@ import {
   JOIN_TOKEN_HELP,
   MAIN_HELP,
 } from './cli-help.ts';
-import { BACKUP_HELP, GC_HELP, PURGE_HELP, REPLICATION_HELP, VERSION_HELP } from './cli-help.ts';
+import { BACKUP_HELP, BUNDLE_HELP, GC_HELP, PURGE_HELP } from './cli-help.ts';
+import { REPLICATION_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
 import { formatReference } from './config-reference.ts';
@@ -77,6 +79,7 @@ export type CliModules = {
   /** Takes content down at a running hub. */
   purge(wish: PurgeWish): Promise<PurgeOutcome>;
   backup: BackupCliModules;
+  bundle: BundleCliModules;
   /** Asks a running hub for a join token. */
   createJoinToken(wish: JoinTokenWish): Promise<string>;
   /** Commands that change what is in a running hub. */
@@ -110,6 +113,7 @@ const OWN_WORDS = [
   'config',
   'purge',
   'backup',
+  'bundle',
   'gc',
   'replication',
   'help',
@@ -154,6 +158,8 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return purge(rest, modules);
     case 'backup':
       return backup(rest, modules);
+    case 'bundle':
+      return bundleCommand(rest, modules);
     case 'gc':
       return collect(rest, modules);
     case 'replication':
@@ -322,6 +328,18 @@ async function backup([word, ...args]: readonly string[], modules: CliModules): 
   }
   if (word === '--help' || word === '-h') return show(BACKUP_HELP, modules);
   throw new UsageError('backup needs create, verify or restore', BACKUP_HELP);
+}
+
+async function bundleCommand(args: readonly string[], modules: CliModules): Promise<number> {
+  const { bundle } = modules;
+  try {
+    const own = { bundle, input: configInput, out: (text: string): void => modules.out(text) };
+    if (await runBundleCommand(args, own)) return EXIT.ok;
+    return show(BUNDLE_HELP, modules);
+  } catch (err) {
+    if (err instanceof AdminUsage) throw new UsageError(err.message, BUNDLE_HELP);
+    throw err;
+  }
 }
 
 /** undefined: asked for help. */

@@ -27,6 +27,7 @@ async function flotilla(...words: string[]): Promise<Outcome> {
     programs: { hub: entry, agent: entry },
     checkHub: never,
     backup: { create: never, verify: never, restore: never },
+    bundle: { export: never, import: never, verify: never, key: never },
     purge: (wish) => purge(wish, env),
     createJoinToken: never,
     admin: {

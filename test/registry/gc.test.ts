@@ -31,6 +31,7 @@ async function flotilla(hub: TestHub, ...words: string[]) {
     programs: { hub: entry, agent: entry },
     checkHub: never,
     backup: { create: never, verify: never, restore: never },
+    bundle: { export: never, import: never, verify: never, key: never },
     purge: never,
     createJoinToken: never,
     admin: {

@@ -1,9 +1,11 @@
 import { discard, headerOf } from '../../proto/distribution/body.ts';
 import { digestAlgorithm, type Digest } from '../../proto/oci/digest.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
+import { AdminError } from '../../proto/ops/join-token-request.ts';
+import { isPassing } from '../backup/client.ts';
 import { RESUMED_UPLOAD_MIN_BYTES } from './constants.ts';
 import type { HubRegistry } from './hub-registry.ts';
-import { patiently } from './patience.ts';
+import { isBusy, patiently } from './patience.ts';
 import type { RememberedUploads } from './remembered-uploads.ts';
 
 export type PushedBlob = { repository: string; digest: Digest; size: number };
@@ -169,10 +171,5 @@ export class HubPusher {
 }
 
 function isFinal(err: unknown): boolean {
-  return err instanceof Error && 'data' in err && isRefusal(err.data);
-}
-
-function isRefusal(data: unknown): boolean {
-  if (typeof data !== 'object' || data === null || !('status' in data)) return false;
-  return typeof data.status === 'number' && data.status < 500 && data.status !== 429;
+  return err instanceof AdminError && err.code === 'HUB_REFUSED' && !isPassing(err) && !isBusy(err);
 }

@@ -1,7 +1,11 @@
+import { AdminError } from '../../proto/ops/join-token-request.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { pause } from '../backup/blob-copy.ts';
 import { isPassing } from '../backup/client.ts';
 import { ATTEMPTS_MAX } from '../backup/constants.ts';
+
+/** Another request is still at work on the same upload. */
+const BUSY_STATUS = 409;
 
 /** Tries again, with pauses, while the hub is away or busy. @throws what the last try has thrown */
 export async function patiently<T>(
@@ -14,10 +18,15 @@ export async function patiently<T>(
       return await work();
     } catch (err) {
       signal.throwIfAborted();
-      if (!isPassing(err) || attempt >= ATTEMPTS_MAX) throw err;
+      if (!(isPassing(err) || isBusy(err)) || attempt >= ATTEMPTS_MAX) throw err;
       say?.(`${messageOf(err)}; trying again`);
     }
     // oxlint-disable-next-line no-await-in-loop -- the pause comes before the next try
     await pause(attempt, signal);
   }
+}
+
+/** As when the client before was killed a moment ago. */
+export function isBusy(err: unknown): boolean {
+  return err instanceof AdminError && 'status' in err.data && err.data.status === BUSY_STATUS;
 }

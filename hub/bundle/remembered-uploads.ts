@@ -14,6 +14,8 @@ const FILE_MODE = 0o600;
 export class RememberedUploads {
   readonly #places: readonly string[];
   readonly #uploads: Map<string, string>;
+  /** One after the other: several blobs are sent at a time. */
+  #saving: Promise<void> = Promise.resolve();
 
   private constructor(places: readonly string[], uploads: Map<string, string>) {
     this.#places = places;
@@ -60,7 +62,12 @@ export class RememberedUploads {
     }
   }
 
-  async #save(): Promise<void> {
+  #save(): Promise<void> {
+    this.#saving = this.#saving.catch(() => undefined).then(() => this.#write());
+    return this.#saving;
+  }
+
+  async #write(): Promise<void> {
     const text = JSON.stringify([...this.#uploads]);
     for (const place of this.#places) {
       try {

@@ -24,6 +24,7 @@ async function flotilla(hub: TestHub, ...words: string[]): Promise<Outcome> {
     programs: { hub: entry, agent: entry },
     checkHub: never,
     backup: { create: never, verify: never, restore: never },
+    bundle: { export: never, import: never, verify: never, key: never },
     purge: never,
     createJoinToken: never,
     admin: {

@@ -35,16 +35,16 @@ export function replicationRoutes(modules: ReplicationRouteModules): ApiRoute[] 
   return [...ruleRoutes(modules), ...executionRoutes(modules)];
 }
 
-function ruleRoutes({ replication: { rules, replication } }: ReplicationRouteModules): ApiRoute[] {
+function ruleRoutes({ replication: desk }: ReplicationRouteModules): ApiRoute[] {
   const answerFor = async (name: string): Promise<RuleAnswer> =>
-    ruleAnswer(await rules.get(name), await rules.nextTimes());
+    ruleAnswer(await desk.rules.get(name), await desk.rules.nextTimes());
   return [
     route('GET /replication/registries', {
       tag,
       allowed,
       summary: 'lists the registries of the configuration',
       answer: RegistryList,
-      run: async () => ({ registries: replication.registries }),
+      run: async () => ({ registries: desk.replication.registries }),
     }),
     route('GET /replication/rules', {
       tag,
@@ -52,8 +52,8 @@ function ruleRoutes({ replication: { rules, replication } }: ReplicationRouteMod
       summary: 'lists the rules, by name',
       answer: RuleList,
       run: async () => {
-        const times = await rules.nextTimes();
-        return { rules: (await rules.list()).map((rule) => ruleAnswer(rule, times)) };
+        const times = await desk.rules.nextTimes();
+        return { rules: (await desk.rules.list()).map((rule) => ruleAnswer(rule, times)) };
       },
     }),
     route('POST /replication/rules', {
@@ -64,7 +64,7 @@ function ruleRoutes({ replication: { rules, replication } }: ReplicationRouteMod
       body: NewRule,
       answer: RuleAnswer,
       run: async ({ body: { name, enabled = true, settings } }) => {
-        await rules.add({ name, enabled, settings });
+        await desk.rules.add({ name, enabled, settings });
         return answerFor(name);
       },
     }),
@@ -82,7 +82,7 @@ function ruleRoutes({ replication: { rules, replication } }: ReplicationRouteMod
       body: RuleChange,
       answer: RuleAnswer,
       run: async ({ params: { rule = '' }, body }) => {
-        await rules.change(rule, body);
+        await desk.rules.change(rule, body);
         return answerFor(rule);
       },
     }),
@@ -90,7 +90,7 @@ function ruleRoutes({ replication: { rules, replication } }: ReplicationRouteMod
       tag,
       allowed,
       summary: 'deletes a rule; an execution that runs goes on',
-      run: async ({ params: { rule = '' } }) => await rules.drop(rule),
+      run: async ({ params: { rule = '' } }) => await desk.rules.drop(rule),
     }),
     route('POST /replication/rules/:rule/executions', {
       tag,
@@ -98,7 +98,7 @@ function ruleRoutes({ replication: { rules, replication } }: ReplicationRouteMod
       summary: 'begins to copy all that a rule chooses; the one that waits, if one does',
       status: 202,
       answer: ExecutionStarted,
-      run: async ({ params: { rule = '' } }) => ({ id: await replication.start(rule) }),
+      run: async ({ params: { rule = '' } }) => ({ id: await desk.replication.start(rule) }),
     }),
   ];
 }

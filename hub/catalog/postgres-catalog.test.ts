@@ -24,6 +24,8 @@ import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
 import { referrersConformance } from './referrers-conformance.ts';
+import { replicationStoreConformance } from './replication-store-conformance.ts';
+import type { ReplicationTables } from './replication-store.ts';
 import { replicaStoreConformance } from './replica-store-conformance.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
@@ -126,6 +128,14 @@ jobStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return db.withTables<JobTables>();
+  },
+  { skip },
+);
+replicationStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return db.withTables<JobTables & ReplicationTables>();
   },
   { skip },
 );

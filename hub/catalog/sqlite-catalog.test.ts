@@ -21,6 +21,8 @@ import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
 import { MemoryReplicaStore } from '../replicas/memory-store.ts';
 import { referrersConformance } from './referrers-conformance.ts';
+import { replicationStoreConformance } from './replication-store-conformance.ts';
+import type { ReplicationTables } from './replication-store.ts';
 import { replicaStoreConformance } from './replica-store-conformance.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './replica-store.ts';
 import type { RegistryTables } from './schema.ts';
@@ -92,6 +94,10 @@ budgetStoreConformance('in SQLite', async (t) => {
 jobStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return db.withTables<JobTables>();
+});
+replicationStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return db.withTables<JobTables & ReplicationTables>();
 });
 loginStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

@@ -7,7 +7,7 @@ export const JOBS_KEPT = 5_000;
 /** Schedules that the catalog holds. */
 export const SCHEDULES_MAX = 1_000;
 /** Jobs that run at one hub at the same time. */
-export const JOB_WORKERS = 4;
+export const JOB_WORKERS = 8;
 /** How long a hub that is silent has a job before another goes on with it. */
 export const JOB_LEASE_MS = 30_000;
 /** How often a hub says that it still works at a job, and asks whether it shall stop. */

@@ -91,6 +91,25 @@ test('jobs are done when they are added, so many at a time', async (t) => {
   assert.equal(most, JOB_WORKERS);
 });
 
+test('long jobs of one kind leave room for others', async (t) => {
+  const { store, workers } = await rig(t);
+  const gate = Promise.withResolvers<void>();
+  const hub = workers('a', async () => 'quick');
+  const slow = async (): Promise<string> => {
+    await gate.promise;
+    return 'slow';
+  };
+  hub.handle('slow', slow, { atOnce: 2 });
+  hub.start();
+  const long = await Promise.all(
+    Array.from({ length: JOB_WORKERS }, () => hub.add(work({ kind: 'slow' }))),
+  );
+  const { id } = await hub.add(work());
+  assert.equal((await ended(store, id, 'done')).message, 'quick');
+  gate.resolve();
+  for (const one of long) await ended(store, one.id, 'done');
+});
+
 test('what fails is tried again and at last given up; what is hopeless is not', async (t) => {
   const { store, workers } = await rig(t);
   let tries = 0;

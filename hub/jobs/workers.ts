@@ -30,6 +30,8 @@ export type JobTask = {
  */
 export type JobHandler = (task: JobTask) => Promise<string>;
 
+type Running = { kind: string; lane: string; stop: AbortController; end: Promise<void> };
+
 type Modules = {
   store: JobStore;
   metrics: JobMetrics;
@@ -47,11 +49,8 @@ const GIVEN_UP = new JobError('another hub has the job, or this one ends', {
 export class JobWorkers implements AsyncDisposable {
   readonly #max: number;
   readonly #modules: Modules;
-  readonly #handlers = new Map<string, JobHandler>();
-  readonly #running = new Map<
-    string,
-    { lane: string; stop: AbortController; end: Promise<void> }
-  >();
+  readonly #handlers = new Map<string, { handler: JobHandler; atOnce: number }>();
+  readonly #running = new Map<string, Running>();
   readonly #timers: NodeJS.Timeout[] = [];
   #looking: Promise<void> | undefined;
   #again = false;
@@ -62,9 +61,16 @@ export class JobWorkers implements AsyncDisposable {
     this.#modules = modules;
   }
 
-  /** From `start` on, jobs of this kind are done so. */
-  handle(kind: string, handler: JobHandler): void {
-    this.#handlers.set(kind, handler);
+  /**
+   * From `start` on, jobs of this kind are done so, `atOnce` at the same time: less than all, so
+   * that long ones leave room for others.
+   */
+  handle(
+    kind: string,
+    handler: JobHandler,
+    { atOnce = this.#max }: { atOnce?: number } = {},
+  ): void {
+    this.#handlers.set(kind, { handler, atOnce });
   }
 
   start(): void {
@@ -122,9 +128,12 @@ export class JobWorkers implements AsyncDisposable {
   }
 
   async #claim(): Promise<void> {
-    const kinds = [...this.#handlers.keys()];
     while (this.#running.size < this.#max && !this.#closed) {
-      const busy = [...this.#running.values()].map(({ lane }) => lane);
+      const running = [...this.#running.values()];
+      const busy = running.map(({ lane }) => lane);
+      const kinds = [...this.#handlers]
+        .filter(([kind, { atOnce }]) => running.filter((one) => one.kind === kind).length < atOnce)
+        .map(([kind]) => kind);
       const claim = await this.#modules.store.claim({ kinds, busy });
       if (claim === undefined) return;
       this.#begin(claim);
@@ -132,11 +141,11 @@ export class JobWorkers implements AsyncDisposable {
   }
 
   #begin(claim: JobClaim): void {
-    const { id, lane } = claim.job;
+    const { id, kind, lane } = claim.job;
     const stop = new AbortController();
     // What ends at once must find itself in the list.
     const end = Promise.resolve().then(async () => this.#run(claim, stop));
-    this.#running.set(id, { lane, stop, end });
+    this.#running.set(id, { kind, lane, stop, end });
     this.#modules.metrics.running.set(this.#running.size);
     void end.finally(() => {
       this.#running.delete(id);
@@ -176,7 +185,7 @@ export class JobWorkers implements AsyncDisposable {
       if (!(await claim.note(JSON.stringify(progress)))) throw GIVEN_UP;
     };
     try {
-      const handler = this.#handlers.get(job.kind);
+      const { handler } = this.#handlers.get(job.kind) ?? {};
       if (handler === undefined) return { state: 'given-up' };
       return { state: 'done', message: await handler({ job, signal, note }) };
     } catch (err) {

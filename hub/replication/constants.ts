@@ -12,6 +12,8 @@ export const REPOSITORIES_MAX = 10_000;
 export const TAGS_MAX = 20_000;
 /** Tags or repositories read at a time. */
 export const PAGE = 500;
+/** Executions that run at one hub at the same time. */
+export const EXECUTIONS_AT_ONCE = 5;
 /** How often the job of an execution is tried. */
 export const EXECUTION_ATTEMPTS = 5;
 /** Attempts at an artifact in one run, unless the rule says otherwise. */

@@ -61,7 +61,6 @@ export class ArtifactCopy {
   readonly #signal: AbortSignal;
   /** Blobs that are there and that no manifest names yet. */
   #unnamed: Digest[] = [];
-  #keptMs = performance.now();
 
   constructor(
     options: Places & { rule: Rule },
@@ -254,7 +253,12 @@ export class ArtifactCopy {
         if (failures.length > 0) return;
       }
     };
-    await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, worker));
+    const kept = setInterval(() => void this.#keep(), KEEP_ALIVE_MS);
+    try {
+      await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, worker));
+    } finally {
+      clearInterval(kept);
+    }
     if (failures.length > 0) throw failures[0];
   }
 
@@ -277,9 +281,11 @@ export class ArtifactCopy {
     );
     this.counts[fate] += 1;
     this.#unnamed.push(digest);
-    if (performance.now() - this.#keptMs < KEEP_ALIVE_MS) return;
-    this.#keptMs = performance.now();
-    await target.keep(to, this.#unnamed);
+  }
+
+  /** A blob that is collected all the same is copied again by the next attempt. */
+  async #keep(): Promise<void> {
+    await this.#modules.target.keep(this.#places.to, this.#unnamed).catch(() => undefined);
   }
 
   async *#paced(body: AsyncIterable<Buffer>, signal: AbortSignal): AsyncIterable<Buffer> {

@@ -14,6 +14,10 @@ export function createReplicationMetrics(m: MetricsRegistry) {
       'fate',
     ]),
     bytes: m.counter('replication_bytes_total', 'Bytes of blobs that were copied.', ['direction']),
+    missed: m.counter(
+      'replication_missed_pushes_total',
+      'Pushes that a rule was to follow and for which there was no room among the jobs.',
+    ),
     lastDone: m.gauge(
       'replication_last_done_timestamp_seconds',
       'When an execution of a rule last ended well at this hub.',

@@ -1,9 +1,11 @@
 import type { ReplicationCounts } from '../../proto/hubapi/replication.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { parseReference, parseRepository, type Repository } from '../../proto/oci/name.ts';
+import type { Logger } from '../../proto/ops/logger.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { RateBudget } from '../../proto/std/rate-budget.ts';
 import { JobError } from '../jobs/errors.ts';
-import type { Job } from '../jobs/store.ts';
+import type { Job, NewJob } from '../jobs/store.ts';
 import type { JobTask, JobWorkers } from '../jobs/workers.ts';
 import { subjectOfTag } from './companions.ts';
 import { MOUNT_SOURCES_MAX } from './constants.ts';
@@ -28,6 +30,7 @@ type Modules = Omit<LocalTargetModules, 'pushed' | 'transfers' | 'blobs'> & {
   rules: Rules;
   workers: Pick<JobWorkers, 'add' | 'stop'>;
   metrics: ReplicationMetrics;
+  logger: Logger;
   userAgent: string;
   env: Readonly<Record<string, string | undefined>>;
 };
@@ -68,7 +71,10 @@ export class Replication {
     return (await this.#modules.workers.add(executionJob({ rule, trigger: 'manual' }))).id;
   }
 
-  /** Makes the jobs of rules that follow pushes. @throws JobError QUEUE_FULL; catalog errors */
+  /**
+   * Makes the jobs of rules that follow pushes; with no room for more they are left to the next
+   * full run. @throws errors of the catalog
+   */
   async pushed({ repository, digest, tags, subject }: Push): Promise<void> {
     for (const rule of await this.#modules.rules.onPush()) {
       if (!rule.choosesRepository(repository)) continue;
@@ -81,8 +87,18 @@ export class Replication {
       for (const wish of wishes) {
         const scope = { repository, ...wish };
         // oxlint-disable-next-line no-await-in-loop -- one row after the other
-        await this.#modules.workers.add(executionJob({ rule: rule.name, trigger: 'push', scope }));
+        await this.#follow(executionJob({ rule: rule.name, trigger: 'push', scope }));
       }
+    }
+  }
+
+  async #follow(job: NewJob): Promise<void> {
+    try {
+      await this.#modules.workers.add(job);
+    } catch (err) {
+      if (!hasCode(err, 'QUEUE_FULL')) throw err;
+      this.#modules.metrics.missed.inc();
+      this.#modules.logger.warn({ rule: job.subject }, 'a push is not followed: too many jobs');
     }
   }
 

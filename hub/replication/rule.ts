@@ -54,8 +54,11 @@ export function parseRule(name: string, settings: RuleSettings): Rule {
     throw invalidRule('onPush is for rules that push; another registry tells nobody of its pushes');
   }
   const choosesRepository = (repository: string): boolean =>
-    repositories.some((glob) => fitsGlob(glob, repository)) &&
+    repositories.some((glob) => fitsGlob(glob, repository) && isMeant(glob, repository)) &&
     !excludedRepositories.some((glob) => fitsGlob(glob, repository));
+  /** What this hub keeps of upstreams is in parts: it is pushed when it is named. */
+  const isMeant = (glob: string, repository: string): boolean =>
+    direction === 'pull' || !hasHost(repository) || hasHost(glob);
   return {
     name,
     direction,
@@ -109,7 +112,7 @@ function naming({
     const drop = dropSegments < 0 ? parts.length - 1 : Math.min(dropSegments, parts.length - 1);
     const rest = parts.slice(drop).join('/');
     const name = namespace === '' ? rest : `${namespace}/${rest}`;
-    if (direction === 'pull' && name.split('/')[0]?.includes('.') === true) {
+    if (direction === 'pull' && hasHost(name)) {
       throw refused(`${name} begins with a host, which is reserved for upstreams; set a namespace`);
     }
     try {
@@ -118,6 +121,11 @@ function naming({
       throw refused(`${name} is too long for the name of a repository`);
     }
   };
+}
+
+/** Names of content of upstreams begin with a host. */
+function hasHost(name: string): boolean {
+  return name.split('/', 1)[0]?.includes('.') === true;
 }
 
 function platformOf(text: string): Platform {

@@ -94,7 +94,7 @@ export class Rules {
     }
     const rules = (await this.#modules.store.rules())
       .filter(({ enabled, settings }) => enabled && settings.onPush === true)
-      .map(({ name, settings }) => parseRule(name, settings));
+      .flatMap(({ name, settings }) => understood(name, settings));
     this.#onPush = { rules, knownMs: nowMs };
     return rules;
   }
@@ -118,6 +118,15 @@ export class Rules {
 
   #now(): number {
     return (this.#modules.now ?? Date.now)();
+  }
+}
+
+/** A rule that this program does not understand, as one of a newer one may be, keeps off no push. */
+function understood(name: string, settings: RuleSettings): Rule[] {
+  try {
+    return [parseRule(name, settings)];
+  } catch {
+    return [];
   }
 }
 

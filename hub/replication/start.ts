@@ -11,7 +11,7 @@ import type { Jobs } from '../jobs/start.ts';
 import { UPLOADS_MAX } from '../registry/constants.ts';
 import { OpenUploads } from '../registry/open-uploads.ts';
 import type { UploadStore } from '../registry/upload-store.ts';
-import { TRANSFER_KEPT_MS, TRANSFER_SWEEP_MS } from './constants.ts';
+import { EXECUTIONS_AT_ONCE, TRANSFER_KEPT_MS, TRANSFER_SWEEP_MS } from './constants.ts';
 import { createReplicationMetrics } from './metrics.ts';
 import type { ReplicationConfig } from './options.ts';
 import { Replication } from './replication.ts';
@@ -60,11 +60,13 @@ export function openReplication(
         access.adoptProject({ subject: { kind: 'admin' }, epoch: '' }, repository),
       workers: jobs.workers,
       metrics: createReplicationMetrics(modules.metrics),
+      logger,
       userAgent: `flotilla/${build.version}`,
       env: process.env,
     },
   );
-  jobs.workers.handle(REPLICATION, (task) => replication.run(task));
+  const atOnce = { atOnce: EXECUTIONS_AT_ONCE };
+  jobs.workers.handle(REPLICATION, (task) => replication.run(task), atOnce);
   const sweep = async (): Promise<void> => {
     await uploads.sweep();
     await store.sweepTransfers(TRANSFER_KEPT_MS);

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { parseRepository, referenceText, type Reference, type Repository } from '../oci/name.ts';
 import { parseUploadRange } from '../oci/ranges.ts';
+import { hasCode } from '../std/errors.ts';
 import { parseStrictJson } from '../std/strict-json.ts';
 import { collect, discard, headerOf, type Answer } from './body.ts';
 import type { CallOptions } from './call.ts';
@@ -37,7 +38,14 @@ export class RegistryPeer {
     o: CallOptions,
   ): Promise<{ repositories: Repository[]; next: string | undefined } | undefined> {
     const path = next ?? `/v2/_catalog?n=${CATALOG_PAGE}`;
-    const answer = await this.#transport.send({ ...o, method: 'GET', path });
+    const answer = await this.#transport
+      .send({ ...o, method: 'GET', path })
+      .catch((err: unknown) => {
+        // Some give tokens that open every list but this one.
+        if (hasCode(err, 'AUTH_FAILED')) return undefined;
+        throw err;
+      });
+    if (answer === undefined) return undefined;
     if (answer.statusCode !== 200) {
       await discard(answer);
       if ([401, 403, 404, 405].includes(answer.statusCode)) return undefined;

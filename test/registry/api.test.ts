@@ -76,7 +76,7 @@ test('every operation is in the description, with its parameters, body and answe
       wanted,
       path,
     );
-    const isBare = /\/(?:secret|rotate|runs|restore)$|^\/backups/.test(path);
+    const isBare = /\/(?:secret|rotate|runs|restore|executions|stop)$|^\/backups/.test(path);
     const hasBody = !['GET', 'DELETE'].includes(method) && !isBare;
     assert.equal(operation.requestBody !== undefined, hasBody, `${method} ${path}`);
     for (const code of [String(status), '400', '401', '403', '404']) {

@@ -318,7 +318,7 @@ async function openRoom(
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
       catalog: upstreams === undefined ? catalog : coldCatalogOf(catalog, upstreams),
-      coming: (...blob) => coming.provisional?.sizeIn(...blob),
+      coming: (...blob) => coming.provisional?.coming(...blob),
       isPublic: (repository) => rights.isPublic(repository),
       privateRights: {
         lend: async (...ask) => own.access?.lend(...ask),

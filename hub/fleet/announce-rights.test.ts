@@ -129,7 +129,7 @@ test('who is revoked while his announcement is looked at stays out of the tracke
 test('a blob on its way into a repository is leased in order to who may read it', async (t) => {
   const coming = (repository: string, digest: string) =>
     digest === UNKNOWN && /^(?:docker\.io\/library|private)\/x$/.test(repository)
-      ? BLOB_SIZE
+      ? { size: BLOB_SIZE, received: 0 }
       : undefined;
   const hub = await TestHub.start(t, { coming });
   const [one, other] = [new TestAgent(), new TestAgent()];

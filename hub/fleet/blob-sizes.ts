@@ -5,8 +5,14 @@ import { BLOB_SIZES_MAX, BLOB_SIZE_CACHE_MS, UNKNOWN_BLOB_CACHE_MS } from './con
 type BlobSizesModules = {
   catalog: { blobIn(repository: string, digest: Digest): Promise<{ size: number } | undefined> };
   /** Blobs on their way into the repository; undefined when there never are any. */
-  coming?: ((repository: string, digest: Digest) => number | undefined) | undefined;
+  coming?: ComingBlobs | undefined;
 };
+
+/** A blob on its way into a repository: its size, and the bytes that are here. */
+export type ComingBlobs = (
+  repository: string,
+  digest: Digest,
+) => { size: number; received: number } | undefined;
 
 /** What the hub hashed, by repository: a blob of one repository is none of another's business. */
 export class BlobSizes {
@@ -32,7 +38,7 @@ export class BlobSizes {
    */
   async sizeIn(repository: string, digest: Digest): Promise<number | undefined> {
     const coming = this.#coming?.(repository, digest);
-    if (coming !== undefined) return coming;
+    if (coming !== undefined) return coming.size;
     const key = `${repository} ${digest}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;

@@ -5,6 +5,7 @@ import {
   BYPASS_PART,
   BYPASS_WINDOW_MS,
   FEEDERS_PER_ZONE,
+  LEASES_AHEAD,
   LEASES_PER_MEMBER_MIN,
   LEASE_MS,
   PEER_SAMPLE_MAX,
@@ -162,9 +163,14 @@ export class BlobSwarm {
   /**
    * Leases up to `wanted` free chunks to a member that reported before: the first ones, so that the
    * swarm fills the blob in about the order in which it is read, and readers need not stand still
-   * until the last chunks leave the hub.
+   * until the last chunks leave the hub. `ready`: how many chunks the hub has of a blob that it
+   * still fetches; of the others nobody gets more than his share, since all are as early.
    */
-  lease(peerId: string, wanted: number, clock: { nowMs: number }): number[] {
+  lease(
+    peerId: string,
+    wanted: number,
+    clock: { nowMs: number; ready?: number | undefined },
+  ): number[] {
     const participant = this.#participants.get(peerId);
     // Not earlier: news that arrive just after the end of a lease still save it.
     this.expire(clock.nowMs);
@@ -175,8 +181,13 @@ export class BlobSwarm {
     const out = this.#pace.roomFor(this.#lessees.size);
     const count = Math.min(wanted, share, room, out, this.#free.size);
     const leased: number[] = [];
+    const { ready = Number.POSITIVE_INFINITY } = clock;
+    let ahead = Math.max(LEASES_PER_MEMBER_MIN, Math.ceil(LEASES_AHEAD / active));
+    for (const index of participant.leases.keys()) if (index >= ready) ahead -= 1;
     while (leased.length < count) {
+      if (this.#free.first >= ready && ahead <= 0) break;
       const index = this.#free.take();
+      if (index >= ready) ahead -= 1;
       this.#lessees.set(index, peerId);
       this.#pace.granted(this.#lessees.size);
       participant.leases.set(index, { grantedMs: clock.nowMs, endMs: clock.nowMs + LEASE_MS });

@@ -10,6 +10,11 @@ export const LEASE_MS = 5000;
 /** Leases one member has of one blob at a time: at first and at least, and at most. */
 export const LEASES_PER_MEMBER_MIN = 4;
 export const LEASES_PER_MEMBER_MAX = 64;
+/**
+ * Of the chunks of a blob that have not come from its upstream yet, those that are leased ahead:
+ * so many over all members, and of one member at least LEASES_PER_MEMBER_MIN.
+ */
+export const LEASES_AHEAD = 16;
 /** Digests the tracker knows at a time. */
 export const TRACKER_DIGESTS_MAX = 50_000;
 /** Pairs of member and digest the tracker knows at a time. */

@@ -89,7 +89,7 @@ export class TestHub {
       trustedProxies?: string[];
       purged?: () => { version: string; digests: readonly string[] };
       shared?: boolean;
-      coming?: (repository: string, digest: Digest) => number | undefined;
+      coming?: CreateFleetModules['coming'];
       deskOf?: (part: FleetPart) => TrackerDesk;
       /** Another hub whose clock and key files this one has too. */
       beside?: TestHub;

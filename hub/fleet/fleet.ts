@@ -10,7 +10,7 @@ import { isZoneName } from '../../proto/trust/membership.ts';
 import type { Chores } from '../catalog/chores.ts';
 import { networksOf } from './address-policy.ts';
 import { Announcements } from './announcements.ts';
-import { BlobSizes } from './blob-sizes.ts';
+import { BlobSizes, type ComingBlobs } from './blob-sizes.ts';
 import { BundleKeys } from './bundle-keys.ts';
 import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
@@ -54,8 +54,8 @@ export type CreateFleetModules = PurgeSource & {
     reachable(repository: string, digest: Digest): Promise<Reach | undefined>;
     tagged(repository: string, tag: string): Promise<Digest | undefined>;
   };
-  /** Size of a blob that is on its way into the repository from an upstream. */
-  coming?: ((repository: string, digest: Digest) => number | undefined) | undefined;
+  /** Blobs that are on their way from upstreams. */
+  coming?: ComingBlobs | undefined;
   /** Whether everybody may read the repository. */
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
@@ -204,10 +204,19 @@ async function assemble(parts: Parts) {
   });
   const { table } = members;
   const callers = new Callers({ now }, { table, look: members.look });
-  const sizes = new BlobSizes({ now }, { catalog, coming: modules.coming });
+  const { coming } = modules;
+  const sizes = new BlobSizes({ now }, { catalog, coming });
   const announcements = new Announcements(
     { now },
-    { tracker: deskOf(parts, tracker, table), table, sizes, isPublic, privateRights, metrics },
+    {
+      tracker: deskOf(parts, tracker, table),
+      table,
+      sizes,
+      coming,
+      isPublic,
+      privateRights,
+      metrics,
+    },
   );
   const purges = new PurgeNews({ ...modules, table });
   const keyBundle = (): Buffer => ring.bundle();

@@ -33,14 +33,22 @@ export class FreeChunks {
   }
 
   /**
+   * The lowest index.
+   * @throws RangeError when the set is empty
+   */
+  get first(): number {
+    if (this.#size === 0) throw new RangeError('no free chunk is left');
+    while (this.#words[this.#from] === 0) this.#from += 1;
+    const word = this.#words[this.#from] ?? 0;
+    return this.#from * 32 + (31 - Math.clz32(word & -word));
+  }
+
+  /**
    * Removes and returns the lowest index.
    * @throws RangeError when the set is empty
    */
   take(): number {
-    if (this.#size === 0) throw new RangeError('no free chunk is left');
-    while (this.#words[this.#from] === 0) this.#from += 1;
-    const word = this.#words[this.#from] ?? 0;
-    const index = this.#from * 32 + (31 - Math.clz32(word & -word));
+    const index = this.first;
     this.remove(index);
     return index;
   }

@@ -44,13 +44,14 @@ type Ask = {
   digest?: Digest;
   zone?: string;
   full?: boolean;
+  ready?: number;
 };
 
 function announce(tracker: Tracker, ask: Ask, nowMs: number): BlobAnswer {
   const { peerId, wanted = 0, bypassWanted = 0, digest = blob, zone = '', full = false } = ask;
   const have = 'have' in ask ? ask.have : new ChunkBitmap(chunkCount);
   const asked = { hubChunksWanted: wanted, bypassWanted, leasable: ask.leasable ?? true };
-  const blobs = [{ digest, size: SIZE, have, ...asked }];
+  const blobs = [{ digest, size: SIZE, have, ...asked, ready: ask.ready }];
   const [answer] = tracker.announce({ peerId, zone, full, blobs }, nowMs).blobs;
   assert.ok(answer);
   return answer;
@@ -377,4 +378,21 @@ test('for a tracker that cannot be asked another gives little, out of the common
   assert.equal(tracker.standIn({ ...ask, size: 1, leasable: true }, 9000), 0);
   assert.equal(tracker.standIn({ ...ask, leasable: false }, 9000), 4);
   assert.equal(tracker.stats.digests, 0);
+});
+
+test('of chunks that are still to come, one fast member gets no more than its share', () => {
+  const tracker = new Tracker();
+  for (const peerId of ['b', 'c', 'd', 'e']) announce(tracker, { peerId, ready: 0 }, 0);
+  const have = holding();
+  const leased: number[] = [];
+  for (let ready = 0; ready < 20; ready += 2) {
+    // It has all that has come, at once, and asks for as much as it may.
+    for (const index of leased) if (index < ready) have.set(index);
+    const ask = { peerId: 'a', have: have.clone(), wanted: 64, ready };
+    leased.push(...announce(tracker, ask, ready * 10).hubChunks);
+    const ahead = leased.filter((index) => index >= ready && !have.has(index));
+    assert.ok(ahead.length <= 4, `${ahead.length} of chunks to come, ${ready} are here`);
+  }
+  const other = announce(tracker, { peerId: 'b', wanted: 64, ready: 20 }, 200);
+  assert.equal(other.hubChunks.length, 4);
 });

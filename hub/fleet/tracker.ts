@@ -38,6 +38,8 @@ export type AnnouncedBlob = {
    * does not know who may read it.
    */
   leasable: boolean;
+  /** Chunks that the hub has of a blob that it still fetches; undefined: it has them all. */
+  ready?: number | undefined;
 };
 
 export type Announcement = {
@@ -225,10 +227,10 @@ export class Tracker {
 
   #answer(peerId: string, member: MemberState, blob: AnnouncedBlob, nowMs: number): BlobAnswer {
     const swarm = this.#join(peerId, member, blob);
-    const { digest, hubChunksWanted: wanted } = blob;
+    const { digest, hubChunksWanted: wanted, ready } = blob;
     // Who is not let in gets peers, but no lease: nobody would know when to end it.
     if (swarm?.has(peerId)) swarm.report(peerId, { have: blob.have, nowMs });
-    const hubChunks = swarm?.lease(peerId, wanted, { nowMs }) ?? [];
+    const hubChunks = swarm?.lease(peerId, wanted, { nowMs, ready }) ?? [];
     const needsPeers = swarm !== undefined && !swarm.isComplete(peerId);
     const peers = needsPeers ? choosePeers(swarm, peerId, this.#random) : [];
     return {

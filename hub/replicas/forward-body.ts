@@ -66,7 +66,8 @@ export const ForwardResponse = Type.Object({
 export type ForwardResponse = Static<typeof ForwardResponse>;
 
 export function forwardedOf(blob: AnnouncedBlob): Static<typeof ForwardedBlob> {
-  const { have, ...fields } = blob;
+  // What has come of it only the hub knows that fetches it.
+  const { have, ready: _, ...fields } = blob;
   return have === undefined ? fields : { ...fields, have: have.toBytes().toString('base64') };
 }
 

@@ -70,7 +70,7 @@ async function openHub(folder: string, ingests: FakeIngests, cold: Set<Digest>) 
           return reach && { ...reach, digests: [...new Set([...reach.digests, ...cold])] };
         },
       },
-      coming: (...blob) => told.provisional?.sizeIn(...blob),
+      coming: (...blob) => told.provisional?.coming(...blob),
       isPublic: () => true,
       privateRights: { lend: async () => undefined, mayRead: async () => true },
       chores: { add: () => {} },

@@ -46,12 +46,12 @@ function room(options: ProvisionalOptions = {}) {
 test('of a blob that is not being fetched nothing is told', async () => {
   const { provisional, ask, start } = room();
   assert.equal(await ask(), undefined);
-  assert.equal(provisional.sizeIn(REPOSITORY, DIGEST), undefined);
+  assert.equal(provisional.coming(REPOSITORY, DIGEST), undefined);
   start();
   const other = parseRepository('docker.io/library/other');
   assert.equal(await provisional.batch(other, DIGEST, undefined, {}), undefined);
   assert.equal(await provisional.open(other, DIGEST, {}), undefined);
-  assert.equal(provisional.sizeIn('no repository at all', DIGEST), undefined);
+  assert.equal(provisional.coming('no repository at all', DIGEST), undefined);
 });
 
 test('the first question is answered at once, also before the first leaf', async () => {
@@ -62,7 +62,7 @@ test('the first question is answered at once, also before the first leaf', async
   assert.equal(batch.size, BYTES.length);
   assert.equal(batch.digest, DIGEST);
   assert.equal(batch.leaves.length, 0);
-  assert.equal(provisional.sizeIn(REPOSITORY, DIGEST), BYTES.length);
+  assert.equal(provisional.coming(REPOSITORY, DIGEST)?.size, BYTES.length);
 });
 
 test('a question for a leaf is answered when it is there; all make the blob', async () => {

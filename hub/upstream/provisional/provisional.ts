@@ -102,9 +102,9 @@ export class Provisional {
     return state === undefined ? undefined : this.#sign(news.ingest, state, from ?? 0);
   }
 
-  /** Size of a blob that is being fetched for this repository; undefined when none is. */
-  sizeIn(repository: string, digest: Digest): number | undefined {
-    return isRepository(repository) ? this.#find(repository, digest)?.size : undefined;
+  /** How far a blob is that is being fetched for this repository; undefined when none is. */
+  coming(repository: string, digest: Digest): { size: number; received: number } | undefined {
+    return isRepository(repository) ? this.#find(repository, digest) : undefined;
   }
 
   /**

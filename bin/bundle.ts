@@ -47,7 +47,7 @@ export async function exportImages(
     const build = readBuildInfo().version;
     const wish = { images, platforms, since: earlier, host, build };
     const own = { registry: new HubRegistry(hub), key: new HubKey(hub) };
-    return exportBundle(
+    return await exportBundle(
       wish,
       { ...own, target, progress: new Progress({ tell }) },
       { signal: stopped() },

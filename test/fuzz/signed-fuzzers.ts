@@ -4,6 +4,7 @@ import { HASH_BYTES, merkleRoot } from '../../proto/chunks/merkle.ts';
 import { signBatch, verifyBatch } from '../../proto/chunks/provisional.ts';
 import { signStatement, verifyChunkHashes, verifyStatement } from '../../proto/chunks/statement.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
+import { signBundleStatement, verifyBundleStatement } from '../../proto/trust/bundle-statement.ts';
 import { grantContentHash, signGrant, verifyGrant } from '../../proto/trust/grant.ts';
 import { formatJoinToken, newJoinToken, parseJoinToken } from '../../proto/trust/join-token.ts';
 import { verifyBundle } from '../../proto/trust/key-bundle.ts';
@@ -100,6 +101,11 @@ const tagStatement = signTagStatement(
   ring.signingKey('tag'),
 );
 
+const bundleStatement = signBundleStatement(
+  { fleetId: FLEET, digest, size: 1000, timeMs: NOW_MS },
+  ring.signingKey('bundle'),
+);
+
 function forged(name: string): never {
   throw new Error(`${name}: bytes were believed that the hub never signed`);
 }
@@ -130,6 +136,7 @@ export const SIGNED_FUZZERS: Fuzzer[] = [
   signed('membership', membership, (input) => verifyMembership(input, trust, clock)),
   signed('grant', grant, (input) => verifyGrant(input, digests, trust, { ...clock, peerId })),
   signed('tag statement', tagStatement, (input) => verifyTagStatement(input, trust, clock)),
+  signed('bundle statement', bundleStatement, (input) => verifyBundleStatement(input, trust)),
   signed('key bundle', ring.bundle(), (input) => verifyBundle(input, ring.fingerprint())),
   signed('chunk hashes', row, (input) => verifyChunkHashes(input, fact)),
   signed(

@@ -142,3 +142,47 @@ test('a hub that is asked for a bundle with no such key, image or file says what
     assert.match(stderr, complaint);
   }
 });
+
+const noContainerd =
+  process.getuid?.() === 0 && findProgram('containerd') && findProgram('ctr')
+    ? false
+    : 'needs root and containerd';
+
+test('containerd imports a bundle under the name of the hub', { skip: noContainerd }, async () => {
+  const folder = await scratch.make('containerd');
+  const { hub, words } = await hubWithConfig('containerd-hub');
+  await using _ = hub;
+  const image = await makeImage(scratch, 'for-containerd', [20_000]);
+  const login = ['--dest-tls-verify=false', '--dest-creds', `${ADMIN.username}:${ADMIN.password}`];
+  const at = `docker://${new URL(hub.url).host}/team/app:v1`;
+  await run([...COPY, ...login, `oci:${image.layout}:v1`, at]);
+  const subject = { digest: image.manifestDigest, size: 1, mediaType: 'a/b' };
+  await hub.pushImage('signature', [Buffer.from('signed')], { subject });
+  const file = path.join(folder, 'bundle.tar');
+  await flotilla('bundle', 'export', '--out', file, ...words, 'team/app:v1');
+  const config = path.join(folder, 'config.toml');
+  await writeFile(
+    config,
+    `version = 2
+root = "${folder}/root"
+state = "${folder}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "${folder}/sock"
+[ttrpc]
+  address = "${folder}/sock.ttrpc"
+`,
+  );
+  const containerd = start(['containerd', '--config', config], { name: 'containerd' });
+  try {
+    const ctr = ['ctr', '--address', `${folder}/sock`, '--namespace', 'k8s.io', 'images'];
+    await until('containerd answers', TIMEOUT_MS, async () => {
+      return (await attempt([...ctr, 'ls'])).code === 0 || undefined;
+    });
+    await run([...ctr, 'import', '--no-unpack', file]);
+    const { stdout } = await run([...ctr, 'ls', '-q']);
+    assert.equal(stdout, 'hub.test/team/app:v1\n');
+  } finally {
+    await containerd.stop();
+  }
+});

@@ -24,6 +24,7 @@ export const BACKUP_TABLES: readonly BackupTable[] = [
   { name: 'project_member', key: ['project', 'account'] },
   { name: 'robot', key: ['project', 'name'] },
   { name: 'purged_digest', key: ['digest'] },
+  { name: 'prefetch_policy', key: ['name'], fresh: ['next_at_ms', 'note'] },
   { name: 'blob_object', key: ['digest'] },
   {
     name: 'blob',
@@ -74,6 +75,8 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   job: 'is about works that go on now',
   job_schedule: 'follows from rules, which come back switched off',
   replication_result: 'tells what replication did with content that may be another now',
+  prefetch_order: 'is about works that go on now',
+  prefetch_node: 'is about works that go on now',
   replication_transfer: 'is about blobs that are there in part',
   fleet_last_call: 'is about calls that are too old to be made again',
   login_failure: 'is about logins of the last minutes',

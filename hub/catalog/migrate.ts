@@ -13,6 +13,7 @@ import { up as collections } from './migrations/0010-collections.ts';
 import { up as upstreamBudgets } from './migrations/0011-upstream-budgets.ts';
 import { up as upstreamTags } from './migrations/0012-upstream-tags.ts';
 import { up as jobs } from './migrations/0013-jobs.ts';
+import { up as prefetch } from './migrations/0014-prefetch.ts';
 import type { RegistryTables } from './schema.ts';
 
 type VersionTables = { schema_version: { version: number } };
@@ -34,6 +35,7 @@ const MIGRATIONS: readonly Migration[] = [
   upstreamBudgets,
   upstreamTags,
   jobs,
+  prefetch,
 ];
 
 /** The version that this program makes. */

@@ -20,6 +20,8 @@ import { loginStoreConformance } from './login-conformance.ts';
 import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
+import { prefetchStoreConformance } from './prefetch-conformance.ts';
+import { KyselyPrefetchStore, type PrefetchTables } from './prefetch-store.ts';
 import { openPostgresCatalog } from './postgres-catalog.ts';
 import { postgresDialect } from './postgres-dialect.ts';
 import type { PostgresPoolOptions } from './postgres-pool.ts';
@@ -136,6 +138,14 @@ replicationStoreConformance(
   async (t) => {
     const { db } = await (await rig(t)).open();
     return db.withTables<JobTables & ReplicationTables>();
+  },
+  { skip },
+);
+prefetchStoreConformance(
+  'in PostgreSQL',
+  async (t) => {
+    const { db } = await (await rig(t)).open();
+    return new KyselyPrefetchStore({ db: db.withTables<PrefetchTables>() });
   },
   { skip },
 );

@@ -19,6 +19,8 @@ import { loginStoreConformance } from './login-conformance.ts';
 import type { LoginTables } from './login-store.ts';
 import { namedLeaseConformance } from './named-lease-conformance.ts';
 import type { LeaseTables } from './named-lease.ts';
+import { prefetchStoreConformance } from './prefetch-conformance.ts';
+import { KyselyPrefetchStore, type PrefetchTables } from './prefetch-store.ts';
 import { MemoryReplicaStore } from '../replicas/memory-store.ts';
 import { referrersConformance } from './referrers-conformance.ts';
 import { replicationStoreConformance } from './replication-store-conformance.ts';
@@ -90,6 +92,10 @@ budgetStoreConformance('in memory', async () => {
 budgetStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();
   return tableRig(db.withTables<UpstreamBudgetTables>());
+});
+prefetchStoreConformance('in SQLite', async (t) => {
+  const { db } = await (await rig(t)).open();
+  return new KyselyPrefetchStore({ db: db.withTables<PrefetchTables>() });
 });
 jobStoreConformance('in SQLite', async (t) => {
   const { db } = await (await rig(t)).open();

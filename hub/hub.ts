@@ -33,6 +33,7 @@ import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
 import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
+import { KyselyPrefetchStore, type PrefetchTables } from './catalog/prefetch-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import { openConfiguredCatalog } from './catalog/open-configured.ts';
@@ -57,6 +58,8 @@ import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
 import { openJobs, type Jobs } from './jobs/start.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
+import { catalogImages } from './prefetch/images.ts';
+import { startPrefetch, type Prefetch } from './prefetch/start.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
 import { Registry } from './registry/registry.ts';
@@ -111,8 +114,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const coming: Coming = {};
   const own = { ...storage, replicas, upstreams, coming };
   const room = await openRoom(config, { ...own, metrics, logger });
-  const { fleet, access, rights } = room;
+  const { fleet, access, rights, prefetch } = room;
   starting.defer(() => fleet.close());
+  starting.defer(() => prefetch.policies.settled());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const uplink = await openUplink(config, { metrics, logger });
@@ -137,7 +141,10 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
       blobs,
       catalog,
       uploads,
-      pushed: (push) => replication.replication.pushed(push),
+      pushed: async (push) => {
+        prefetch.policies.pushed(push);
+        await replication.replication.pushed(push);
+      },
       pullThrough: pull?.pullThrough,
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
@@ -288,6 +295,14 @@ type PurgeModules = {
 /** What is told of blobs on their way, which the fleet has to know before it can be told. */
 type Coming = { provisional?: Provisional };
 
+type Room = {
+  fleet: Fleet;
+  access: Access;
+  rights: Rights;
+  administration: Administration;
+  prefetch: Prefetch;
+};
+
 /** The fleet and the rights in it: each needs something of the other. */
 async function openRoom(
   config: HubConfig,
@@ -302,7 +317,7 @@ async function openRoom(
     metrics: MetricsRegistry;
     logger: Logger;
   },
-): Promise<{ fleet: Fleet; access: Access; rights: Rights; administration: Administration }> {
+): Promise<Room> {
   const { shared, catalog, gc, chores, replicas, upstreams, coming, metrics, logger } = modules;
   const { dataDir, names: hubNames } = config.hub;
   const told = config.upstreams.map(({ name, alias }) => {
@@ -312,7 +327,7 @@ async function openRoom(
   const { trustedProxies } = config.http;
   const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
   const rights = new Rights({ now: Date.now }, { store });
-  const own: { access?: Access } = {};
+  const own: { access?: Access; prefetch?: Prefetch } = {};
   const fleet = await createFleet(
     { config: config.fleet, keysDir, hubNames, upstreams: told, trustedProxies, shared },
     {
@@ -326,6 +341,7 @@ async function openRoom(
       },
       ...purgeModules(gc),
       chores,
+      prefetch: () => own.prefetch?.desk,
       deskOf: replicas && ((part) => replicas.deskOf(part)),
       metrics,
       logger,
@@ -343,13 +359,38 @@ async function openRoom(
     logger,
   });
   own.access = access;
+  const prefetch = openPrefetch(config, { ...modules, fleet, access });
+  own.prefetch = prefetch;
   const { adminUsername } = config.access;
   const { passwords } = access;
   const administration = new Administration(
     { adminUsername, now: Date.now },
     { store, rights, passwords, logger },
   );
-  return { fleet, access, rights, administration };
+  return { fleet, access, rights, administration, prefetch };
+}
+
+/** What nodes are to have before it is asked for. */
+function openPrefetch(
+  { hub: { names }, fleet: { grantLife: grantLifeMs } }: HubConfig,
+  modules: {
+    catalog: OpenCatalog;
+    fleet: Fleet;
+    access: Access;
+    chores: Chores;
+    metrics: MetricsRegistry;
+    logger: Logger;
+  },
+): Prefetch {
+  const { catalog, access } = modules;
+  const store = new KyselyPrefetchStore({ db: catalog.db.withTables<PrefetchTables>() });
+  const rights = {
+    isPublic: (repository: string) => access.rights.isPublic(repository),
+    mayStillRead: (...ask: Parameters<Access['mayStillRead']>) => access.mayStillRead(...ask),
+    lendFor: (...ask: Parameters<Access['lendFor']>) => access.lendFor(...ask),
+  };
+  const images = catalogImages({ names }, { catalog });
+  return startPrefetch({ grantLifeMs }, { ...modules, store, images, rights });
 }
 
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
@@ -439,6 +480,7 @@ async function startApi(modules: {
   fleet: Fleet;
   access: Access;
   administration: Administration;
+  prefetch: Prefetch;
   gc: Gc;
   replicas: Replicas | undefined;
   backups: BackupService;
@@ -464,7 +506,7 @@ async function startApi(modules: {
   registerApi(app, {
     access,
     callerOf,
-    routes: apiRoutes({ ...rest, fleet, callerOf, logger }),
+    routes: apiRoutes({ ...rest, rights: access.rights, fleet, callerOf, logger }),
     version: build.version,
     logger,
   });

@@ -87,6 +87,20 @@ export interface Access {
     repository: string,
     o: { address: string; lifeMs: number },
   ): Promise<string | undefined>;
+  /**
+   * Whether somebody who ordered something may still read the repository, and is who ordered it:
+   * what was issued to an account ends with its epoch, and so does what it ordered.
+   */
+  mayStillRead(orderer: { subject: string; epoch: string }, repository: string): Promise<boolean>;
+  /**
+   * A token with which an agent reads the repository by such an order; undefined without the right.
+   * It is no ground to lend another one.
+   */
+  lendFor(
+    orderer: { subject: string; epoch: string },
+    repository: string,
+    o: { lifeMs: number },
+  ): Promise<string | undefined>;
   /** Whether a token lets its bearer read the repository now. */
   mayRead(token: string, repository: string): Promise<boolean>;
   /** The same for whoever has a refresh token. @throws AccessError BAD_CREDENTIALS */
@@ -163,6 +177,9 @@ type Modules = {
   metrics: AccessMetrics;
   logger: Logger;
 };
+
+/** Beyond the last moment at which a token is ground to lend another, in spite of its rounding. */
+const NEVER_AGAIN_MS = 2000;
 
 const ANONYMOUS: Identity = { subject: { kind: 'anonymous' }, epoch: '' };
 
@@ -262,17 +279,57 @@ class HubAccess implements Access {
     const identity = await this.#known(this.identify(authorization, { address }));
     if (identity === undefined || identity.subject.kind === 'anonymous') return undefined;
     if (!(await this.actions(identity, repository)).includes('pull')) return undefined;
-    const { subject, epoch } = identity;
     const nowMs = this.#options.now();
     const shownAtMs = identity.shownAtMs ?? nowMs;
     if (nowMs - shownAtMs > LENT_MAX_MS) return undefined;
+    return this.#lent(identity, repository, { lifeMs, shownAtMs });
+  }
+
+  async mayStillRead(
+    orderer: { subject: string; epoch: string },
+    repository: string,
+  ): Promise<boolean> {
+    return (await this.#ordering(orderer, repository)) !== undefined;
+  }
+
+  async lendFor(
+    orderer: { subject: string; epoch: string },
+    repository: string,
+    { lifeMs }: { lifeMs: number },
+  ): Promise<string | undefined> {
+    const identity = await this.#ordering(orderer, repository);
+    if (identity === undefined) return undefined;
+    const shownAtMs = this.#options.now() - LENT_MAX_MS - NEVER_AGAIN_MS;
+    return this.#lent(identity, repository, { lifeMs, shownAtMs });
+  }
+
+  async #ordering(
+    orderer: { subject: string; epoch: string },
+    repository: string,
+  ): Promise<Pick<Identity, 'subject' | 'epoch'> | undefined> {
+    const { rights } = this.#modules;
+    const subject = parseSubject(orderer.subject);
+    if (subject === undefined || subject.kind === 'anonymous') return undefined;
+    const epoch = await rights.epochOf(subject, this.#options.adminEpoch);
+    // Another password of the admin is in the configuration: it is still the admin who ordered.
+    if (epoch === undefined) return undefined;
+    if (subject.kind !== 'admin' && epoch !== orderer.epoch) return undefined;
+    const may = await rights.actions(subject, repository);
+    return may.includes('pull') ? { subject, epoch } : undefined;
+  }
+
+  #lent(
+    { subject, epoch }: Pick<Identity, 'subject' | 'epoch'>,
+    repository: string,
+    { lifeMs, shownAtMs }: { lifeMs: number; shownAtMs: number },
+  ): Promise<string> {
     this.#modules.metrics.tokens.inc({ kind: 'lent' });
     return this.#modules.tokens.sign({
       subject: subjectText(subject),
       epoch,
       service: '',
       grants: [{ type: 'repository', name: repository, actions: ['pull'] }],
-      nowS: Math.floor(nowMs / 1000),
+      nowS: Math.floor(this.#options.now() / 1000),
       lifeS: Math.floor(lifeMs / 1000),
       shownS: Math.floor(shownAtMs / 1000),
     });

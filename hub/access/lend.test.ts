@@ -66,3 +66,24 @@ test('a long download goes on with what was lent, but not for ever', async (t) =
   const lasted = hub.clock.nowMs - start;
   assert.ok(lasted > LENT_MAX_MS && lasted <= LENT_MAX_MS + LIFE.lifeMs, String(lasted));
 });
+
+test('what somebody ordered is read by his right, and lent to nobody else', async (t) => {
+  const { hub, header } = await hubWithPod(t);
+  const by = { subject: 'account:pod', epoch: (await hub.identify(header)).epoch };
+  const life = { lifeMs: LIFE.lifeMs };
+  const lent = (await hub.access.lendFor(by, 'own/app', life)) ?? assert.fail();
+  assert.equal(await hub.access.mayRead(lent, 'own/app'), true);
+  assert.equal(await hub.access.mayRead(lent, 'own/other'), false);
+  assert.equal(await hub.access.lend(`Bearer ${lent}`, 'own/app', LIFE), undefined);
+  for (const subject of ['', 'account:eve', 'robot:own+gone', 'whoever']) {
+    assert.equal(await hub.access.lendFor({ ...by, subject }, 'own/app', life), undefined, subject);
+    assert.equal(await hub.access.mayStillRead({ ...by, subject }, 'own/app'), false, subject);
+  }
+  assert.equal(await hub.access.mayStillRead(by, 'own/app'), true);
+  assert.equal(await hub.access.mayStillRead({ ...by, epoch: '0' }, 'own/app'), false);
+  assert.equal(await hub.access.mayStillRead({ subject: 'admin', epoch: '' }, 'own/app'), true);
+  await hub.store.deleteMember('own', 'pod');
+  hub.rights.changed();
+  assert.equal(await hub.access.mayRead(lent, 'own/app'), false);
+  assert.equal(await hub.access.lendFor(by, 'own/app', life), undefined);
+});

@@ -21,6 +21,9 @@ const INVALID = [
   'INVALID',
   'INVALID_BODY',
   'DIGEST_INVALID',
+  'NAME_INVALID',
+  'TAG_INVALID',
+  'CRON_INVALID',
   'PAGE_UNKNOWN',
   'CRON_INVALID',
   'FST_ERR_CTP_INVALID_MEDIA_TYPE',
@@ -63,7 +66,7 @@ export function asApiError(err: unknown): ApiError {
     const message = 'the catalog or the storage of the hub does not answer now; try again';
     return new ApiError('BUSY', message, { cause: err, waitMs: RETRY_AFTER_S * 1000 });
   }
-  if (hasCode(err, 'UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
+  if (hasCode(err, 'UNKNOWN', 'NAME_UNKNOWN', 'NOT_IN_QUARANTINE')) return said('NOT_FOUND');
   if (hasCode(err, 'EXISTS')) return said('EXISTS');
   if (hasCode(err, ...IN_USE)) return said('IN_USE');
   if (hasCode(err, 'FULL', 'PURGED_LIMIT', 'QUEUE_FULL')) return said('FULL');

@@ -20,6 +20,7 @@ import { ApiError } from './errors.ts';
 import { gcRoutes, type GcRouteModules } from './gc-routes.ts';
 import { purgeRoutes, type PurgeRouteModules } from './purge-routes.ts';
 import { pageOf, timeText } from './page.ts';
+import { prefetchRoutes, type PrefetchRouteModules } from './prefetch-routes.ts';
 import { projectRoutes } from './project-routes.ts';
 import { replicationRoutes, type ReplicationRouteModules } from './replication-routes.ts';
 import { route, type ApiRoute } from './route.ts';
@@ -27,6 +28,7 @@ import { route, type ApiRoute } from './route.ts';
 export type RouteModules = GcRouteModules &
   BackupRouteModules &
   BundleRouteModules &
+  PrefetchRouteModules &
   PurgeRouteModules &
   ReplicationRouteModules & {
     administration: Administration;
@@ -43,6 +45,7 @@ export function apiRoutes(modules: RouteModules): ApiRoute[] {
     ...fleetRoutes(modules),
     ...gcRoutes(modules),
     ...purgeRoutes(modules),
+    ...prefetchRoutes(modules),
     ...backupRoutes(modules),
     ...replicationRoutes(modules),
     ...bundleRoutes(modules),

@@ -171,7 +171,7 @@ const CASES: Record<string, (store: PrefetchStore) => Promise<void>> = {
       store.movePolicy('nightly', NOW_MS, NOW_MS + 9),
       store.movePolicy('nightly', NOW_MS, NOW_MS + 9),
     ]);
-    assert.deepEqual(moved.toSorted(), [false, true]);
+    assert.equal(moved.filter(Boolean).length, 1);
     assert.equal(await store.movePolicy('b', undefined, 5), true);
     await store.notePolicy('b', 'nothing fits');
     const changed = policy('b', { enabled: false, createdAtMs: 0, note: 'kept' });

@@ -35,7 +35,7 @@ export class PrefetchPolicies {
         const { others } = await db
           .selectFrom('prefetch_policy')
           .where('name', '<>', name)
-          .select((count) => count.fn.countAll<number>().as('others'))
+          .select((count) => count.fn.countAll<number | string>().as('others'))
           .executeTakeFirstOrThrow();
         if (Number(others) >= max) return 'full';
         const fields = { spec: JSON.stringify(spec), next_at_ms: nextAtMs, note };

@@ -23,7 +23,6 @@ type Open = Transaction<PrefetchTables>;
 
 /** Held by who makes orders, so that their number stays bounded. */
 const LOCK = 'prefetch orders';
-const THROUGH: readonly NodeState[] = ['done', 'failed'];
 const NOT_THROUGH: readonly NodeState[] = ['queued', 'running'];
 
 /** Orders to have images on nodes, in the tables of the catalog. */
@@ -45,12 +44,12 @@ export class KyselyPrefetchStore extends PrefetchPolicies implements PrefetchSto
       async (db) => {
         if (limits.replaces) await replaceOrders(db, order);
         const { open } = await openIn(db)
-          .select((count) => count.fn.countAll<number>().as('open'))
+          .select((count) => count.fn.countAll<number | string>().as('open'))
           .executeTakeFirstOrThrow();
         const { rows } = await db
           .selectFrom('prefetch_node')
           .where('order_id', 'in', openIn(db).select('id'))
-          .select((count) => count.fn.countAll<number>().as('rows'))
+          .select((count) => count.fn.countAll<number | string>().as('rows'))
           .executeTakeFirstOrThrow();
         const isFull =
           Number(open) >= limits.openMax || Number(rows) + nodes.length > limits.rowsMax;
@@ -193,15 +192,16 @@ export class KyselyPrefetchStore extends PrefetchPolicies implements PrefetchSto
 
   endIfSettled(id: string, nowMs: number): Promise<OrderResult | undefined> {
     return transact(this.#db, async (db) => {
-      const states = await db
-        .selectFrom('prefetch_node')
-        .select('state')
-        .distinct()
-        .where('order_id', '=', id)
-        .execute();
-      const all = states.map(({ state }) => state);
-      if (!all.every((state) => THROUGH.includes(state))) return undefined;
-      const result = all.includes('failed') ? 'failed' : 'done';
+      const any = (states: readonly NodeState[]) =>
+        db
+          .selectFrom('prefetch_node')
+          .select('state')
+          .where('order_id', '=', id)
+          .where('state', 'in', [...states])
+          .limit(1)
+          .executeTakeFirst();
+      if ((await any(NOT_THROUGH)) !== undefined) return undefined;
+      const result = (await any(['failed'])) === undefined ? 'done' : 'failed';
       return (await end(db, id, result, nowMs)) ? result : undefined;
     });
   }
@@ -215,7 +215,10 @@ export class KyselyPrefetchStore extends PrefetchPolicies implements PrefetchSto
           .leftJoin('prefetch_node', 'prefetch_node.order_id', 'prefetch_order.id')
           .where('ended_at_ms', 'is not', null)
           .groupBy(['prefetch_order.id', 'prefetch_order.ended_at_ms'])
-          .select((count) => ['prefetch_order.id', count.fn.count<number>('node').as('nodes')])
+          .select((count) => [
+            'prefetch_order.id',
+            count.fn.count<number | string>('node').as('nodes'),
+          ])
           .orderBy('prefetch_order.ended_at_ms', 'desc')
           .orderBy('prefetch_order.id')
           .execute();

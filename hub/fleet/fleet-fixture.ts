@@ -19,6 +19,7 @@ import { createFleet, type CreateFleetModules, type Fleet, type FleetPart } from
 import { MemoryFleetStore } from './memory-store.ts';
 import type { FleetConfig } from './options.ts';
 import type { FleetStore } from './store.ts';
+import type { PrefetchDesk } from './prefetch-desk.ts';
 import type { TrackerDesk } from './tracker.ts';
 
 /** A blob of the pretended catalog: 10 chunks. */
@@ -91,6 +92,7 @@ export class TestHub {
       shared?: boolean;
       coming?: CreateFleetModules['coming'];
       deskOf?: (part: FleetPart) => TrackerDesk;
+      prefetch?: PrefetchDesk;
       /** Another hub whose clock and key files this one has too. */
       beside?: TestHub;
       keysDir?: string;
@@ -136,6 +138,7 @@ export class TestHub {
         purged: options.purged ?? (() => ({ version: '', digests: [] })),
         chores: { add: () => {} },
         deskOf: options.deskOf,
+        prefetch: () => options.prefetch,
         metrics,
         logger: pino({ level: 'trace' }, { write: (line) => void logs.push(JSON.parse(line)) }),
       },

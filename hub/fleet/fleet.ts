@@ -5,6 +5,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
 import { isZoneName } from '../../proto/trust/membership.ts';
 import type { Chores } from '../catalog/chores.ts';
@@ -15,6 +16,7 @@ import { BundleKeys } from './bundle-keys.ts';
 import { Callers, type CallerRequest } from './callers.ts';
 import { PURGE_MS, SHARED_POLL_MS, TOKEN_KEYS_KEPT, TRACKER_SWEEP_MS } from './constants.ts';
 import { Grants, type PrivateRights, type Reach } from './grants.ts';
+import type { PrefetchDesk } from './prefetch-desk.ts';
 import { JoinTokens } from './join-tokens.ts';
 import type { LiveRing } from './live-ring.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
@@ -60,6 +62,8 @@ export type CreateFleetModules = PurgeSource & {
   isPublic: (repository: string) => boolean | Promise<boolean>;
   privateRights: PrivateRights;
   chores: Pick<Chores, 'add'>;
+  /** What nodes are to have before it is asked for; undefined until that is known. */
+  prefetch?: (() => PrefetchDesk | undefined) | undefined;
   /** Where announcements are answered instead, when other hubs answer for some of the blobs. */
   deskOf?: ((part: FleetPart) => TrackerDesk) | undefined;
   metrics: MetricsRegistry;
@@ -116,6 +120,8 @@ export interface Fleet {
   rotateTokenKey(): Promise<void>;
   /** The key that bundles are signed with. */
   readonly bundleKeys: BundleKeys;
+  /** See Grants.ordered. */
+  orderedGrant(wish: Parameters<Grants['ordered']>[0]): Promise<GrantBundle | undefined>;
   /** The nodes that are members now, by name. */
   nodes(): FleetNode[];
   /** Ends the membership of a node; false when the name is not in use. */
@@ -228,9 +234,20 @@ async function assemble(parts: Parts) {
       trustedProxies: networksOf(options.trustedProxies),
       now,
     },
-    { members, callers, grants, tags, announcements, purges, keyBundle, metrics, logger },
+    {
+      members,
+      callers,
+      grants,
+      tags,
+      announcements,
+      purges,
+      prefetch: modules.prefetch ?? (() => undefined),
+      keyBundle,
+      metrics,
+      logger,
+    },
   );
-  return { tracker, tokens, members, statements, callers, routes, purges };
+  return { tracker, tokens, members, grants, statements, callers, routes, purges };
 }
 
 /**
@@ -252,7 +269,7 @@ export async function createFleet(
   );
   const settings = { upstreams: [], ...options, now, random };
   const room = await assemble({ options: settings, modules, ring, fleetId });
-  const { tracker, tokens, members, statements, callers, routes, purges } = room;
+  const { tracker, tokens, members, grants, statements, callers, routes, purges } = room;
   const sweeper = setInterval(() => tracker.sweep(now()), TRACKER_SWEEP_MS);
   const purger = setInterval(() => {
     callers.purge();
@@ -287,6 +304,7 @@ export async function createFleet(
     rotateTokenKey: () =>
       ring.change((next) => next.retire('token', now(), { keep: TOKEN_KEYS_KEPT })),
     bundleKeys: new BundleKeys({ fleetId, now }, { ring }),
+    orderedGrant: (wish) => grants.ordered(wish),
     nodes: () => members.table.members(now()).sort((a, b) => (a.node < b.node ? -1 : 1)),
     revokeNode: (node) => members.revokeNode(node),
     unreachedByPurge: (elsewhere = NOBODY) => purges.unreached(now(), elsewhere),

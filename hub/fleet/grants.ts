@@ -82,6 +82,25 @@ export class Grants {
     return bundle;
   }
 
+  /**
+   * A grant for a peer that is to have content before it is asked for, by somebody's order: who
+   * calls has seen to the right. With a `token` it is one for that peer alone.
+   */
+  async ordered(wish: {
+    repository: string;
+    digest: Digest;
+    peerId: string;
+    token: string | undefined;
+  }): Promise<GrantBundle | undefined> {
+    const { repository, digest, peerId, token } = wish;
+    const bundle =
+      token === undefined
+        ? await this.#public(repository, digest)
+        : await this.#lent(repository, digest, { peerId, token });
+    this.#modules.metrics.grants.inc({ result: bundle === undefined ? 'none' : 'ordered' });
+    return bundle;
+  }
+
   async #private(
     repository: string,
     digest: Digest,
@@ -91,6 +110,14 @@ export class Grants {
     const { lifeMs } = this.#options;
     const token = await this.#modules.lend(authorization, repository, { address, lifeMs });
     if (token === undefined) return undefined;
+    return this.#lent(repository, digest, { peerId, token });
+  }
+
+  async #lent(
+    repository: string,
+    digest: Digest,
+    { peerId, token }: { peerId: string; token: string },
+  ): Promise<GrantBundle | undefined> {
     const reach = await this.#modules.catalog.reachable(repository, digest);
     if (reach === undefined || reach.digests.length > GRANT_DIGESTS_MAX) return undefined;
     return { ...this.#sign(repository, reach, peerId), isPrivate: true, token };

@@ -22,6 +22,7 @@ import {
   type TagResponse,
   type UpstreamName,
 } from '../../proto/hubapi/schemas.ts';
+import { PrefetchRequest, type PrefetchResponse } from '../../proto/hubapi/prefetch.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
@@ -40,6 +41,7 @@ import { FleetError } from './errors.ts';
 import type { Grants } from './grants.ts';
 import type { Members } from './members.ts';
 import type { FleetMetrics } from './metrics.ts';
+import type { PrefetchDesk } from './prefetch-desk.ts';
 import type { PurgeNews } from './purge-news.ts';
 import type { TagStatements } from './tag-statements.ts';
 
@@ -60,6 +62,7 @@ export type RouteModules = {
   announcements: Announcements;
   /** What agents are to remove. */
   purges: PurgeNews;
+  prefetch: () => PrefetchDesk | undefined;
   /** The key bundle in force. */
   keyBundle: () => Buffer;
   metrics: Pick<FleetMetrics, 'requests'>;
@@ -103,6 +106,7 @@ export class FleetRoutes {
       this.#add(scope, 'POST', 'grants', (request) => this.#grant(request));
       this.#add(scope, 'POST', 'tags', (request) => this.#tag(request));
       this.#add(scope, 'POST', 'announce', (request) => this.#announce(request));
+      this.#add(scope, 'POST', 'prefetch', (request) => this.#prefetch(request));
     });
   }
 
@@ -162,15 +166,15 @@ export class FleetRoutes {
     // It heard of that from another hub.
     if (Number(known) > members.table.version) await members.look?.();
     const news = purges.newsFor(record.peerId, query.get('purged') ?? undefined);
+    const hasWork = (await this.#modules.prefetch()?.hasWork(record.node)) ?? false;
     const answer = this.#memberNews(known, query);
-    const more = { upstreams: this.#options.upstreams, ...(news && { purged: news }) };
+    const { upstreams } = this.#options;
+    const more = { upstreams, ...(hasWork && { prefetch: true }), ...(news && { purged: news }) };
     if (!Buffer.isBuffer(answer)) return { ...answer, ...more };
-    // It may have all members in it, which are not read again to say one thing more.
-    if (news === undefined) return answer;
-    return Buffer.concat([
-      answer.subarray(0, -1),
-      Buffer.from(`,${JSON.stringify(more).slice(1)}`),
-    ]);
+    // It may have all members in it: others are sent the same bytes, and nobody reads them again.
+    if (!hasWork && news === undefined) return answer;
+    const tail = JSON.stringify(more).slice(1);
+    return Buffer.concat([answer.subarray(0, -1), Buffer.from(`,${tail}`)]);
   }
 
   #memberNews(known: string | null, query: URLSearchParams): Answer {
@@ -267,6 +271,17 @@ export class FleetRoutes {
     callers.inOrder('announce', record.peerId, timeMs);
     callers.passed('announce', record.peerId, timeMs);
     return await announcements.answer(record, body);
+  }
+
+  async #prefetch(request: FastifyRequest): Promise<PrefetchResponse> {
+    const { callers, prefetch } = this.#modules;
+    const { record, timeMs } = await callers.member(signedPartOf(request));
+    const body = bodyOf(PrefetchRequest, request);
+    callers.inOrder('prefetch', record.peerId, timeMs);
+    callers.passed('prefetch', record.peerId, timeMs);
+    const desk = prefetch();
+    if (desk === undefined) throw new FleetError('NOT_FOUND', 'this hub orders nothing of nodes');
+    return await desk.answer(record, body);
   }
 
   #remoteOf(request: FastifyRequest): string | undefined {

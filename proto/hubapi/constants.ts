@@ -10,6 +10,7 @@ export const FLEET_PATHS = {
   grants: `${FLEET_API_BASE}/grants`,
   tags: `${FLEET_API_BASE}/tags`,
   announce: `${FLEET_API_BASE}/announce`,
+  prefetch: `${FLEET_API_BASE}/prefetch`,
 } as const;
 
 /** Most members in a fleet, and so in a snapshot. */
@@ -28,3 +29,9 @@ export const ANNOUNCE_PEERS_MAX = 30;
 export const SMALL_REQUEST_MAX_BYTES = 16_384;
 /** Largest announcement in bytes: every download with a full bitmap. */
 export const ANNOUNCE_MAX_BYTES = 2 * 1_048_576;
+/** Most tasks of prefetch that one call of an agent tells of. */
+export const PREFETCH_REPORTS_MAX = 8;
+/** Longest text of why such a task failed, characters. */
+export const PREFETCH_REASON_MAX_CHARS = 500;
+/** Most platforms that one order of prefetch names. */
+export const PREFETCH_PLATFORMS_MAX = 16;

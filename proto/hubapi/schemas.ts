@@ -115,6 +115,8 @@ export const MembersResponse = Type.Object({
   revokedSerials: Type.Optional(Type.Array(COUNTER, { maxItems: REVOKED_MAX })),
   /** Left out: as they were. */
   upstreams: Type.Optional(Upstreams),
+  /** There is content that this node is to have before it is asked for. */
+  prefetch: Type.Optional(Type.Boolean()),
   /** All that is taken down, unless the agent has said that it knows. */
   purged: Type.Optional(
     Type.Object({

@@ -38,6 +38,11 @@ export async function up<Tables>(db: Kysely<Tables>): Promise<void> {
     .addColumn('seen_at_ms', 'bigint')
     .addPrimaryKeyConstraint('prefetch_node_key', ['order_id', 'node'])
     .execute();
+  await db.schema
+    .createIndex('prefetch_node_by_state')
+    .on('prefetch_node')
+    .columns(['order_id', 'state'])
+    .execute();
   await db.schema.createIndex('prefetch_node_by_node').on('prefetch_node').column('node').execute();
   await db.schema
     .createTable('prefetch_policy')

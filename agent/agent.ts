@@ -21,6 +21,10 @@ import { startMirror, type Mirror } from './mirror/mirror.ts';
 import type { Target } from './mirror/namespace.ts';
 import type { AgentConfig } from './options.ts';
 import { PurgedContent } from './purged.ts';
+import { createPrefetchMetrics } from './prefetch/metrics.ts';
+import type { PrefetchHub } from './prefetch/ports.ts';
+import { Prefetcher } from './prefetch/prefetcher.ts';
+import type { TaskModules } from './prefetch/task.ts';
 import { readiness } from './readiness.ts';
 import type { AgentHealth } from './readiness.ts';
 import { namespaceRules, Registries } from './registries.ts';
@@ -113,7 +117,11 @@ export async function startAgent(config: AgentConfig, modules: AgentModules): Pr
   }));
   starting.defer(() => ops.close());
 
-  if (node !== undefined) fleet?.start({ ...node.presence, ...purged.hearer });
+  const planned = { content: purged.planned(downloads), store, grants, metrics, logger };
+  if (node !== undefined && fleet !== undefined) {
+    const prefetch = startPrefetch(fleet, starting, planned);
+    fleet.start({ ...node.presence, ...purged.hearer, prefetch });
+  }
   if (node !== undefined) downloads.start();
   logger.info({ mirror: mirror.urls, ops: ops.urls, peerId: swarm.peerId }, 'agent serves');
   const peerId = fleet?.identity.peerId ?? '';
@@ -156,6 +164,18 @@ function openRegistries(
       return token && `Bearer ${token}`;
     },
   });
+}
+
+/** What to call when the hub says that it wants something here. */
+function startPrefetch(
+  hub: PrefetchHub,
+  starting: AsyncDisposableStack,
+  modules: Omit<TaskModules, 'metrics'> & { metrics: MetricsRegistry; logger: Logger },
+): () => void {
+  const metrics = createPrefetchMetrics(modules.metrics);
+  const prefetcher = new Prefetcher({}, { ...modules, hub, metrics });
+  starting.defer(() => prefetcher.close());
+  return () => prefetcher.hint();
 }
 
 function startOps(

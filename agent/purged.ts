@@ -9,6 +9,7 @@ import { PURGED_FILE_MAX_BYTES, PURGED_WAIT_MS } from './constants.ts';
 import { fetchError } from './fetch/errors.ts';
 import { writePrivateFile } from './fleet/atomic-file.ts';
 import type { ContentSource, LocalContent } from './mirror/ports.ts';
+import type { PrefetchContent } from './prefetch/ports.ts';
 import type { ContentReader } from './swarm/content-reader.ts';
 
 type Store = { remove(digest: Digest): Promise<void> };
@@ -126,6 +127,25 @@ export class PurgedContent implements Disposable {
       find: (digest, session) =>
         this.#isPurged(digest) ? undefined : content.find(digest, session),
       small: async (digest) => (this.#isPurged(digest) ? undefined : content.small(digest)),
+    };
+  }
+
+  /** What is fetched before it is asked for. */
+  planned(content: PrefetchContent): PrefetchContent {
+    const check = async (digest: Digest): Promise<void> => {
+      await this.#heard.promise;
+      if (!this.#isPurged(digest)) return;
+      throw fetchError('NOT_FOUND', 'the hub has taken this content down', digest);
+    };
+    return {
+      manifest: async (request, o) => {
+        await check(request.digest);
+        return content.manifest(request, o);
+      },
+      prefetch: async (request, o) => {
+        await check(request.digest);
+        return content.prefetch(request, o);
+      },
     };
   }
 

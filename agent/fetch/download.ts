@@ -34,6 +34,8 @@ export type DownloadModules = {
   memory: ChunkMemory;
   budgets?: ChunkBudgets | undefined;
   precedence: Precedence;
+  /** False: nobody waits for it, so that it takes no more than is left for such. */
+  isRead?: boolean;
   grants: Pick<GrantBook, 'ensure'>;
   metrics: FetchMetrics;
   logger: Logger;
@@ -49,7 +51,7 @@ export type Growth = {
   failing: () => void;
 };
 
-type Outcome = 'complete' | 'failed' | 'stalled';
+type Outcome = 'complete' | 'failed' | 'stalled' | 'stopped';
 
 /** Codes of the store after which it is no use to go on writing. */
 const STORE_CODES = ['DISK_FULL', 'STORE_FULL', 'EVICTED', 'CLOSED', 'IO'];
@@ -117,7 +119,7 @@ export class Download implements Supply, Announced {
         logger: modules.logger,
       },
     );
-    this.#claim = modules.precedence.enter();
+    this.#claim = modules.precedence.enter({ isRead: modules.isRead });
     this.#fetcher = new ChunkFetcher(proofOf(blob, session), request.repository, {
       transport: modules.swarm.transport,
       source: modules.source,
@@ -153,6 +155,13 @@ export class Download implements Supply, Announced {
   /** Readers look again what there is for them. */
   wake(): void {
     this.#waiters.wakeAll();
+  }
+
+  /** Stops because it is not wanted any more. What is verified stays in the store. */
+  stop(): void {
+    if (this.#over) return;
+    this.#failure = fetchClosed();
+    this.#end('stopped');
   }
 
   /** Why it ended without the whole blob; undefined while it runs and after success. */

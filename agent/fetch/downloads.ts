@@ -78,6 +78,8 @@ export class Downloads {
   readonly #direct = new Semaphore({ permits: DIRECT_READERS_MAX, queueMax: 0 });
   readonly #opening = new Map<Digest, Promise<Opened>>();
   readonly #running = new Map<Digest, Running>();
+  /** Those that were begun for nobody, and that nobody has opened since. */
+  readonly #unread = new Set<Digest>();
   #noRoomUntilMs = 0;
   #closed = false;
 
@@ -136,6 +138,7 @@ export class Downloads {
     o.signal?.throwIfAborted();
     const { digest } = request;
     this.#modules.store.claim(digest, request);
+    this.#unread.delete(digest);
     const running = this.#running.get(digest);
     if (running !== undefined && running.failure === undefined) {
       return this.#handleOf(request, running)(this.#reading, request);
@@ -144,11 +147,38 @@ export class Downloads {
     using limit = deadline(OPEN_TIMEOUT_MS, o.signal);
     try {
       const opened = await abortable(opening, limit.signal);
+      this.#unread.delete(digest);
       return opened(this.#reading, request);
     } catch (err) {
       o.signal?.throwIfAborted();
       if (!hasCode(err, 'TIMEOUT')) throw err;
       throw fetchError('UNAVAILABLE', `nobody told about ${digest} in time`, digest, err);
+    }
+  }
+
+  /**
+   * Fetches a blob into the store although nobody reads it; resolves when it is all here. When the
+   * signal aborts it ends, unless somebody has come to read it meanwhile.
+   * @throws what open() throws; FetchError FULL when the store has no room for it
+   */
+  async prefetch(request: OpenRequest, o: CallOptions): Promise<void> {
+    const { digest } = request;
+    this.#checkOpen();
+    o.signal?.throwIfAborted();
+    this.#modules.store.claim(digest, request);
+    const opening = this.#running.has(digest)
+      ? undefined
+      : (this.#opening.get(digest) ?? this.#beginUnread(request));
+    try {
+      await abortable(Promise.resolve(opening), o.signal);
+      const running = this.#running.get(digest);
+      if (running !== undefined) await abortable(running.ended, o.signal);
+      if (running?.failure !== undefined) throw running.failure;
+      if (await this.#isHeld(digest)) return;
+      throw fetchError('FULL', `the store has no room for ${digest}`, digest);
+    } finally {
+      if (o.signal?.aborted) void this.#letGo(digest, opening);
+      else this.#unread.delete(digest);
     }
   }
 
@@ -162,6 +192,23 @@ export class Downloads {
       this.#shares.close(),
       ...running.map((download) => download.ended),
     ]);
+  }
+
+  #beginUnread(request: OpenRequest): Promise<Opened> {
+    this.#unread.add(request.digest);
+    return this.#beginOpening(request);
+  }
+
+  /** Ends what was begun for nobody, as soon as it has begun. Never rejects. */
+  async #letGo(digest: Digest, opening: Promise<Opened> | undefined): Promise<void> {
+    await Promise.allSettled([opening]);
+    if (this.#unread.delete(digest)) this.#running.get(digest)?.stop();
+  }
+
+  async #isHeld(digest: Digest): Promise<boolean> {
+    const { store } = this.#modules;
+    const stored = this.#believed(store.find(digest));
+    return stored?.complete === true || (await store.getSmall(digest)) !== undefined;
   }
 
   #beginOpening(request: OpenRequest): Promise<Opened> {
@@ -297,7 +344,10 @@ export class Downloads {
     if (this.#hasRoom() && this.#running.size < DOWNLOADS_MAX) {
       try {
         const spool = await store.spool({ digest, size, origin: { namespace, repository } });
-        const passing = new Passthrough(request, size, { source, spool, metrics, logger });
+        const claim = this.#unread.has(digest)
+          ? this.#precedence.enter({ isRead: false })
+          : undefined;
+        const passing = new Passthrough(request, size, { source, spool, claim, metrics, logger });
         return this.#run(request, passing);
       } catch (err) {
         this.#noteNoRoom(err);
@@ -325,6 +375,7 @@ export class Downloads {
       announcer: this.#announcer,
       memory: this.#memory,
       precedence: this.#precedence,
+      isRead: !this.#unread.has(request.digest),
       budgets: this.#modules.budgets,
       growth,
       ...(random === undefined ? {} : { random }),

@@ -93,6 +93,18 @@ export class GrantBook {
     }
   }
 
+  /**
+   * Takes a grant that the hub gave unasked; when it ends, ms since 1970.
+   * @throws TrustError or Error for one that does not verify, or is for something else
+   */
+  put(
+    bundle: GrantBundle,
+    place: { namespace: string; repository: string; digest: Digest },
+  ): number {
+    const { namespace, repository, digest } = place;
+    return this.#take(bundle, namespace, repository, digest).grant.notAfterMs;
+  }
+
   /** A public grant to pass on to a peer that asks for one; never one with an audience. */
   publicGrant(namespace: string, repository: string, digest: Digest): GrantBundle | undefined {
     const held = this.#cache.get(namespace, repository, digest);

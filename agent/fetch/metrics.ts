@@ -17,7 +17,7 @@ const REJECTIONS: readonly ChunkRejection[] = [
   'hashes_mismatch',
   'statement_invalid',
 ];
-const OUTCOMES = ['complete', 'failed', 'stalled'] as const;
+const OUTCOMES = ['complete', 'failed', 'stalled', 'stopped'] as const;
 const SECONDS = [0.05, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600];
 const SIZE_BUCKETS: readonly [number, string][] = [
   [4 * 1024 ** 2, '4MiB'],
@@ -55,7 +55,7 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   for (const reason of REJECTIONS) rejected.inc({ reason }, 0);
   const downloads = metrics.counter(
     'downloads_total',
-    'Downloads of chunked blobs that ended, by outcome (complete, failed, stalled).',
+    'Downloads of chunked blobs that ended, by outcome (complete, failed, stalled, stopped).',
     ['outcome'],
   );
   for (const outcome of OUTCOMES) downloads.inc({ outcome }, 0);
@@ -78,7 +78,8 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   readers.set(0);
   const unreadBytes = metrics.counter(
     'unread_bytes_total',
-    'Bytes of chunks asked for by downloads that go on after their readers have left.',
+    'Bytes of chunks asked for by downloads that nobody reads: their readers have left, or they ' +
+      'were begun before anybody came.',
   );
   unreadBytes.inc(0);
   return {

@@ -15,12 +15,15 @@ import { FetchError, fetchClosed, fetchError } from './errors.ts';
 import { sizeBucket } from './metrics.ts';
 import type { FetchMetrics } from './metrics.ts';
 import type { HubSource, OpenRequest } from './ports.ts';
+import type { Claim } from './precedence.ts';
 import type { Supply } from './supply.ts';
 import { Waiters } from './waiters.ts';
 
 export type PassthroughModules = {
   source: Pick<HubSource, 'kind' | 'stream'>;
   spool: Spool;
+  /** Of one that nobody waits for: takes no more than is left for such. */
+  claim?: Claim | undefined;
   metrics: FetchMetrics;
   logger: Logger;
 };
@@ -59,6 +62,11 @@ export class Passthrough implements Supply {
 
   close(): void {
     this.#stop.abort(fetchClosed());
+  }
+
+  /** Stops because it is not wanted any more. */
+  stop(): void {
+    this.close();
   }
 
   get failure(): Error | undefined {
@@ -117,6 +125,7 @@ export class Passthrough implements Supply {
       await this.#discard();
     } finally {
       metrics.inFlight.dec();
+      this.#modules.claim?.[Symbol.dispose]();
       this.#waiters.wakeAll();
       this.#ending.resolve();
     }
@@ -137,7 +146,7 @@ export class Passthrough implements Supply {
   }
 
   async #copy(): Promise<void> {
-    const { source, spool, metrics } = this.#modules;
+    const { source, spool, claim, metrics } = this.#modules;
     const { repository } = this.#request;
     const { signal } = this.#stop;
     const stream = await source.stream(repository, this.digest, 0, { signal });
@@ -150,6 +159,9 @@ export class Passthrough implements Supply {
       for (;;) {
         const bytes = await nextOf(body, signal);
         if (bytes === undefined) break;
+        claim?.readers(this.#cursors.size, performance.now());
+        using turn = await claim?.turn(bytes.length, signal);
+        void turn;
         hasher.update(bytes);
         await spool.append(bytes);
         this.#waiters.wakeAll();

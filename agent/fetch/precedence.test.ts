@@ -102,3 +102,19 @@ test('a reader that comes back does not wait for the budget of prefetch', async 
   claim.readers(1, 60_001);
   for (const turn of turns) assert.ok(await isGiven(turn));
 });
+
+test('what is begun for nobody yields from its first chunk on, until it is read', async () => {
+  const budget = new RateBudget({ bytesPerSecond: 100 * MIB, now: () => 0 });
+  const { precedence } = precedenceOf(budget);
+  const unread = precedence.enter({ isRead: false });
+  unread.readers(0, 0);
+  assert.equal(unread.isRead, false);
+  using alone = await unread.turn(MIB, NEVER);
+  void alone;
+  assert.equal(budget.taken, MIB);
+  precedence.enter();
+  const next = unread.turn(MIB, NEVER);
+  assert.equal(await isGiven(next), false);
+  unread.readers(1, 1);
+  assert.ok(await isGiven(next));
+});

@@ -25,18 +25,19 @@ export class Precedence {
     this.#modules = modules;
   }
 
-  /** A download begins, for a reader. */
-  enter(): Claim {
-    const claim: Claim = new Claim({
-      changed: (isRead) => {
-        if (isRead) this.#read.add(claim);
+  /** A download begins; for a reader, unless `isRead` is false. */
+  enter({ isRead = true }: { isRead?: boolean | undefined } = {}): Claim {
+    const port: ClaimPort = {
+      changed: (isNowRead) => {
+        if (isNowRead) this.#read.add(claim);
         else this.#read.delete(claim);
         this.#waiters.wakeAll();
       },
       mustYield: () => this.#read.size > 0,
       turn: (bytes, signal) => this.#turn(claim, bytes, signal),
-    });
-    this.#read.add(claim);
+    };
+    const claim: Claim = new Claim({ isRead }, port);
+    if (isRead) this.#read.add(claim);
     return claim;
   }
 
@@ -81,10 +82,12 @@ type ClaimPort = {
 /** The standing of one download. Disposing it ends that. */
 export class Claim implements Disposable {
   readonly #port: ClaimPort;
-  #isRead = true;
+  #isRead: boolean;
   #readMs: number | undefined;
 
-  constructor(port: ClaimPort) {
+  constructor({ isRead }: { isRead: boolean }, port: ClaimPort) {
+    this.#isRead = isRead;
+    if (!isRead) this.#readMs = -Infinity;
     this.#port = port;
   }
 

@@ -83,6 +83,11 @@ export class ProvisionalDownload {
     this.download.close();
   }
 
+  /** Stops because it is not wanted any more. */
+  stop(): void {
+    this.download.stop();
+  }
+
   get failure(): Error | undefined {
     return this.download.failure;
   }

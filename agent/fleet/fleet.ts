@@ -6,6 +6,7 @@ import {
   TagResponse,
   type UpstreamName,
 } from '../../proto/hubapi/schemas.ts';
+import { PrefetchResponse, type PrefetchRequest } from '../../proto/hubapi/prefetch.ts';
 import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
@@ -273,6 +274,14 @@ export class Fleet implements FleetClient, TagAuthority {
       if (isAbsent(err)) return 'not-found';
       throw this.#answerFault(err, 'grant', o);
     }
+  }
+
+  /** Tells the hub how far tasks of prefetch are, and asks for more. Throws FleetError. */
+  prefetch(request: PrefetchRequest, o: CallOptions): Promise<PrefetchResponse> {
+    this.#checkEnrolled();
+    const { prefetch: path } = FLEET_PATHS;
+    const schema = PrefetchResponse;
+    return this.#api.call({ name: 'prefetch', method: 'POST', path, body: request, schema }, o);
   }
 
   /** See TagAuthority. Throws FleetError, HUB_ANSWER_INVALID for what does not verify. */

@@ -48,6 +48,8 @@ export type SwarmPorts = {
   purge?: (digests: readonly Digest[]) => Promise<void>;
   /** Told when the hub has said what is taken down, or did not answer. */
   heard?: () => void;
+  /** Told when the hub says that this node is to have content before it is asked for. */
+  prefetch?: () => void;
 };
 
 type RegistrationModules = {
@@ -325,6 +327,7 @@ export class Registration {
       await ports.purge?.(answer.purged.digests.map(parseDigest));
       this.#purgedVersion = answer.purged.version;
     }
+    if (answer.prefetch === true) ports.prefetch?.();
     const { version, memberships, revokedSerials, upstreams = this.#hubUpstreams } = answer;
     const isNews = !isDeepStrictEqual(upstreams, this.#hubUpstreams);
     this.#hubUpstreams = upstreams;

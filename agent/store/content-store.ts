@@ -204,6 +204,11 @@ export class FsContentStore implements ContentStore {
     return this.#closed ? undefined : this.#growths.find(digest);
   }
 
+  /** See Ledger.hasRoomFor; false while what is here is not known. */
+  hasRoomFor(bytes: number): boolean {
+    return !this.#closed && this.#holdings.isIndexed && this.#holdings.ledger.hasRoomFor(bytes);
+  }
+
   /** Removes content, whoever reads it; nothing when it is not here. */
   async remove(digest: Digest): Promise<void> {
     this.#checkOpen();

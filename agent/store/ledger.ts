@@ -80,6 +80,22 @@ export class Ledger {
     return undo.move();
   }
 
+  /**
+   * Whether so much more stays below the high-water mark, once as much as has to left of what is
+   * neither pinned nor in use. Books and evicts nothing.
+   * @throws errors of the index
+   */
+  hasRoomFor(bytes: number): boolean {
+    const { quotaBytes, highWater } = this.#limits;
+    let excess = this.bytes + bytes - quotaBytes * highWater;
+    if (excess <= 0 || bytes > quotaBytes * highWater) return excess <= 0;
+    this.#modules.index.eachVictim((entry) => {
+      if (!this.#modules.isInUse(entry)) excess -= entry.bytes;
+      return excess > 0;
+    });
+    return excess <= 0;
+  }
+
   /** Evicts at least `bytes`, least recently read first; false when not so much could go. */
   async shrink(bytes: number, reason: EvictionReason): Promise<boolean> {
     const victims: IndexedEntry[] = [];

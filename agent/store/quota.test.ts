@@ -47,6 +47,24 @@ describe('the quota of the store', () => {
     assert.deepEqual(left, [false, false, false, false, true, true, true]);
   });
 
+  it('tells what stays below the high water beside what is in use and pinned', async () => {
+    await using folder = await StoreFolder.make();
+    const options = { quotaBytes: 10 * BLOB_BYTES, highWater: 0.8, pins: PINS };
+    const store = await folder.start(options);
+    const [pinned, used, cold] = samples(3);
+    assert.ok(pinned && used && cold);
+    await store.create({ ...pinned.input, origin: PINNED });
+    using kept = (await store.create(used.input)).retain();
+    void kept;
+    await store.create(cold.input);
+    await turnOfTheLoop();
+    assert.equal(store.hasRoomFor(5 * BLOB_BYTES), true, 'with nothing evicted');
+    assert.equal(store.hasRoomFor(6 * BLOB_BYTES), true, 'in the place of what is cold');
+    assert.equal(store.hasRoomFor(6 * BLOB_BYTES + 1), false);
+    assert.equal(store.hasRoomFor(100 * BLOB_BYTES), false);
+    assert.equal(store.stats().blobs, 3, 'and nothing goes by being asked');
+  });
+
   it('never takes a blob that was found and kept while others were being deleted', async () => {
     await using folder = await StoreFolder.make();
     const store = await folder.start({ quotaBytes: 40 * BLOB_BYTES, highWater: 1 });

@@ -14,6 +14,7 @@ caches and shares image layers with its peers.
                                  carry signed images to a hub that is not reached
   purge DIGEST                   take content down, at the hub and on all nodes
   replication COMMAND            copy to and from other registries by rules
+  prefetch IMAGE                 have nodes fetch an image before it is asked for
   agent [--config FILE]          run the agent of this node
   project, account, member, robot, node, keys
                                  administer a running hub; each has a page behind --help
@@ -171,6 +172,31 @@ another way than that on which the file travels.
   --revoke             what the old key signed is no longer believed where the new KEYFILE is known
 
 exit codes: 0 done, 1 failed, or something is wrong with the bundle; 69 hub not reachable
+`;
+
+export const PREFETCH_HELP = `usage: flotilla prefetch IMAGE [--nodes TERMS] [--percent N]
+                         [--copies N] [--platform P]... [--expires TIME]
+                         [--reach TIME] [--wait]
+       flotilla prefetch list
+       flotilla prefetch show ID [--wait]
+       flotilla prefetch stop ID
+
+Asks the running hub, as its administrator, to have nodes fetch an image before a runtime asks for
+it; all take --config FILE, --url URL and --json. A tag counts as what it is now. Nodes fetch from
+each other and from the hub, behind everything that somebody waits for (bandwidth.prefetch of the
+agent), and only what fits below the high-water mark of their store. An image called list, show or
+stop is written with its tag.
+
+  --nodes TERMS    such as zone=a, node=gpu-* or both with a comma (default: every node)
+  --percent N      only this part of them; a repeat chooses the same ones
+  --copies N       so many of them, kept as nodes come and go until the order expires
+  --platform P     such as linux/amd64, of an image of several; all for every one; may be
+                   repeated (default: that of each node)
+  --expires TIME   how long nodes may take, and copies are kept (default 24h)
+  --reach TIME     a node that is silent for longer is not reached (default 1m)
+  --wait           tell how far each node is, until all have it, have failed or are not reached
+
+exit codes: 0 done, 1 refused or, with --wait, not on all nodes, which are named
 `;
 
 export const PURGE_HELP = `usage: flotilla purge DIGEST [--wait TIME] [--lift]

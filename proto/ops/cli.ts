@@ -19,7 +19,7 @@ import {
   JOIN_TOKEN_HELP,
   MAIN_HELP,
 } from './cli-help.ts';
-import { BACKUP_HELP, BUNDLE_HELP, GC_HELP, PURGE_HELP } from './cli-help.ts';
+import { BACKUP_HELP, BUNDLE_HELP, GC_HELP, PREFETCH_HELP, PURGE_HELP } from './cli-help.ts';
 import { REPLICATION_HELP, VERSION_HELP } from './cli-help.ts';
 import { parseDocumentText } from './config-document.ts';
 import { readConfigFile } from './config-file.ts';
@@ -27,6 +27,7 @@ import { formatReference } from './config-reference.ts';
 import { EXIT } from './exit-codes.ts';
 import { runGcCommand } from './gc-cli.ts';
 import { nearest } from './nearest.ts';
+import { PREFETCH_OPTIONS, runPrefetchCommand } from './prefetch-cli.ts';
 import { runReplicationCommand } from './replication-cli.ts';
 
 export type ProgramKind = 'hub' | 'agent';
@@ -116,6 +117,7 @@ const OWN_WORDS = [
   'bundle',
   'gc',
   'replication',
+  'prefetch',
   'help',
 ];
 const UNAVAILABLE = ['HUB_UNREACHABLE', 'FOLDER_IN_USE', 'CATALOG_IN_USE'];
@@ -164,6 +166,8 @@ function dispatch(argv: readonly string[], modules: CliModules): number | Promis
       return collect(rest, modules);
     case 'replication':
       return replicate(rest, modules);
+    case 'prefetch':
+      return prefetch(rest, modules);
     case 'config':
       return config(rest, modules);
     default: {
@@ -271,6 +275,23 @@ async function replicate(args: readonly string[], modules: CliModules): Promise<
     return done ? EXIT.ok : EXIT.failure;
   } catch (err) {
     if (err instanceof AdminUsage) throw new UsageError(err.message, REPLICATION_HELP);
+    throw err;
+  }
+}
+
+async function prefetch(args: readonly string[], modules: CliModules): Promise<number> {
+  const options = { ...FILE_OPTIONS, url: { type: 'string' }, ...PREFETCH_OPTIONS } as const;
+  const { values, positionals } = parse(args, options, 2, PREFETCH_HELP);
+  const { config: file, help, url, ...wish } = values;
+  if (help === true) return show(PREFETCH_HELP, modules);
+  const place = { ...(await configInput(file)), url };
+  const ask = (request: AdminRequest) => modules.admin.ask(place, request);
+  const out = (text: string): void => modules.out(text);
+  try {
+    const done = await runPrefetchCommand(positionals, wish, { out, ask });
+    return done ? EXIT.ok : EXIT.failure;
+  } catch (err) {
+    if (err instanceof AdminUsage) throw new UsageError(err.message, PREFETCH_HELP);
     throw err;
   }
 }

@@ -33,3 +33,7 @@ export const PURGE_POLL_MS = 1000;
 export const GC_POLL_MS = 500;
 /** Time between two looks at an execution of a rule of replication that is waited for. */
 export const REPLICATION_POLL_MS = 500;
+/** How often `prefetch --wait` asks how far the nodes are. */
+export const PREFETCH_POLL_MS = 1000;
+/** It tells of a node again when that is so much further. */
+export const PREFETCH_STEP_PERCENT = 10;

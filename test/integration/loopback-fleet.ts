@@ -22,7 +22,7 @@ import { MetricsSnapshot } from '../rig/metrics.ts';
 import { until } from '../rig/until.ts';
 
 export const HUB_NAME = 'hub.test';
-const ADMIN = { username: 'admin', password: 'correct horse battery' };
+export const ADMIN = { username: 'admin', password: 'correct horse battery' };
 const READY_TIMEOUT_MS = 20_000;
 const LOGGER = createLogger({ level: 'silent', name: 'test' });
 
@@ -53,7 +53,8 @@ export class LoopbackFleet implements AsyncDisposable {
     return this.#hub;
   }
 
-  static async start(agents: number): Promise<LoopbackFleet> {
+  /** `sections` are added to the configuration of the hub. */
+  static async start(agents: number, sections: object = {}): Promise<LoopbackFleet> {
     const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-fleet-'));
     const config = loadConfig(HubOptions, {
       text: JSON.stringify({
@@ -61,6 +62,7 @@ export class LoopbackFleet implements AsyncDisposable {
         ops: { listen: ['127.0.0.1:0'] },
         hub: { dataDir: path.join(folder, 'hub'), names: [HUB_NAME] },
         access: { adminUsername: ADMIN.username, adminPassword: ADMIN.password },
+        ...sections,
       }),
       env: {},
     });
@@ -139,16 +141,27 @@ export class LoopbackFleet implements AsyncDisposable {
     target: string,
     body: object,
   ): Promise<Record<string, string>> {
-    const basic = Buffer.from(`${ADMIN.username}:${ADMIN.password}`).toString('base64');
-    const answer = await request(`${this.hubUrl}/api/v1${target}`, {
-      method,
-      headers: { authorization: `Basic ${basic}`, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
-    const text = await answer.body.text();
-    if (answer.statusCode >= 300) throw new Error(`${target}: ${answer.statusCode} ${text}`);
+    const { status, text } = await this.ask(method, target, body);
+    if (status >= 300) throw new Error(`${target}: ${status} ${text}`);
     const parsed: Record<string, string> = JSON.parse(text);
     return parsed;
+  }
+
+  /** The same whatever it answers, as somebody else if need be. */
+  async ask(
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+    target: string,
+    body?: object,
+    login: { username: string; password: string } = ADMIN,
+  ): Promise<{ status: number; text: string }> {
+    const basic = Buffer.from(`${login.username}:${login.password}`).toString('base64');
+    const json = body === undefined ? {} : { 'content-type': 'application/json' };
+    const answer = await request(`${this.hubUrl}/api/v1${target}`, {
+      method,
+      headers: { authorization: `Basic ${basic}`, ...json },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
+    return { status: answer.statusCode, text: await answer.body.text() };
   }
 
   async hubMetrics(): Promise<MetricsSnapshot> {
@@ -160,6 +173,11 @@ export class LoopbackFleet implements AsyncDisposable {
     const snapshots = await Promise.all(this.agents.map((agent) => metricsOf(agent.opsUrls[0])));
     const name = 'flotilla_agent_fetched_bytes_total';
     return snapshots.reduce((sum, snapshot) => sum + snapshot.sum(name, { source }), 0);
+  }
+
+  /** What the fleet calls an agent. */
+  nameOf(agent: Agent): string {
+    return this.#configOf(agent).hub.node ?? '';
   }
 
   /** Where an agent keeps what it knows of the fleet. */

@@ -121,7 +121,7 @@ export class Rules {
   }
 }
 
-/** A rule that this program does not understand, as one of a newer one may be, keeps off no push. */
+/** None for a rule that this program does not understand: it keeps off no push. */
 function understood(name: string, settings: RuleSettings): Rule[] {
   try {
     return [parseRule(name, settings)];

@@ -12,7 +12,9 @@ import { timeText } from './page.ts';
 import { route, type ApiRoute } from './route.ts';
 
 /** Rules by which images are ordered of nodes. */
-export function prefetchPolicyRoutes({ policies }: Pick<Prefetch, 'policies'>): ApiRoute[] {
+export function prefetchPolicyRoutes(modules: {
+  prefetch: Pick<Prefetch, 'policies'>;
+}): ApiRoute[] {
   const [tag, allowed] = ['prefetch', 'admin'] as const;
   return [
     route('GET /prefetch-policies', {
@@ -20,14 +22,15 @@ export function prefetchPolicyRoutes({ policies }: Pick<Prefetch, 'policies'>): 
       allowed,
       summary: 'lists the policies of prefetch, by name',
       answer: PrefetchPolicyList,
-      run: async () => ({ policies: (await policies.list()).map(answerOf) }),
+      run: async () => ({ policies: (await modules.prefetch.policies.list()).map(answerOf) }),
     }),
     route('GET /prefetch-policies/:policy', {
       tag,
       allowed,
       summary: 'one policy of prefetch',
       answer: PrefetchPolicyAnswer,
-      run: async ({ params: { policy = '' } }) => answerOf(await policies.find(policy)),
+      run: async ({ params: { policy = '' } }) =>
+        answerOf(await modules.prefetch.policies.find(policy)),
     }),
     route('PUT /prefetch-policies/:policy', {
       tag,
@@ -36,13 +39,13 @@ export function prefetchPolicyRoutes({ policies }: Pick<Prefetch, 'policies'>): 
       body: PrefetchPolicy,
       answer: PrefetchPolicyAnswer,
       run: async ({ params: { policy = '' }, body }) =>
-        answerOf(await policies.put(policy, specOf(body))),
+        answerOf(await modules.prefetch.policies.put(policy, specOf(body))),
     }),
     route('DELETE /prefetch-policies/:policy', {
       tag,
       allowed,
       summary: 'deletes a policy of prefetch; what it ordered goes on',
-      run: async ({ params: { policy = '' } }) => policies.delete(policy),
+      run: async ({ params: { policy = '' } }) => modules.prefetch.policies.delete(policy),
     }),
     route('POST /prefetch-policies/:policy/runs', {
       tag,
@@ -51,7 +54,7 @@ export function prefetchPolicyRoutes({ policies }: Pick<Prefetch, 'policies'>): 
       status: 201,
       answer: PrefetchPolicyRun,
       run: async ({ params: { policy = '' } }) => ({
-        ordered: await policies.run(await policies.find(policy)),
+        ordered: await modules.prefetch.policies.run(await modules.prefetch.policies.find(policy)),
       }),
     }),
   ];

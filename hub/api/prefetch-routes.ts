@@ -25,12 +25,11 @@ type Modules = PrefetchRouteModules;
 
 /** Having images on nodes before they are asked for. */
 export function prefetchRoutes(modules: Modules): ApiRoute[] {
-  return [...orderRoutes(modules), ...prefetchPolicyRoutes(modules.prefetch)];
+  return [...orderRoutes(modules), ...prefetchPolicyRoutes(modules)];
 }
 
 function orderRoutes(modules: Modules): ApiRoute[] {
   const [tag, allowed] = ['prefetch', 'account'] as const;
-  const { orders } = modules.prefetch;
   return [
     route('GET /prefetches', {
       tag,
@@ -38,7 +37,7 @@ function orderRoutes(modules: Modules): ApiRoute[] {
       summary: 'lists what was ordered of nodes of late, the newest first; one sees the own alone',
       answer: PrefetchList,
       run: async ({ identity }) => {
-        const all = await orders.list();
+        const all = await modules.prefetch.orders.list();
         const own = all.filter((order) => isOwn(order, identity));
         return { prefetches: own.map(fieldsOf) };
       },
@@ -68,7 +67,7 @@ function orderRoutes(modules: Modules): ApiRoute[] {
       answer: PrefetchNodeList,
       run: async ({ identity, params, query }) => {
         const order = await found(params['order'], identity, modules);
-        const rows = await orders.nodes(order, pageOf(query));
+        const rows = await modules.prefetch.orders.nodes(order, pageOf(query));
         const nodes = rows.map(({ node, state, doneBytes, totalBytes, reason }) => {
           return { node, state, doneBytes, totalBytes, reason };
         });
@@ -80,7 +79,7 @@ function orderRoutes(modules: Modules): ApiRoute[] {
       allowed,
       summary: 'stops an order; what nodes have by then they keep as a cache does',
       run: async ({ identity, params }) => {
-        await orders.stop(await found(params['order'], identity, modules));
+        await modules.prefetch.orders.stop(await found(params['order'], identity, modules));
       },
     }),
   ];

@@ -20,7 +20,7 @@ export const CALL_RETRY_MS = 2_000;
 export const CALL_GAP_MIN_MS = 200;
 /** Longest time between two calls while there is something to tell. */
 export const CALL_GAP_MAX_MS = 60_000;
-/** Rights that end sooner than this are renewed. */
-export const RIGHTS_FRESH_MS = 5 * 60_000;
+/** Rights that end sooner are renewed, before they are too old to be shown to peers. */
+export const RIGHTS_FRESH_MS = 7 * 60_000;
 /** Ended tasks that the hub was not told of yet; the oldest is forgotten, and done again. */
 export const UNTOLD_MAX = 6;

@@ -206,6 +206,13 @@ test('a stopped order ends what nodes fetch for it, and is not begun elsewhere',
     return one !== undefined && one.doneBytes > 0 ? one : undefined;
   });
   assert.ok(resumed.doneBytes >= running.doneBytes);
+  const anew = await fleet.restart(slow);
+  await until('an agent that was started anew goes on', WAIT_MS, async () => {
+    const metrics = await metricsOf(anew.opsUrls[0]);
+    return metrics.sum('flotilla_agent_prefetch_running') === 1 ? true : undefined;
+  });
+  const [later] = await nodesOf(again.id);
+  assert.ok(later !== undefined && later.doneBytes >= resumed.doneBytes);
   await fleet.ask('DELETE', `/prefetches/${again.id}`);
 });
 

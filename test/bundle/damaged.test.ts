@@ -205,3 +205,59 @@ test('a new key is believed without news, and a revoked one not once it is known
   await exportTo(hub, third, ['team/app:v1']);
   await importTo(importer, third, hub, { believed: known });
 });
+
+type Listed = { images: { repository: string }[]; blobs: { size: number; digest: string }[] };
+
+/** Lists that an exporter signs although they cannot be true. */
+const LIES: readonly [string, (list: Listed & Record<string, unknown>) => unknown, RegExp][] = [
+  [
+    'a blob of eight petabytes',
+    (list) => list.blobs.forEach((blob) => (blob.size = 2 ** 53 - 1)),
+    /has \d+ bytes, not 9007199254740991/,
+  ],
+  [
+    'a blob of more bytes than can be counted',
+    (list) => list.blobs.forEach((blob) => (blob.size = 2 ** 60)),
+    /says what cannot be/,
+  ],
+  [
+    'a repository that is a way out',
+    (list) => list.images.forEach((image) => (image.repository = '../../app')),
+    /says what cannot be/,
+  ],
+  ['an image that it lacks', (list) => (list['manifests'] = []), /says what cannot be/],
+  ['what nobody knows', (list) => (list['more'] = true), /says what cannot be/],
+  ['a later format', (list) => (list['format'] = 2), /has format 2, this program reads 1/],
+  ['another fleet', (list) => (list['fleetId'] = 'fleet-2'), /list is of another fleet/],
+  [
+    'blobs of a bundle that it does not name',
+    (list) => {
+      const unknown = { id: '0'.repeat(32), repository: 'team/app' };
+      list.blobs = list.blobs.map((blob) => ({ ...blob, in: unknown }));
+    },
+    /says what cannot be/,
+  ],
+];
+
+for (const [title, lie, complaint] of LIES) {
+  test(`a bundle signed for ${title} is refused, and nothing of it is seen`, async (t) => {
+    const file = path.join(await scratch(t), 'bundle.tar');
+    await exportTo(from, file, ['team/app:v1']);
+    const files = await unpack(file);
+    const list: Listed & Record<string, unknown> = JSON.parse(get(files, 'bundle.json').toString());
+    lie(list);
+    const bytes = Buffer.from(JSON.stringify(list));
+    files.set('bundle.json', bytes).set('bundle.sig', await keyOf(from).sign(bytes));
+    await writeFile(file, packed(files));
+    await assert.rejects(importTo(to, file, from), complaint);
+    await assertNothing();
+  });
+}
+
+test('an archive that claims a list of a terabyte is refused before memory is taken', async (t) => {
+  const file = path.join(await scratch(t), 'bundle.tar');
+  const claim = encodeTarHeader({ name: 'bundle.json', size: 2 ** 40 });
+  await writeFile(file, Buffer.concat([claim, END]));
+  await assert.rejects(importTo(to, file, from), /1099511627776 bytes, at most/);
+  await assertNothing();
+});

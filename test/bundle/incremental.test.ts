@@ -25,7 +25,7 @@ async function chain(t: TestContext, hub: TestHub) {
   return { folder, first, second, third, reports };
 }
 
-test('bundles that build on earlier ones carry only what is new, and say what they need', async (t) => {
+test('bundles that build on earlier ones carry what is new, and name what they need', async (t) => {
   await using from = await TestHub.start();
   await using to = await TestHub.start();
   const { first, second, third, reports } = await chain(t, from);

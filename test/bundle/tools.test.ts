@@ -84,10 +84,11 @@ function large(): Buffer {
 test('killed at any moment, export and import go on where they were', async () => {
   const folder = await scratch.make('killed');
   const [key, file] = [path.join(folder, 'exporter.key'), path.join(folder, 'bundle.tar')];
+  await using hubs = new AsyncDisposableStack();
   const from = await hubWithConfig('killed-from');
-  await using _from = from.hub;
+  hubs.use(from.hub);
   const to = await hubWithConfig('killed-to', { bundles: { trustedKeys: [key] } });
-  await using _to = to.hub;
+  hubs.use(to.hub);
   const layer = large();
   await from.hub.pushImage('v1', [layer]);
   await writeFile(key, await flotilla('bundle', 'key', ...from.words));
@@ -122,7 +123,7 @@ test('killed at any moment, export and import go on where they were', async () =
   assert.equal((await readFile(file)).length > LARGE, true);
 });
 
-test('a hub that is asked for a bundle with no such key, image or file says what to do', async () => {
+test('without a key, an image or a file the command line says what to do', async () => {
   const folder = await scratch.make('refused');
   const { hub, words } = await hubWithConfig('refused-hub');
   await using _ = hub;

@@ -34,7 +34,7 @@ async function holdsTags(agent: Agent, wanted: number): Promise<void> {
   });
 }
 
-test('the image of the hub is pulled through an agent that pinned it, with the hub gone', async () => {
+test('an agent that pinned the image of the hub gives it with the hub gone', async () => {
   await using fleet = await LoopbackFleet.start(0);
   const keeper = await addKeeper(fleet, 'n1');
   const own = await fleet.push(OWN, 'v1', [randomBytes(9 * MIB), randomBytes(1_000)]);

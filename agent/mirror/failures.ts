@@ -39,6 +39,9 @@ export function failureOf(err: unknown): Failure {
   };
   const challenge = status === 401 ? challengeOf(err) : undefined;
   if (challenge !== undefined) headers['www-authenticate'] = challenge;
+  const wait =
+    err instanceof MirrorError && err.data.code === 'UNAVAILABLE' && err.data.retryAfterS;
+  if (typeof wait === 'number') headers['retry-after'] = String(wait);
   const reason = err instanceof MirrorError && 'reason' in err.data ? err.data.reason : undefined;
   return {
     status,

@@ -4,7 +4,8 @@ export type DistributionErrorData =
   | { code: 'BASE_URL_INVALID' }
   | { code: 'UNREACHABLE' }
   | { code: 'TIMEOUT' }
-  | { code: 'HTTP_STATUS'; status: number; challenge?: string }
+  /** `retryAfterS`: seconds after which the registry wants to be asked again. */
+  | { code: 'HTTP_STATUS'; status: number; challenge?: string; retryAfterS?: number }
   | { code: 'AUTH_FAILED'; status: number; challenge: string }
   | { code: 'LENGTH_UNKNOWN' }
   | { code: 'BODY_SHORT' }

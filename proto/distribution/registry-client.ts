@@ -346,7 +346,13 @@ function expectStatus(answer: Answer, status: number): void {
 function statusError(answer: Answer): Error {
   const status = answer.statusCode;
   const challenge = headerOf(answer, 'www-authenticate');
-  const data = { code: 'HTTP_STATUS', status, ...(challenge === '' ? {} : { challenge }) } as const;
+  const retryAfter = headerOf(answer, 'retry-after');
+  const data = {
+    code: 'HTTP_STATUS',
+    status,
+    ...(challenge === '' ? {} : { challenge }),
+    ...(/^\d{1,6}$/.test(retryAfter) ? { retryAfterS: Number(retryAfter) } : {}),
+  } as const;
   return distributionError(data, `the registry answered ${status}`);
 }
 

@@ -15,7 +15,7 @@ export type MirrorErrorData =
   | { code: 'NOT_FOUND'; what: 'namespace' | 'manifest' | 'blob' | 'stalled' }
   | { code: 'UNSUPPORTED'; what: string }
   | { code: 'UNAUTHORIZED'; challenge: string | undefined }
-  | { code: 'UNAVAILABLE'; reason: UnavailableReason; retryAfterS?: number }
+  | { code: 'UNAVAILABLE'; reason: UnavailableReason }
   | { code: 'STALLED'; side: 'source' | 'client'; afterMs: number }
   | { code: 'SHORT_BODY'; expected: number; sent: number }
   | { code: 'LONG_BODY'; expected: number };
@@ -45,11 +45,9 @@ export function notFound(what: 'namespace' | 'manifest' | 'blob' | 'stalled'): M
 export function unavailable(
   reason: UnavailableReason,
   message: string,
-  options: { cause?: unknown; retryAfterS?: number | undefined } = {},
+  options?: { cause?: unknown },
 ): MirrorError {
-  const { retryAfterS, ...more } = options;
-  const wait = retryAfterS === undefined ? {} : { retryAfterS };
-  return new MirrorError(message, { code: 'UNAVAILABLE', reason, ...wait }, more);
+  return new MirrorError(message, { code: 'UNAVAILABLE', reason }, options);
 }
 
 const NOT_FOUND_MESSAGES = {

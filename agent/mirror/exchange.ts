@@ -136,6 +136,12 @@ export class Exchange {
     this.#metrics.requests.inc({ kind: this.kind, code: String(code) });
   }
 
+  /** What is asked for, as the registry behind us calls it; undefined while that is not known. */
+  get repository(): string | undefined {
+    const parsed = this.#parsed;
+    return parsed === undefined || parsed.kind === 'base' ? undefined : parsed.repository;
+  }
+
   /** Only values that were parsed; nothing a client wrote freely. */
   #fields(): Record<string, unknown> {
     const parsed = this.#parsed;

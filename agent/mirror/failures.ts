@@ -1,3 +1,4 @@
+import { DistributionError } from '../../proto/distribution/errors.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ociErrorBody, OciError } from '../../proto/oci/errors.ts';
 import { CHALLENGE_MAX_CHARS } from './constants.ts';
@@ -29,8 +30,14 @@ const OVERLOADED_REMEDY =
 
 const CODES = { 400: 'UNSUPPORTED', 401: 'UNAUTHORIZED', 404: 'UNKNOWN', 503: 'UNAVAILABLE' };
 
-/** Maps whatever was thrown before the headers to an answer. */
-export function failureOf(err: unknown): Failure {
+/** Errors that one may have as its cause, one behind the other. */
+const CAUSES_MAX = 8;
+
+/**
+ * Maps whatever was thrown before the headers to an answer. `repository` is what was asked for, as
+ * the registry behind us calls it.
+ */
+export function failureOf(err: unknown, repository = ''): Failure {
   const status = statusOf(err);
   const headers: Record<string, string> = {
     'docker-distribution-api-version': 'registry/2.0',
@@ -39,14 +46,13 @@ export function failureOf(err: unknown): Failure {
   };
   const challenge = status === 401 ? challengeOf(err) : undefined;
   if (challenge !== undefined) headers['www-authenticate'] = challenge;
-  const wait =
-    err instanceof MirrorError && err.data.code === 'UNAVAILABLE' && err.data.retryAfterS;
-  if (typeof wait === 'number') headers['retry-after'] = String(wait);
+  const retryAfterS = status === 503 ? retryAfterOf(err) : undefined;
+  if (retryAfterS !== undefined) headers['retry-after'] = String(retryAfterS);
   const reason = err instanceof MirrorError && 'reason' in err.data ? err.data.reason : undefined;
   return {
     status,
     headers,
-    body: bodyOf(err, status),
+    body: retryAfterS === undefined ? bodyOf(err, status) : laterBody(repository, retryAfterS),
     remedy: reason === 'overloaded' ? OVERLOADED_REMEDY : REMEDIES[status],
     level: status === 503 && reason !== 'draining' ? 'warn' : 'debug',
   };
@@ -91,6 +97,26 @@ function bodyOf(err: unknown, status: FailureStatus): string {
   const message =
     err instanceof MirrorError ? err.message : 'the content cannot be delivered by this mirror now';
   return JSON.stringify({ errors: [{ code: codeOf(err, status), message }] });
+}
+
+/** When the registry behind us wants to be asked again, seconds. */
+function retryAfterOf(err: unknown): number | undefined {
+  let each = err;
+  for (let depth = 0; depth < CAUSES_MAX && each instanceof Error; depth += 1) {
+    if (each instanceof DistributionError && each.data.code === 'HTTP_STATUS') {
+      return each.data.retryAfterS;
+    }
+    each = each.cause;
+  }
+  return undefined;
+}
+
+/** A repository of a registry that the hub stands for begins with its host, so that it is named. */
+function laterBody(repository: string, retryAfterS: number): string {
+  const [host = ''] = repository.split('/');
+  const who = host.includes('.') ? host : 'the registry behind this mirror';
+  const message = `${who} gives nothing new at the moment; try again in ${retryAfterS} s`;
+  return JSON.stringify({ errors: [{ code: CODES[503], message }] });
 }
 
 function codeOf(err: unknown, status: FailureStatus): string {

@@ -7,7 +7,6 @@ import { digestOf } from '../../proto/oci/digest.ts';
 import { parseRepository, parseTag } from '../../proto/oci/name.ts';
 import { bindServer, formatListen } from '../../proto/ops/listen.ts';
 import { MirrorError } from './errors.ts';
-import { failureOf } from './failures.ts';
 import { MANIFEST_TYPE } from './fixture-images.ts';
 import { RegistryOrigin } from './registry-origin.ts';
 
@@ -124,15 +123,4 @@ test('a registry that tells no length is asked for the manifest itself', async (
   const head = await on.origin.headManifest(APP, TAG, {});
   assert.equal(head?.size, BYTES.length);
   assert.equal(head?.digest, digestOf(BYTES));
-});
-
-test('a registry that says when to come back is heeded, and the upstream behind a hub named', async () => {
-  await using on = await originOf(status(503, { 'retry-after': '27' }));
-  const nginx = parseRepository('docker.io/library/nginx');
-  await assert.rejects(on.origin.getManifest(nginx, TAG, {}), (err) => {
-    const { status: code, headers, body } = failureOf(err);
-    assert.deepEqual([code, headers['retry-after']], [503, '27']);
-    assert.match(body, /docker\.io .* in 27 s/);
-    return true;
-  });
 });

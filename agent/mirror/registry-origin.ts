@@ -20,7 +20,7 @@ export class RegistryOrigin implements Origin {
     reference: Reference,
     o: AskOptions,
   ): Promise<ManifestHead | undefined> {
-    const head = await this.#ask(repository, this.#client.headManifest(repository, reference, o));
+    const head = await this.#ask(this.#client.headManifest(repository, reference, o));
     if (head === undefined || head.size > 0) return head;
     // Some registries tell no length; a runtime that is told 0 would believe it.
     const whole = await this.getManifest(repository, reference, o);
@@ -32,7 +32,7 @@ export class RegistryOrigin implements Origin {
     reference: Reference,
     o: AskOptions,
   ): Promise<ManifestBytes | undefined> {
-    return this.#ask(repository, this.#client.getManifest(repository, reference, o));
+    return this.#ask(this.#client.getManifest(repository, reference, o));
   }
 
   headBlob(
@@ -40,10 +40,10 @@ export class RegistryOrigin implements Origin {
     digest: Digest,
     o: AskOptions,
   ): Promise<{ size: number } | undefined> {
-    return this.#ask(repository, this.#client.headBlob(repository, digest, o));
+    return this.#ask(this.#client.headBlob(repository, digest, o));
   }
 
-  async #ask<T>(repository: Repository, call: Promise<T | undefined>): Promise<T | undefined> {
+  async #ask<T>(call: Promise<T | undefined>): Promise<T | undefined> {
     try {
       return await call;
     } catch (err) {
@@ -51,9 +51,8 @@ export class RegistryOrigin implements Origin {
       // A registry that hides what is private says 403 where others say 404.
       if (status === 403) return undefined;
       if (status !== 401 && !hasCode(err, 'AUTH_FAILED')) {
-        const retryAfterS = numberOf(err, 'retryAfterS');
-        const message = messageOf(repository, retryAfterS);
-        throw unavailable(reasonOf(err, status), message, { cause: err, retryAfterS });
+        const message = 'the registry behind this mirror did not answer';
+        throw unavailable(reasonOf(err, status), message, { cause: err });
       }
       throw new MirrorError(
         'the registry wants credentials',
@@ -82,21 +81,9 @@ export const noOrigin: Origin = {
   headBlob: () => Promise.resolve(undefined),
 };
 
-/** Repositories of a registry that the hub stands for begin with its host, so that it is named. */
-function messageOf(repository: Repository, retryAfterS: number | undefined): string {
-  if (retryAfterS === undefined) return 'the registry behind this mirror did not answer';
-  const [host = ''] = repository.split('/');
-  const who = host.includes('.') ? host : 'the registry behind this mirror';
-  return `${who} gives nothing new at the moment; try again in ${retryAfterS} s`;
-}
-
 function statusOf(err: unknown): number | undefined {
-  return numberOf(err, 'status');
-}
-
-function numberOf(err: unknown, name: string): number | undefined {
-  const value = fieldOf(err, name);
-  return typeof value === 'number' ? value : undefined;
+  const status = fieldOf(err, 'status');
+  return typeof status === 'number' ? status : undefined;
 }
 
 /** The registry's own WWW-Authenticate header. */

@@ -267,6 +267,7 @@ async function flotilla(...words: string[]) {
     programs: { hub: entry, agent: entry },
     checkHub: never,
     backup: { create: never, verify: never, restore: never },
+    bundle: { export: never, import: never, verify: never, key: never },
     purge: never,
     createJoinToken: never,
     admin: {

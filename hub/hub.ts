@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { readBuildInfo } from '../proto/ops/build-info.ts';
 import type { BuildInfo } from '../proto/ops/build-info.ts';
@@ -9,17 +8,12 @@ import type { Logger } from '../proto/ops/logger.ts';
 import { MetricsRegistry } from '../proto/ops/metrics.ts';
 import { linkCard } from '../proto/ops/link-speed.ts';
 import { OutageLog } from '../proto/ops/outage-log.ts';
-import { startOpsServer } from '../proto/ops/ops-server.ts';
+import { startOpsServer, type OpsServer } from '../proto/ops/ops-server.ts';
 import { abortable } from '../proto/std/abort.ts';
 import { makeDurableFolder } from '../proto/std/durable-folder.ts';
-import { canonicalHost } from '../proto/oci/name.ts';
 import { messageOf } from '../proto/std/errors.ts';
 import { Administration } from './access/administration.ts';
-import { openAccess, type Access } from './access/access.ts';
-import { createAccessMetrics } from './access/metrics.ts';
-import { LOGIN_PURGE_MS, LOGIN_ROWS_MAX } from './access/constants.ts';
-import type { LoginStore } from './access/login-store.ts';
-import { Rights } from './access/rights.ts';
+import { type Access } from './access/access.ts';
 import { apiRoutes } from './api/routes.ts';
 import { answerUnknownPaths, refuseWith } from './api/refusals.ts';
 import { registerApi } from './api/server.ts';
@@ -27,13 +21,8 @@ import { assertRestored } from './backup/restore-marker.ts';
 import { BackupService } from './backup/service.ts';
 import { openBlobStore } from './blobs/open-store.ts';
 import type { BlobStore } from './blobs/port.ts';
-import { KyselyAccessStore } from './catalog/access-store.ts';
-import type { AccessTables } from './catalog/access-tables.ts';
-import { KyselyFleetStore, type FleetTables } from './catalog/fleet-store.ts';
 import { KyselyGcStore } from './catalog/gc-store.ts';
 import { KyselyObjectIndex, type ObjectTables } from './catalog/object-index.ts';
-import { KyselyLoginStore, type LoginTables } from './catalog/login-store.ts';
-import { KyselyPrefetchStore, type PrefetchTables } from './catalog/prefetch-store.ts';
 import { NamedLeases, type LeaseTables } from './catalog/named-lease.ts';
 import type { OpenCatalog } from './catalog/open-catalog.ts';
 import { openConfiguredCatalog } from './catalog/open-configured.ts';
@@ -43,8 +32,7 @@ import { enterCatalog } from './catalog/presence.ts';
 import { KyselyReplicaStore, type ReplicaTables } from './catalog/replica-store.ts';
 import { KyselyUploadStore, type UploadTables } from './catalog/upload-store.ts';
 import { networksOf } from './fleet/address-policy.ts';
-import { createFleet, type Fleet } from './fleet/fleet.ts';
-import type { PurgedList } from './gc/purges.ts';
+import { type Fleet } from './fleet/fleet.ts';
 import { startGc, type Gc } from './gc/start.ts';
 import { createBaseUrl } from './http/base-url.ts';
 import { createCallerOf } from './http/caller-of.ts';
@@ -58,21 +46,16 @@ import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
 import { openJobs, type Jobs } from './jobs/start.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
-import { catalogImages } from './prefetch/images.ts';
-import { startPrefetch, type Prefetch } from './prefetch/start.ts';
+import { type Prefetch } from './prefetch/start.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
-import { Registry } from './registry/registry.ts';
+import { Registry, type RegistryModules } from './registry/registry.ts';
 import { Replicas } from './replicas/replicas.ts';
+import { openAsking, openPulling } from './pulling.ts';
+import { openRoom, type Coming, type Room } from './room.ts';
 import { openReplication, type ReplicationDesk } from './replication/start.ts';
-import { openPullThrough, coldCatalogOf } from './upstream/open-pull-through.ts';
-import type { Upstreams } from './upstream/port.ts';
 import { createUplinkMetrics } from './uplink/metrics.ts';
 import { Uplink } from './uplink/uplink.ts';
-import { createProvisionalMetrics } from './upstream/provisional/metrics.ts';
-import { Provisional } from './upstream/provisional/provisional.ts';
-import { KyselyBudgets, type UpstreamBudgetTables } from './catalog/upstream-budgets.ts';
-import { openUpstreams } from './upstream/open.ts';
 
 export type HubModules = {
   logger: Logger;
@@ -114,37 +97,25 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const coming: Coming = {};
   const own = { ...storage, replicas, upstreams, coming };
   const room = await openRoom(config, { ...own, metrics, logger });
-  const { fleet, access, rights, prefetch } = room;
+  const { fleet, access, rights } = room;
   starting.defer(() => fleet.close());
-  starting.defer(() => prefetch.policies.settled());
   const callerOf = createCallerOf({ trustedProxies });
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const uplink = await openUplink(config, { metrics, logger });
   const uploads = await openUploads(catalog, { holder, shared });
-  const kept = { catalog, blobs, uploads, rights, replicas, metrics, logger };
-  const pull =
-    upstreams && (await openPullThrough({ dataDir, holder, shared }, { ...kept, upstreams }));
-  starting.defer(async () => pull?.close());
-  if (pull !== undefined) {
-    const signingKey = () => fleet.statementKey();
-    const told = { ingests: pull.ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
-    coming.provisional = new Provisional({}, told);
-  }
+  const kept = { ...own, uploads, rights, fleet, metrics, logger };
+  const pull = await openPulling({ dataDir, holder, shared }, starting, kept);
   const jobs = openJobs({ holder }, starting, { catalog, metrics, logger });
-  const works = { catalog, blobs, uploads, jobs };
   const copying = { ...config.replication, holder };
-  const base = { metrics, build, logger };
-  const replication = openReplication(copying, starting, { ...room, ...works, ...base });
+  const works = { ...kept, jobs, build };
+  const replication = openReplication(copying, starting, { ...room, ...works });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {
       blobs,
       catalog,
       uploads,
-      pushed: async (push) => {
-        prefetch.policies.pushed(push);
-        await replication.replication.pushed(push);
-      },
+      pushed: pushedOf(room, replication),
       pullThrough: pull?.pullThrough,
       guard: createGuard({ access, baseUrl, callerOf, catalog }),
       statementFor: (digest) => fleet.statementFor(digest),
@@ -171,13 +142,8 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.defer(async () => replicas?.close());
   jobs.workers.start();
   const state = { draining: false };
-  const ops = await startOpsServer({
-    listen: config.ops.listen,
-    registry: metrics,
-    live: () => ({ ok: true, reasons: [] }),
-    ready: () => readiness(state, { blobs, catalog }),
-    logger,
-  });
+  const ready = () => readiness(state, { blobs, catalog });
+  const ops = await openOps(config, { metrics, logger, ready });
   starting.defer(() => ops.close());
   logger.info({ urls: servers.urls, ops: ops.urls }, 'hub serves');
   const parts = { servers, ops, fleet, registry, replicas };
@@ -211,18 +177,21 @@ function hubOf(
   };
 }
 
-/** What asks the configured upstreams; undefined for a hub without any. */
-async function openAsking(
-  { upstreams }: Pick<HubConfig, 'upstreams'>,
-  starting: AsyncDisposableStack,
-  modules: { catalog: OpenCatalog; metrics: MetricsRegistry; logger: Logger; build: BuildInfo },
-): Promise<Upstreams | undefined> {
-  if (upstreams.length === 0) return undefined;
-  const { catalog, metrics, logger, build } = modules;
-  const store = new KyselyBudgets({ db: catalog.db.withTables<UpstreamBudgetTables>() });
-  const opened = await openUpstreams(upstreams, { store, metrics, logger, build: build.version });
-  starting.defer(() => opened.close());
-  return opened.upstreams;
+function openOps(
+  { ops: { listen } }: Pick<HubConfig, 'ops'>,
+  modules: { metrics: MetricsRegistry; logger: Logger; ready: () => ReturnType<typeof readiness> },
+): Promise<OpsServer> {
+  const { metrics: registry, logger, ready } = modules;
+  const live = () => ({ ok: true, reasons: [] });
+  return startOpsServer({ listen, registry, live, ready, logger });
+}
+
+/** Who hears of pushes. */
+function pushedOf({ prefetch }: Room, { replication }: ReplicationDesk): RegistryModules['pushed'] {
+  return async (push) => {
+    prefetch.policies.pushed(push);
+    await replication.pushed(push);
+  };
 }
 
 /** What the hub keeps, and the works on it that one hub at a time does. */
@@ -280,129 +249,8 @@ async function openUploads(
   return uploads;
 }
 
-function purgeModules({ purges }: Gc): PurgeModules {
-  return {
-    purged: () => purges.list,
-    purgeActed: (...acted) => void purges.noteActed(...acted),
-  };
-}
-
-type PurgeModules = {
-  purged: () => PurgedList;
-  purgeActed: (peerId: string, version: string) => void;
-};
-
-/** What is told of blobs on their way, which the fleet has to know before it can be told. */
-type Coming = { provisional?: Provisional };
-
-type Room = {
-  fleet: Fleet;
-  access: Access;
-  rights: Rights;
-  administration: Administration;
-  prefetch: Prefetch;
-};
-
-/** The fleet and the rights in it: each needs something of the other. */
-async function openRoom(
-  config: HubConfig,
-  modules: {
-    shared: boolean;
-    catalog: OpenCatalog;
-    gc: Gc;
-    chores: Chores;
-    replicas: Replicas | undefined;
-    upstreams: Upstreams | undefined;
-    coming: Coming;
-    metrics: MetricsRegistry;
-    logger: Logger;
-  },
-): Promise<Room> {
-  const { shared, catalog, gc, chores, replicas, upstreams, coming, metrics, logger } = modules;
-  const { dataDir, names: hubNames } = config.hub;
-  const told = config.upstreams.map(({ name, alias }) => {
-    return { name: canonicalHost(name), ...(alias === undefined ? {} : { alias }) };
-  });
-  const keysDir = path.join(dataDir, 'keys');
-  const { trustedProxies } = config.http;
-  const store = new KyselyAccessStore({ db: catalog.db.withTables<AccessTables>() });
-  const rights = new Rights({ now: Date.now }, { store });
-  const own: { access?: Access; prefetch?: Prefetch } = {};
-  const fleet = await createFleet(
-    { config: config.fleet, keysDir, hubNames, upstreams: told, trustedProxies, shared },
-    {
-      store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
-      catalog: upstreams === undefined ? catalog : coldCatalogOf(catalog, upstreams),
-      coming: (...blob) => coming.provisional?.coming(...blob),
-      isPublic: (repository) => rights.isPublic(repository),
-      privateRights: {
-        lend: async (...ask) => own.access?.lend(...ask),
-        mayRead: async (...ask) => (await own.access?.mayRead(...ask)) ?? false,
-      },
-      ...purgeModules(gc),
-      chores,
-      prefetch: () => own.prefetch?.desk,
-      deskOf: replicas && ((part) => replicas.deskOf(part)),
-      metrics,
-      logger,
-    },
-  );
-  const { tokenKeys } = fleet;
-  const loginStore = shared ? sharedLogins(catalog, chores) : undefined;
-  const access = await openAccess(config.access, {
-    dataDir,
-    tokenKeys,
-    rights,
-    store,
-    loginStore,
-    metrics: createAccessMetrics(metrics),
-    logger,
-  });
-  own.access = access;
-  const prefetch = openPrefetch(config, { ...modules, fleet, access });
-  own.prefetch = prefetch;
-  const { adminUsername } = config.access;
-  const { passwords } = access;
-  const administration = new Administration(
-    { adminUsername, now: Date.now },
-    { store, rights, passwords, logger },
-  );
-  return { fleet, access, rights, administration, prefetch };
-}
-
-/** What nodes are to have before it is asked for. */
-function openPrefetch(
-  { hub: { names }, fleet: { grantLife: grantLifeMs } }: HubConfig,
-  modules: {
-    catalog: OpenCatalog;
-    fleet: Fleet;
-    access: Access;
-    chores: Chores;
-    metrics: MetricsRegistry;
-    logger: Logger;
-  },
-): Prefetch {
-  const { catalog, access } = modules;
-  const store = new KyselyPrefetchStore({ db: catalog.db.withTables<PrefetchTables>() });
-  const rights = {
-    isPublic: (repository: string) => access.rights.isPublic(repository),
-    mayStillRead: (...ask: Parameters<Access['mayStillRead']>) => access.mayStillRead(...ask),
-    lendFor: (...ask: Parameters<Access['lendFor']>) => access.lendFor(...ask),
-  };
-  const images = catalogImages({ names }, { catalog });
-  return startPrefetch({ grantLifeMs }, { ...modules, store, images, rights });
-}
-
 function sparseOf({ registry }: HubConfig): { indexes: boolean; images: boolean } {
   return { indexes: registry.sparseIndexes, images: registry.sparseImages };
-}
-
-/** Failed logins, counted by all hubs together. */
-function sharedLogins({ db }: Pick<OpenCatalog, 'db'>, chores: Chores): LoginStore {
-  const store = new KyselyLoginStore({ db: db.withTables<LoginTables>() });
-  const run = () => store.purge(LOGIN_ROWS_MAX);
-  chores.add({ name: 'logins', everyMs: LOGIN_PURGE_MS, run });
-  return store;
 }
 
 /** This hub's part among those that share its catalog; undefined for one that is alone. */

@@ -5,7 +5,7 @@ import type { Fleet } from './fleet.ts';
 import { Bench, TestPeer, until } from './test-bench.ts';
 import { TestHub } from './test-hub.ts';
 
-test('a node follows what the hub has of other registries, and knows it after a restart', async () => {
+test('a node follows what the hub has of other registries, restarts included', async () => {
   await using bench = new Bench();
   const hub = await new TestHub().start();
   const { peerId } = await new TestPeer().load();

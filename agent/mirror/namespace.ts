@@ -82,7 +82,7 @@ function below(namespace: string, rest: string): Resolution {
   };
 }
 
-/** Docker Hub's one-word names live under library/; clients add that only when they see docker.io. */
+/** Names of one word live under library/ at Docker Hub; clients add it only where they know. */
 function withLibrary(host: string, rest: string): string {
   const short = host === 'docker.io' && /^[^/]+\/(?:manifests|blobs)\//.test(rest);
   return short ? `library/${rest}` : rest;

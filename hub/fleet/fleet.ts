@@ -210,20 +210,7 @@ async function assemble(parts: Parts) {
   });
   const { table } = members;
   const callers = new Callers({ now }, { table, look: members.look });
-  const { coming } = modules;
-  const sizes = new BlobSizes({ now }, { catalog, coming });
-  const announcements = new Announcements(
-    { now },
-    {
-      tracker: deskOf(parts, tracker, table),
-      table,
-      sizes,
-      coming,
-      isPublic,
-      privateRights,
-      metrics,
-    },
-  );
+  const announcements = announcementsOf(parts, { tracker, table, metrics });
   const purges = new PurgeNews({ ...modules, table });
   const keyBundle = (): Buffer => ring.bundle();
   const routes = new FleetRoutes(
@@ -248,6 +235,18 @@ async function assemble(parts: Parts) {
     },
   );
   return { tracker, tokens, members, grants, statements, callers, routes, purges };
+}
+
+function announcementsOf(
+  parts: Parts,
+  { tracker, table, metrics }: { tracker: Tracker; table: MemberTable; metrics: FleetMetrics },
+): Announcements {
+  const { now } = parts.options;
+  const { catalog, coming, isPublic, privateRights } = parts.modules;
+  const sizes = new BlobSizes({ now }, { catalog, coming });
+  const desk = deskOf(parts, tracker, table);
+  const rights = { isPublic, privateRights };
+  return new Announcements({ now }, { tracker: desk, table, sizes, coming, ...rights, metrics });
 }
 
 /**

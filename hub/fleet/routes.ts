@@ -168,12 +168,11 @@ export class FleetRoutes {
     const news = purges.newsFor(record.peerId, query.get('purged') ?? undefined);
     const hasWork = (await this.#modules.prefetch()?.hasWork(record.node)) ?? false;
     const answer = this.#memberNews(known, query);
-    const { upstreams } = this.#options;
-    const more = { upstreams, ...(hasWork && { prefetch: true }), ...(news && { purged: news }) };
-    if (!Buffer.isBuffer(answer)) return { ...answer, ...more };
+    const more = { ...(hasWork && { prefetch: true }), ...(news && { purged: news }) };
+    if (!Buffer.isBuffer(answer)) return { ...answer, upstreams: this.#options.upstreams, ...more };
     // It may have all members in it: others are sent the same bytes, and nobody reads them again.
-    if (!hasWork && news === undefined) return answer;
     const tail = JSON.stringify(more).slice(1);
+    if (tail === '}') return answer;
     return Buffer.concat([answer.subarray(0, -1), Buffer.from(`,${tail}`)]);
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -28,7 +28,7 @@ import { KyselyUploadStore, type UploadTables } from '../catalog/upload-store.ts
 import { createBaseUrl } from '../http/base-url.ts';
 import { createCallerOf } from '../http/caller-of.ts';
 import { createGuard } from '../http/guard.ts';
-import { startServers } from '../http/servers.ts';
+import { startServers, type HubServers } from '../http/servers.ts';
 import { createUplinkMetrics } from '../uplink/metrics.ts';
 import { Uplink } from '../uplink/uplink.ts';
 import { createRegistryMetrics } from './metrics.ts';
@@ -156,18 +156,12 @@ export class TestRegistry {
       guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
       statementFor: async () => undefined,
       provisional: options.provisional,
-      uplink: new Uplink(
-        { bytesPerSecond: options.uplink },
-        { metrics: createUplinkMetrics(metrics) },
-      ),
+      uplink: uplinkOf(options.uplink, metrics),
       callerOf,
       metrics: (open) => createRegistryMetrics(metrics, open),
       logger,
     });
-    const servers = await startServers(
-      { listen: ['127.0.0.1:0'] },
-      { listener: (asked, answer) => void registry.handle(asked, answer), logger },
-    );
+    const servers = await serve(registry, logger);
     const [url = ''] = servers.urls;
     const own = new TestRegistry({ folder, url, registry, catalog, blobs, metrics, logged });
     t.after(async () => {
@@ -280,4 +274,13 @@ export function assertRefused(answer: Answer, status: number, code: string): voi
     [code],
   );
   assert.notEqual(body.errors[0]?.message, '');
+}
+
+function uplinkOf(bytesPerSecond: number | undefined, metrics: MetricsRegistry): Uplink {
+  return new Uplink({ bytesPerSecond }, { metrics: createUplinkMetrics(metrics) });
+}
+
+function serve(registry: Registry, logger: Logger): Promise<HubServers> {
+  const listener: RequestListener = (asked, answer) => void registry.handle(asked, answer);
+  return startServers({ listen: ['127.0.0.1:0'] }, { listener, logger });
 }

@@ -120,7 +120,8 @@ Asks the running hub as its administrator; all take --config FILE, --url URL and
 exit codes: 0 done, 1 refused or, with --wait, not ended well
 `;
 
-export const REPLICATION_HELP = `usage: flotilla replication COMMAND [--config FILE] [--url URL] [--json]
+export const REPLICATION_HELP = `usage: flotilla replication COMMAND [--json]
+                                   [--config FILE] [--url URL]
 
   registries            the registries of the configuration that rules may name
   rules                 the rules: name, on or off, direction, registry, repositories, next time

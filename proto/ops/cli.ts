@@ -107,19 +107,9 @@ const FILE_OPTIONS = {
 } as const;
 
 /** Commands besides those of adminWords. */
-const OWN_WORDS = [
-  'hub',
-  'agent',
-  'version',
-  'config',
-  'purge',
-  'backup',
-  'bundle',
-  'gc',
-  'replication',
-  'prefetch',
-  'help',
-];
+const OWN_WORDS = 'hub agent version config purge backup bundle gc replication prefetch help'.split(
+  ' ',
+);
 const UNAVAILABLE = ['HUB_UNREACHABLE', 'FOLDER_IN_USE', 'CATALOG_IN_USE'];
 
 /** Runs one command line and resolves with the exit code; never throws. */

@@ -9,7 +9,7 @@ import { sendContent, sendStatus } from './send.ts';
 
 const URL_SECONDS = 1200;
 
-/** Where the bytes are: a host of its own that knows no tokens, only addresses signed for a while. */
+/** Where the bytes are: a host that knows no tokens, only addresses signed for a while. */
 export class Cdn {
   readonly #now: () => number;
   readonly #blobs: ReadonlyMap<string, Blob>;

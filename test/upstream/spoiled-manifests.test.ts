@@ -86,7 +86,7 @@ test('a short name is one of the library, and a host that is none configured is 
   assert.match(unknown.body.toString(), /NAME_UNKNOWN/);
 });
 
-test('an account pulls what is its own, and its secret goes to the token service alone', async (t) => {
+test('the secret of an account goes to the token service alone', async (t) => {
   const accounts = { ann: { password: 'a secret', id: 'id-of-ann', limit: LIMIT } };
   const credentials = [{ username: 'ann', password: 'a secret' }];
   const { upstream, image, hub } = await trial(t, { credentials }, accounts);

@@ -98,8 +98,9 @@ export class Manifests {
     if (answer === undefined || answer.digest !== undefined) {
       staleTags.resolved(name, answer?.digest);
     }
-    if (head !== undefined) return this.#headAnswer(ask, head, head.digest);
-    if (found !== undefined) return this.#learn(ask, found);
+    const isStale = answer?.isStale === true;
+    if (head !== undefined) return marked(this.#headAnswer(ask, head, head.digest), isStale);
+    if (found !== undefined) return marked(this.#learn(ask, found), isStale);
     throw notFound('manifest');
   }
 
@@ -217,6 +218,11 @@ export class Manifests {
         logger.debug({ err, digest }, 'no grant yet');
       });
   }
+}
+
+/** The warning of the hub goes on to the runtime. */
+function marked({ facts, bytes }: ManifestAnswer, isStale: boolean): ManifestAnswer {
+  return isStale ? { facts: { ...facts, isStale }, bytes } : { facts, bytes };
 }
 
 function placeOf(ask: ManifestAsk): { namespace: string; repository: Repository } {

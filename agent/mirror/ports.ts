@@ -13,9 +13,17 @@ export type ManifestHead = {
   digest: Digest | undefined;
   mediaType: string;
   size: number;
+  /** The hub could not ask its upstream, and names what it knew. */
+  isStale?: true;
 };
 
-export type ManifestBytes = { bytes: Buffer; digest: Digest; mediaType: string };
+export type ManifestBytes = {
+  bytes: Buffer;
+  digest: Digest;
+  mediaType: string;
+  /** Likewise. */
+  isStale?: true;
+};
 
 /**
  * The hub, or a configured upstream, as the mirror asks it. undefined means 404 there. Rejects

@@ -124,3 +124,12 @@ test('a registry that tells no length is asked for the manifest itself', async (
   assert.equal(head?.size, BYTES.length);
   assert.equal(head?.digest, digestOf(BYTES));
 });
+
+test('what the registry calls stale is stale here too', async () => {
+  const headers = { 'content-type': MANIFEST_TYPE, warning: '110 - "Response is Stale"' };
+  await using on = await originOf((_request, response) =>
+    response.writeHead(200, { ...headers, 'content-length': BYTES.length }).end(BYTES),
+  );
+  assert.equal((await on.origin.headManifest(APP, TAG, {}))?.isStale, true);
+  assert.equal((await on.origin.getManifest(APP, TAG, {}))?.isStale, true);
+});

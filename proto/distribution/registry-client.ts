@@ -17,6 +17,8 @@ export type ManifestHead = {
   /** Bytes; undefined when the registry tells none. */
   size: number | undefined;
   etag: string | undefined;
+  /** The registry could not ask the one behind it, and says so (RFC 9111 section 5.5, 110). */
+  isStale?: true;
 };
 
 export type BlobResponse = {
@@ -50,13 +52,15 @@ export class RegistryClient {
     repository: Repository,
     reference: Reference,
     o: CallOptions = {},
-  ): Promise<{ digest: Digest | undefined; mediaType: string; size: number } | undefined> {
+  ): Promise<
+    { digest: Digest | undefined; mediaType: string; size: number; isStale?: true } | undefined
+  > {
     const { signal, authorization, onAnswer } = o;
     const own = { signal, authorization, onAnswer };
     const head = await this.askManifest(repository, reference, own);
     if (head === undefined || head === 'unchanged') return undefined;
-    const { digest, mediaType, size = 0 } = head;
-    return { digest, mediaType, size };
+    const { digest, mediaType, size = 0, isStale } = head;
+    return { digest, mediaType, size, ...(isStale && { isStale }) };
   }
 
   /**
@@ -86,6 +90,7 @@ export class RegistryClient {
       mediaType: stripParameters(headerOf(answer, 'content-type')),
       size: lengthOf(answer),
       etag: etag.length <= ETAG_MAX_CHARS && ETAG.test(etag) ? etag : undefined,
+      ...staleness(answer),
     };
   }
 
@@ -94,7 +99,7 @@ export class RegistryClient {
     repository: Repository,
     reference: Reference,
     o: CallOptions = {},
-  ): Promise<{ bytes: Buffer; digest: Digest; mediaType: string } | undefined> {
+  ): Promise<{ bytes: Buffer; digest: Digest; mediaType: string; isStale?: true } | undefined> {
     const path = manifestPath(repository, reference);
     const answer = await this.#read('GET', path, o, ACCEPT_MANIFEST);
     if (!answer) return undefined;
@@ -103,7 +108,8 @@ export class RegistryClient {
     const expected = reference.kind === 'digest' ? reference.digest : told;
     const digest = digestOf(bytes, isDigest(expected) ? digestAlgorithm(expected) : 'sha256');
     if (isDigest(expected) && digest !== expected) throw mismatch(digest, expected);
-    return { bytes, digest, mediaType: stripParameters(headerOf(answer, 'content-type')) };
+    const mediaType = stripParameters(headerOf(answer, 'content-type'));
+    return { bytes, digest, mediaType, ...staleness(answer) };
   }
 
   /** @throws DistributionError, LENGTH_UNKNOWN when the registry tells no size */
@@ -337,6 +343,10 @@ function partOf(answer: Answer): Part | undefined {
 
 function unknownLength(digest: Digest): never {
   throw distributionError({ code: 'LENGTH_UNKNOWN' }, `the registry tells no size of ${digest}`);
+}
+
+function staleness(answer: Answer): { isStale?: true } {
+  return /^110(?: |$)/.test(headerOf(answer, 'warning')) ? { isStale: true } : {};
 }
 
 function expectStatus(answer: Answer, status: number): void {

@@ -155,7 +155,7 @@ export type PortTraffic = Traffic & { sentPackets: number; receivedPackets: numb
 type Counter = { bytes: number; packets: number };
 type Device = { ifname?: string; stats64?: { rx?: Counter; tx?: Counter } };
 
-/** A switch, a hub, nodes n1..nN and perhaps an upstream, apart from the network of this machine. */
+/** A switch, a hub, nodes n1..nN, perhaps an upstream, apart from the network of this machine. */
 export class Network {
   readonly hub: Machine;
   readonly nodes: readonly Machine[];

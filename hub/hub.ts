@@ -177,13 +177,17 @@ function hubOf(
   };
 }
 
+function isLive(): { ok: boolean; reasons: string[] } {
+  return { ok: true, reasons: [] };
+}
+
 function openOps(
   { ops: { listen } }: Pick<HubConfig, 'ops'>,
   modules: { metrics: MetricsRegistry; logger: Logger; ready: () => ReturnType<typeof readiness> },
 ): Promise<OpsServer> {
   const { metrics: registry, logger, ready } = modules;
-  const live = () => ({ ok: true, reasons: [] });
-  return startOpsServer({ listen, registry, live, ready, logger });
+
+  return startOpsServer({ listen, registry, live: isLive, ready, logger });
 }
 
 /** Who hears of pushes. */

@@ -14,7 +14,9 @@ type Operation = {
 
 let hub: TestHub;
 before(async () => {
-  hub = await TestHub.start();
+  hub = await TestHub.start({
+    http: { listen: ['127.0.0.1:0'], trustedProxies: ['127.0.0.0/8'] },
+  });
   for (const name of ['own', 'other']) {
     await hub.api('POST', '/projects', { name, visibility: 'private' });
     await hub.api('POST', `/projects/${name}/robots`, robot(name, `${name}-robot`));
@@ -90,15 +92,21 @@ function targetOf(path: string, project: string, account = 'bob'): string {
   return own.replace(':robot', `${project}-robot`).replace(':node', 'n1');
 }
 
+/** Wrong passwords of one account; a few more would be too many. */
+const GUESSES = 5;
+
 test('nothing is for strangers, and nothing for tokens of the registry or robots', async () => {
   const secret = await hub.api('POST', '/projects/own/robots', robot('own', 'caller'));
   const { login, secret: password } = secret.json;
   const token = await hub.ask('/api/token?service=flotilla&scope=registry:catalog:*');
   const { token: bearer }: { token: string } = JSON.parse(token.body.toString());
-  for (const { method, path } of ROUTES) {
+  for (const [n, { method, path }] of ROUTES.entries()) {
     const target = `/api/v1${targetOf(path, 'own')}`;
-    for (const authorization of [undefined, as('eve', 'wrong'), `Bearer ${bearer}`]) {
-      const answer = await hub.ask(target, { method, authorization });
+    // Too many guesses at one account, or from one address, would be refused as such.
+    const guess = as(n < GUESSES ? 'eve' : `eve-${n}`, 'wrong');
+    const headers = { 'x-forwarded-for': `10.0.0.${n}` };
+    for (const authorization of [undefined, guess, `Bearer ${bearer}`]) {
+      const answer = await hub.ask(target, { method, headers, authorization });
       assert.equal(answer.status, 401, `${method} ${path}`);
       assert.match(String(answer.headers['www-authenticate']), /^Basic /);
     }

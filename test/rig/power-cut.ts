@@ -3,6 +3,7 @@
 import { chmod, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { hasCode } from '../../proto/std/errors.ts';
 
 type FileKept = { kind: 'file'; bytes: Buffer; mode: number };
 type FolderKept = { kind: 'folder'; names: Map<string, string>; mode: number };
@@ -67,7 +68,7 @@ export class PowerCut implements Disposable {
     const { ino, dev, birthtimeNs } = await handle.stat({ bigint: true });
     const id = `${dev}:${ino}:${birthtimeNs}`;
     for (const file of await everythingIn(this.#top)) {
-      if ((await idOf(file)) === id) return this.#keep(file);
+      if ((await idIfThere(file)) === id) return this.#keep(file);
     }
   }
 
@@ -133,12 +134,25 @@ async function idOf(file: string): Promise<string> {
   return `${dev}:${ino}:${birthtimeNs}`;
 }
 
+/** undefined: somebody has moved it since its folder was read. */
+async function idIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await idOf(file);
+  } catch (err) {
+    if (hasCode(err, 'ENOENT')) return undefined;
+    throw err;
+  }
+}
+
 async function asItIs(file: string): Promise<Kept> {
   const found = await stat(file);
   const mode = found.mode % 0o1000;
   if (!found.isDirectory()) return { kind: 'file', bytes: await readFile(file), mode };
   const names = new Map<string, string>();
-  for (const name of await readdir(file)) names.set(name, await idOf(path.join(file, name)));
+  for (const name of await readdir(file)) {
+    const id = await idIfThere(path.join(file, name));
+    if (id !== undefined) names.set(name, id);
+  }
   return { kind: 'folder', names, mode };
 }
 

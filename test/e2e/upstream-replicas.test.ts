@@ -13,7 +13,7 @@ import { until } from '../rig/until.ts';
 const LAYERS = [40, 24, 12, 8, 5].map((size) => size * MIB);
 const SLOW_MBIT = 300;
 /** So large that what was not parked yet is a small part. */
-const LARGE_BYTES = 320 * MIB;
+const LARGE_BYTES = 640 * MIB;
 const COPIES_MAX = 1.1;
 const TIMEOUT_MS = 60_000;
 

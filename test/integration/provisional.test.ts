@@ -109,6 +109,10 @@ test('a peer that lies about a blob on its way is banned by those it lied to', a
   await fleet.pushManifest(DIGEST, BYTES.length);
   const ingest = fleet.fetch(DIGEST, BYTES);
   const pulls = fleet.agents.map((agent) => pull(fleet, agent));
+  for (const agent of fleet.agents) {
+    // oxlint-disable-next-line no-await-in-loop -- one agent after the other
+    await fleet.untilMetric(agent, 'swarm_peers_connected', (peers) => peers === 2);
+  }
   ingest.receive(20 * MIB);
   await sent(fleet, 20 * MIB);
   const banned = fleet.logged.filter(({ msg }) => /banning it/.test(String(msg)));

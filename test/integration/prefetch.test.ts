@@ -8,9 +8,8 @@ import {
   PrefetchPolicyAnswer,
 } from '../../proto/hubapi/prefetch.ts';
 import { checkBody } from '../../proto/hubapi/body.ts';
+import { commandAt, type Outcome } from '../rig/command-line.ts';
 import { until } from '../rig/until.ts';
-import { askHub } from '../../bin/admin.ts';
-import { runCli } from '../../proto/ops/cli.ts';
 import { ADMIN, LoopbackFleet, metricsOf, pull } from './loopback-fleet.ts';
 import type { TestImage } from './loopback-fleet.ts';
 
@@ -254,29 +253,8 @@ test('what policies want is ordered when it is pushed', async () => {
   assert.equal((await fleet.ask('DELETE', '/prefetch-policies/releases')).status, 204);
 });
 
-const never = async (): Promise<never> => assert.fail('not asked for');
-
-async function flotilla(...words: string[]) {
-  const outcome = { code: -1, out: '', err: '' };
-  const entry = { schema: never, check: never, run: never };
-  const env = { FLOTILLA_ACCESS_ADMIN_PASSWORD: ADMIN.password };
-  outcome.code = await runCli([...words, '--url', fleet.hubUrl], {
-    out: (text) => void (outcome.out += text),
-    err: (text) => void (outcome.err += text),
-    env,
-    programs: { hub: entry, agent: entry },
-    checkHub: never,
-    backup: { create: never, verify: never, restore: never },
-    bundle: { export: never, import: never, verify: never, key: never },
-    purge: never,
-    createJoinToken: never,
-    admin: {
-      ask: (wish, request) => askHub(wish, request, env),
-      readPassword: never,
-      newPassword: () => '',
-    },
-  });
-  return outcome;
+function flotilla(...words: string[]): Promise<Outcome> {
+  return commandAt({ url: fleet.hubUrl, password: ADMIN.password }, words);
 }
 
 function storeOf(node: string, quota: string): object {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { askHub, readPassword } from '../../bin/admin.ts';
+import { readPassword } from '../../bin/admin.ts';
 import { purge } from '../../bin/purge.ts';
-import { runCli } from '../../proto/ops/cli.ts';
 import { EXIT } from '../../proto/ops/exit-codes.ts';
+import { commandAt, type Outcome } from '../rig/command-line.ts';
 import { ADMIN, BASIC, TestHub } from './test-hub.ts';
 
 let hub: TestHub;
@@ -12,31 +12,9 @@ before(async () => {
 });
 after(() => hub[Symbol.asyncDispose]());
 
-type Outcome = { code: number; out: string; err: string };
-
-const never = async () => assert.fail('not asked for');
-
-async function flotilla(...words: string[]): Promise<Outcome> {
-  const outcome: Outcome = { code: -1, out: '', err: '' };
-  const entry = { schema: never, check: never, run: never };
-  const env = { FLOTILLA_ACCESS_ADMIN_PASSWORD: ADMIN.password };
-  outcome.code = await runCli([...words, '--url', hub.url], {
-    out: (text) => void (outcome.out += text),
-    err: (text) => void (outcome.err += text),
-    env,
-    programs: { hub: entry, agent: entry },
-    checkHub: never,
-    backup: { create: never, verify: never, restore: never },
-    bundle: { export: never, import: never, verify: never, key: never },
-    purge: (wish) => purge(wish, env),
-    createJoinToken: never,
-    admin: {
-      ask: (wish, request) => askHub(wish, request, env),
-      readPassword,
-      newPassword: () => 'a made password',
-    },
-  });
-  return outcome;
+function flotilla(...words: string[]): Promise<Outcome> {
+  const parts = { purge, readPassword, newPassword: () => 'a made password' };
+  return commandAt({ url: hub.url, password: ADMIN.password }, words, parts);
 }
 
 async function done(...words: string[]): Promise<string> {

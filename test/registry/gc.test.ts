@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test, type TestContext } from 'node:test';
-import { askHub } from '../../bin/admin.ts';
 import { KyselyGcStore } from '../../hub/catalog/gc-store.ts';
 import { openSqliteCatalog } from '../../hub/catalog/sqlite-catalog.ts';
 import { GC_LEASE_MS } from '../../hub/gc/constants.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
-import { runCli } from '../../proto/ops/cli.ts';
 import { EXIT } from '../../proto/ops/exit-codes.ts';
+import { commandAt, type Outcome } from '../rig/command-line.ts';
 import { ADMIN, TestHub } from './test-hub.ts';
 
 const DAY_MS = 86_400_000;
@@ -18,29 +17,8 @@ async function start(t: TestContext): Promise<TestHub> {
   return hub;
 }
 
-const never = async () => assert.fail('not asked for');
-
-async function flotilla(hub: TestHub, ...words: string[]) {
-  const entry = { schema: never, check: never, run: never };
-  const outcome = { code: -1, out: '', err: '' };
-  const env = { FLOTILLA_ACCESS_ADMIN_PASSWORD: ADMIN.password };
-  outcome.code = await runCli([...words, '--url', hub.url], {
-    out: (text) => void (outcome.out += text),
-    err: (text) => void (outcome.err += text),
-    env,
-    programs: { hub: entry, agent: entry },
-    checkHub: never,
-    backup: { create: never, verify: never, restore: never },
-    bundle: { export: never, import: never, verify: never, key: never },
-    purge: never,
-    createJoinToken: never,
-    admin: {
-      ask: (wish, request) => askHub(wish, request, env),
-      readPassword: never,
-      newPassword: () => '',
-    },
-  });
-  return outcome;
+function flotilla({ url }: TestHub, ...words: string[]): Promise<Outcome> {
+  return commandAt({ url, password: ADMIN.password }, words);
 }
 
 /** The catalog of a hub that runs, as another program sees it. */

@@ -2,38 +2,14 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
-import { askHub } from '../../bin/admin.ts';
-import { runCli } from '../../proto/ops/cli.ts';
 import { EXIT } from '../../proto/ops/exit-codes.ts';
+import { commandAt, type Outcome } from '../rig/command-line.ts';
 import { missingDockerRegistry } from '../rig/docker-registry.ts';
 import { ADMIN, type TestHub } from '../registry/test-hub.ts';
 import { replicationRig, someBytes } from './rig.ts';
 
-type Outcome = { code: number; out: string; err: string };
-
-const never = async () => assert.fail('not asked for');
-
-async function flotilla(hub: TestHub, ...words: string[]): Promise<Outcome> {
-  const outcome: Outcome = { code: -1, out: '', err: '' };
-  const entry = { schema: never, check: never, run: never };
-  const env = { FLOTILLA_ACCESS_ADMIN_PASSWORD: ADMIN.password };
-  outcome.code = await runCli(['replication', ...words, '--url', hub.url], {
-    out: (text) => void (outcome.out += text),
-    err: (text) => void (outcome.err += text),
-    env,
-    programs: { hub: entry, agent: entry },
-    checkHub: never,
-    backup: { create: never, verify: never, restore: never },
-    bundle: { export: never, import: never, verify: never, key: never },
-    purge: never,
-    createJoinToken: never,
-    admin: {
-      ask: (wish, request) => askHub(wish, request, env),
-      readPassword: never,
-      newPassword: () => assert.fail('not asked for'),
-    },
-  });
-  return outcome;
+function flotilla({ url }: TestHub, ...words: string[]): Promise<Outcome> {
+  return commandAt({ url, password: ADMIN.password }, ['replication', ...words]);
 }
 
 const RULE = `

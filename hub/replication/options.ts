@@ -1,11 +1,10 @@
 import { Type, type Static } from 'typebox';
-import { RedirectHosts } from '../../proto/distribution/options.ts';
+import { RegistryAccess } from '../../proto/distribution/options.ts';
 import { ByteSize, Secret } from '../../proto/ops/config.ts';
 import { PUSH_CHUNK_BYTES, REGISTRIES_MAX } from './constants.ts';
 
 const NAME = '^[a-z0-9]+(?:[._-][a-z0-9]+)*$';
 const NAME_MAX_CHARS = 64;
-const HOSTS_MAX = 32;
 const CHUNK_MIN_BYTES = 1024 * 1024;
 
 const RegistryOptions = Type.Object({
@@ -24,39 +23,7 @@ const RegistryOptions = Type.Object({
       description: 'file with the password or token, such as a mounted secret; read for each run',
     }),
   ),
-  caFile: Type.Optional(
-    Type.String({ description: 'PEM file with certificates to believe besides the system’s' }),
-  ),
-  proxy: Type.Optional(
-    Type.String({
-      description:
-        'http://[user:password@]host:port to ask through, or none; if left out, the ' +
-        'variables HTTPS_PROXY and HTTP_PROXY',
-    }),
-  ),
-  noProxy: Type.Optional(
-    Type.Array(Type.String({ description: 'host, .suffix, address or network; or *' }), {
-      description: 'hosts that are asked directly; if left out, the variable NO_PROXY',
-      maxItems: HOSTS_MAX,
-    }),
-  ),
-  allowPlainHttp: Type.Boolean({
-    description: 'allow http:// beyond loopback; anybody on the path can then change tags',
-    default: false,
-  }),
-  tokenHosts: Type.Array(Type.String({ description: 'host[:port] of a token service' }), {
-    description: 'hosts besides itself that get its credentials for a token',
-    default: [],
-    maxItems: HOSTS_MAX,
-  }),
-  redirectHosts: RedirectHosts,
-  allowedNetworks: Type.Array(Type.String({ description: 'a network such as 10.0.0.0/8' }), {
-    description:
-      'networks besides public ones that hosts of tokens and redirects may be in; the ' +
-      'registry itself may be anywhere',
-    default: [],
-    maxItems: HOSTS_MAX,
-  }),
+  ...RegistryAccess,
   chunkSize: ByteSize({
     description: 'bytes of one request of a push; what a restart may send again',
     default: `${PUSH_CHUNK_BYTES / 1024 / 1024}MiB`,

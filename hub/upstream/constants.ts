@@ -4,8 +4,6 @@ export const UPSTREAMS_MAX = 64;
 export const CREDENTIALS_MAX = 16;
 /** Globs of repositories of one upstream. */
 export const REPOSITORY_GLOBS_MAX = 256;
-/** Entries of each list of hosts and networks of one upstream. */
-export const UPSTREAM_HOSTS_MAX = 32;
 /** Requests to one upstream at the same time, unless configured otherwise. */
 export const UPSTREAM_CONNECTIONS = 16;
 export const UPSTREAM_CONNECTIONS_MAX = 256;

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { RedirectHosts } from '../../proto/distribution/options.ts';
+import { RegistryAccess } from '../../proto/distribution/options.ts';
 import { ByteSize, Duration, Secret } from '../../proto/ops/config.ts';
 import { GLOB_MAX_CHARS } from '../access/glob.ts';
 import {
@@ -8,7 +8,6 @@ import {
   UPSTREAM_AGE_MAX_MS,
   UPSTREAM_CONNECTIONS,
   UPSTREAM_CONNECTIONS_MAX,
-  UPSTREAM_HOSTS_MAX,
   UPSTREAMS_MAX,
 } from './constants.ts';
 
@@ -83,41 +82,7 @@ const Reaching = {
       maxItems: REPOSITORY_GLOBS_MAX,
     },
   ),
-  caFile: Type.Optional(
-    Type.String({
-      description: 'PEM file with certificates to believe besides those of the system',
-    }),
-  ),
-  proxy: Type.Optional(
-    Type.String({
-      description:
-        'http://[user:password@]host:port to ask through, or none; if left out, the ' +
-        'variables HTTPS_PROXY and HTTP_PROXY',
-    }),
-  ),
-  noProxy: Type.Optional(
-    Type.Array(Type.String({ description: 'host, .suffix, address or network; or *' }), {
-      description: 'hosts that are asked directly; if left out, the variable NO_PROXY',
-      maxItems: UPSTREAM_HOSTS_MAX,
-    }),
-  ),
-  allowPlainHttp: Type.Boolean({
-    description: 'allow http:// beyond loopback; anybody on the path can then change tags',
-    default: false,
-  }),
-  tokenHosts: Type.Array(Type.String({ description: 'host[:port] of a token service' }), {
-    description: 'hosts besides itself that get its credentials for a token',
-    default: [],
-    maxItems: UPSTREAM_HOSTS_MAX,
-  }),
-  redirectHosts: RedirectHosts,
-  allowedNetworks: Type.Array(Type.String({ description: 'a network such as 10.0.0.0/8' }), {
-    description:
-      'networks besides public ones that hosts of tokens and redirects may be in; the ' +
-      'registry itself may be anywhere',
-    default: [],
-    maxItems: UPSTREAM_HOSTS_MAX,
-  }),
+  ...RegistryAccess,
 };
 
 /** What is kept of it, and for how long. */

@@ -24,6 +24,8 @@ export const DISCARD_MAX_BYTES = 65_536;
 export const DISCARD_TIMEOUT_MS = 1_000;
 /** Hosts that one registry may redirect to, as configured. */
 export const REDIRECT_HOSTS_MAX = 32;
+/** Entries of each other list of hosts and networks of one registry. */
+export const REGISTRY_HOSTS_MAX = 32;
 /** Characters of a Link header; a longer one leads nowhere. */
 export const LINK_MAX_CHARS = 4_096;
 /** Characters of an entity tag that is remembered. */

@@ -37,6 +37,8 @@ type Row = Pick<
   'id' | 'repository' | 'subject' | 'state' | 'size'
 >;
 
+type TakeWish = Parameters<UploadStore['takeIdle']>[0];
+
 const RECORD = ['id', 'repository', 'subject', 'state', 'size'] as const;
 const FREE = 0;
 
@@ -160,42 +162,13 @@ export class KyselyUploadStore implements UploadStore {
     return Buffer.concat(rows.map(({ hashes }) => hashes));
   }
 
-  async takeExpired(nowMs: number, max: number): Promise<UploadRecord[]> {
-    const expired = this.#db
-      .selectFrom('upload_session')
-      .select('id')
-      .where('expires_at_ms', '<', nowMs)
-      .orderBy('expires_at_ms')
-      .limit(max);
-    const rows = await this.#db
-      .deleteFrom('upload_session')
-      .where('id', 'in', expired)
-      .where('expires_at_ms', '<', nowMs)
-      .where('held_until_ms', '<', nowMs)
-      .returning(RECORD)
-      .execute();
-    return rows.map(recordOf);
+  takeExpired(nowMs: number, max: number): Promise<UploadRecord[]> {
+    const wish = { subject: undefined, busy: [], nowMs, beforeMs: nowMs, max };
+    return this.#take('expires_at_ms', wish);
   }
 
-  async takeIdle(wish: Parameters<UploadStore['takeIdle']>[0]): Promise<UploadRecord[]> {
-    const { subject, busy, nowMs, beforeMs, max } = wish;
-    const idle = this.#db
-      .selectFrom('upload_session')
-      .select('id')
-      .where('used_at_ms', '<', beforeMs)
-      .where('held_until_ms', '<', nowMs)
-      .$if(subject !== undefined, (query) => query.where('subject', '=', subject ?? ''))
-      .$if(busy.length > 0, (query) => query.where('id', 'not in', busy))
-      .orderBy('used_at_ms')
-      .limit(max);
-    const rows = await this.#db
-      .deleteFrom('upload_session')
-      .where('id', 'in', idle)
-      .where('used_at_ms', '<', beforeMs)
-      .where('held_until_ms', '<', nowMs)
-      .returning(RECORD)
-      .execute();
-    return rows.map(recordOf);
+  takeIdle(wish: TakeWish): Promise<UploadRecord[]> {
+    return this.#take('used_at_ms', wish);
   }
 
   async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
@@ -228,6 +201,28 @@ export class KyselyUploadStore implements UploadStore {
       .where('holder', '=', holder)
       .where('held_until_ms', '>', FREE)
       .execute();
+  }
+
+  /** Takes out those whose time is before that of the wish, the oldest first. */
+  async #take(time: 'expires_at_ms' | 'used_at_ms', wish: TakeWish): Promise<UploadRecord[]> {
+    const { subject, busy, nowMs, beforeMs, max } = wish;
+    const over = this.#db
+      .selectFrom('upload_session')
+      .select('id')
+      .where(time, '<', beforeMs)
+      .where('held_until_ms', '<', nowMs)
+      .$if(subject !== undefined, (query) => query.where('subject', '=', subject ?? ''))
+      .$if(busy.length > 0, (query) => query.where('id', 'not in', busy))
+      .orderBy(time)
+      .limit(max);
+    const rows = await this.#db
+      .deleteFrom('upload_session')
+      .where('id', 'in', over)
+      .where(time, '<', beforeMs)
+      .where('held_until_ms', '<', nowMs)
+      .returning(RECORD)
+      .execute();
+    return rows.map(recordOf);
   }
 
   #find({ id, repository, subject }: UploadTarget) {

@@ -4,6 +4,7 @@ import { Pool } from 'undici';
 import { checkBody, parseBody } from '../../proto/hubapi/body.ts';
 import { FleetErrorBody } from '../../proto/hubapi/schemas.ts';
 import { deadline } from '../../proto/std/abort.ts';
+import { boundedBytes } from '../../proto/std/bounded-bytes.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { trustingContext } from '../../proto/std/tls-trust.ts';
 import { signRequest } from '../../proto/trust/request-signature.ts';
@@ -144,7 +145,11 @@ export class HubApi {
       },
       body: body.length > 0 ? body : null,
     });
-    const bytes = await readBounded(response.body, maxBytes);
+    const tooLong = () =>
+      new FleetError(`The hub answers with more than ${maxBytes} bytes.`, {
+        code: 'HUB_ANSWER_INVALID',
+      });
+    const bytes = await boundedBytes(response.body, maxBytes, tooLong);
     if (response.statusCode === 200) return parseBody(schema, bytes);
     const { code, message } = refusalOf(bytes);
     throw new FleetError(`The hub answered ${response.statusCode} to ${path}: ${message}`, {
@@ -195,21 +200,6 @@ function isLoopback(hostname: string): boolean {
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   if (isIPv4(host)) return host.startsWith('127.');
   return isIPv6(host) ? host === '::1' : host === 'localhost';
-}
-
-async function readBounded(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let total = 0;
-  for await (const part of body) {
-    total += part.length;
-    if (total > maxBytes) {
-      throw new FleetError(`The hub answers with more than ${maxBytes} bytes.`, {
-        code: 'HUB_ANSWER_INVALID',
-      });
-    }
-    parts.push(part);
-  }
-  return Buffer.concat(parts, total);
 }
 
 function refusalOf(bytes: Buffer): { code: string; message: string } {

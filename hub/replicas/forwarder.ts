@@ -1,6 +1,7 @@
 import { Pool } from 'undici';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import { deadline } from '../../proto/std/abort.ts';
+import { boundedBytes } from '../../proto/std/bounded-bytes.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
 import { trustingContext } from '../../proto/std/tls-trust.ts';
 import type { SigningKey } from '../../proto/trust/keys.ts';
@@ -130,7 +131,8 @@ export class Forwarder {
     const authorization = this.sign({ from, to }, target.path, body);
     const headers = { authorization, 'content-type': 'application/json' };
     const response = await pool.request({ ...target, headers, body, signal });
-    const bytes = await readBounded(response.body, to.url);
+    const tooLong = () => new ForwardError('BAD_ANSWER', `${to.url} answers more than it may`);
+    const bytes = await boundedBytes(response.body, FORWARD_ANSWER_MAX_BYTES, tooLong);
     if (response.statusCode === 409) {
       throw new ForwardError('REFUSED', `${to.url} refuses: ${bytes.toString().slice(0, 500)}`);
     }
@@ -164,19 +166,6 @@ export class Forwarder {
     this.#lines.set(url, line);
     return line;
   }
-}
-
-async function readBounded(body: AsyncIterable<Buffer>, url: string): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of body) {
-    length += part.length;
-    if (length > FORWARD_ANSWER_MAX_BYTES) {
-      throw new ForwardError('BAD_ANSWER', `${url} answers more than it may`);
-    }
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
 }
 
 function failureOf(err: unknown, { url }: ReplicaRow): ForwardError {

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { deadline } from '../std/abort.ts';
+import { boundedBytes } from '../std/bounded-bytes.ts';
 import { hasCode } from '../std/errors.ts';
 import { DISCARD_MAX_BYTES, DISCARD_TIMEOUT_MS } from './constants.ts';
 import { DistributionError, distributionError } from './errors.ts';
@@ -70,15 +71,8 @@ export async function collect(
     cut(answer);
     throw tooLarge(maxBytes);
   }
-  const parts: Buffer[] = [];
-  let size = 0;
   const body = length === undefined ? partsOf(answer, signal) : exactBody(answer, length, signal);
-  for await (const part of body) {
-    size += part.length;
-    if (size > maxBytes) throw tooLarge(maxBytes);
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
+  return await boundedBytes(body, maxBytes, () => tooLarge(maxBytes));
 }
 
 async function* partsOf(

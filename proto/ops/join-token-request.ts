@@ -7,6 +7,7 @@ import {
   JoinTokenResponse,
 } from '../hubapi/join-tokens.ts';
 import { deadline } from '../std/abort.ts';
+import { boundedBytes } from '../std/bounded-bytes.ts';
 import { CodedError } from '../std/errors.ts';
 import { JOIN_TOKEN_REQUEST_TIMEOUT_MS } from './constants.ts';
 
@@ -48,7 +49,7 @@ export async function requestJoinToken(
       ...(target.dispatcher === undefined ? {} : { dispatcher: target.dispatcher }),
     });
     status = response.statusCode;
-    bytes = await readBounded(response.body);
+    bytes = await boundedBytes(response.body, JOIN_TOKEN_BODY_MAX_BYTES);
   } catch (cause) {
     const message = `no answer from the hub at ${url}; see that it runs and is trusted here`;
     throw new AdminError(message, { code: 'HUB_UNREACHABLE', url }, { cause });
@@ -62,15 +63,4 @@ export async function requestJoinToken(
     );
   }
   throw new AdminError(`the hub at ${url} answered ${status}: ${bytes.toString('utf8')}`, data);
-}
-
-async function readBounded(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of body) {
-    size += part.length;
-    if (size > JOIN_TOKEN_BODY_MAX_BYTES) throw new Error('the answer is too long');
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
 }

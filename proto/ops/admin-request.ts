@@ -2,6 +2,7 @@ import { request } from 'undici';
 import { API_ANSWER_MAX_BYTES, ApiProblem } from '../hubapi/admin.ts';
 import { checkBody } from '../hubapi/body.ts';
 import { deadline } from '../std/abort.ts';
+import { boundedBytes } from '../std/bounded-bytes.ts';
 import type { AdminRequest } from './admin-commands.ts';
 import { JOIN_TOKEN_REQUEST_TIMEOUT_MS } from './constants.ts';
 import { AdminError, type AdminTarget } from './join-token-request.ts';
@@ -32,13 +33,19 @@ export async function askAdministration(
       ...(dispatcher === undefined ? {} : { dispatcher }),
     });
     status = response.statusCode;
-    text = await readBounded(response.body);
+    text = (await boundedBytes(response.body, API_ANSWER_MAX_BYTES)).toString('utf8');
   } catch (cause) {
     const message = `no answer from the hub at ${url}; see that it runs and is trusted here`;
     throw new AdminError(message, { code: 'HUB_UNREACHABLE', url }, { cause });
   }
-  if (status >= 200 && status < 300) return text === '' ? undefined : JSON.parse(text);
-  throw new AdminError(refusalOf(text, status), { code: 'HUB_REFUSED', url, status });
+  const data = { code: 'HUB_REFUSED', url, status } as const;
+  if (status < 200 || status >= 300) throw new AdminError(refusalOf(text, status), data);
+  try {
+    return text === '' ? undefined : JSON.parse(text);
+  } catch (cause) {
+    const message = `what answers at ${url} is no hub; see that this is its address`;
+    throw new AdminError(message, data, { cause });
+  }
 }
 
 function refusalOf(text: string, status: number): string {
@@ -48,15 +55,4 @@ function refusalOf(text: string, status: number): string {
   } catch {
     return `the hub answered ${status}`;
   }
-}
-
-async function readBounded(body: AsyncIterable<Buffer>): Promise<string> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of body) {
-    size += part.length;
-    if (size > API_ANSWER_MAX_BYTES) throw new Error('the answer is too long');
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }

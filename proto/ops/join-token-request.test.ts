@@ -1,33 +1,10 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { target, withHub } from './hub-fixture.ts';
 import { requestJoinToken } from './join-token-request.ts';
-import type { AdminTarget } from './join-token-request.ts';
 
 const wanted = { uses: 2, expiresInMs: 60_000 };
-
-async function withHub(
-  answer: (request: IncomingMessage, response: ServerResponse) => void,
-  use: (url: string) => Promise<void>,
-): Promise<void> {
-  const server = createServer(answer);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  try {
-    await use(`http://127.0.0.1:${port}`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
-}
-
-function target(url: string): AdminTarget {
-  return { url, username: 'admin', password: 'x' };
-}
 
 function endlessAnswer(_: IncomingMessage, response: ServerResponse): void {
   response.writeHead(201).end('x'.repeat(1_000_000));

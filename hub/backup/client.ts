@@ -1,11 +1,12 @@
 import { request, type Dispatcher } from 'undici';
-import { ApiProblem } from '../../proto/hubapi/admin.ts';
+import { API_ANSWER_MAX_BYTES, ApiProblem } from '../../proto/hubapi/admin.ts';
 import { BackupHold, BACKUPS_PATH } from '../../proto/hubapi/backups.ts';
-import { checkBody } from '../../proto/hubapi/body.ts';
+import { checkBody, parseBody } from '../../proto/hubapi/body.ts';
 import { PurgeList } from '../../proto/hubapi/purges.ts';
 import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import { askAdministration } from '../../proto/ops/admin-request.ts';
 import { AdminError, type AdminTarget } from '../../proto/ops/join-token-request.ts';
+import { boundedBytes } from '../../proto/std/bounded-bytes.ts';
 import { SILENCE_MS } from './constants.ts';
 
 /** Body of an answer that may be long. Throws AdminError HUB_UNREACHABLE when it is cut. */
@@ -90,7 +91,9 @@ export class BackupClient {
       await body.dump();
       return undefined;
     }
-    throw this.#refused(reasonOf(await body.text()), status);
+    const reason = await reasonOf(body);
+    signal.throwIfAborted();
+    throw this.#refused(reason, status);
   }
 
   #refused(reason: string | undefined, status: number): AdminError {
@@ -123,9 +126,10 @@ function isNotFound(err: unknown): boolean {
   return err instanceof AdminError && 'status' in err.data && err.data.status === 404;
 }
 
-function reasonOf(text: string): string | undefined {
+/** What answers in the place of a hub gives none, and perhaps no end. */
+async function reasonOf(body: AsyncIterable<Buffer>): Promise<string | undefined> {
   try {
-    return checkBody(ApiProblem, JSON.parse(text)).error.message;
+    return parseBody(ApiProblem, await boundedBytes(body, API_ANSWER_MAX_BYTES)).error.message;
   } catch {
     return undefined;
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { digestOf } from '../../proto/oci/digest.ts';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
+import { GC_LOOK_MS } from './constants.ts';
 import { imageOf, TestGc } from './gc-fixture.ts';
 import { Purges } from './purges.ts';
 
@@ -69,4 +70,29 @@ test('the list tells hubs and agents apart what they know of', async (t) => {
   assert.deepEqual(await other.refresh(), one);
   await purges.lift(digestOf(bad));
   assert.deepEqual(purges.list, none);
+});
+
+test('what is being read when a hub ends is awaited, and nothing is read after it', async (t) => {
+  const { gc } = await start(t);
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const asked: PromiseWithResolvers<Digest[]>[] = [];
+  const purged = () => {
+    const answer = Promise.withResolvers<Digest[]>();
+    asked.push(answer);
+    return answer.promise;
+  };
+  t.mock.method(gc.store, 'purged', purged);
+  const logger = createLogger({ level: 'silent', name: 'test' });
+  const following = new Purges({ store: gc.store, blobs: gc.registry.blobs, logger }).follow();
+  t.mock.timers.tick(GC_LOOK_MS);
+  t.mock.timers.tick(GC_LOOK_MS);
+  let ended = false;
+  const ending = following[Symbol.asyncDispose]().then(() => (ended = true));
+  asked[1]?.resolve([]);
+  await new Promise(setImmediate);
+  assert.equal(ended, false);
+  asked[0]?.reject(new Error('the database is gone'));
+  await ending;
+  t.mock.timers.tick(GC_LOOK_MS);
+  assert.equal(asked.length, 2);
 });

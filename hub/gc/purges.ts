@@ -4,6 +4,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { BlobRemover } from '../blobs/port.ts';
+import { GC_LOOK_MS } from './constants.ts';
 import { GcError } from './errors.ts';
 import type { PurgeStore } from './store.ts';
 
@@ -32,6 +33,24 @@ export class Purges {
   async refresh(): Promise<PurgedList> {
     this.#list = listOf(await this.#modules.store.purged(PURGED_MAX));
     return this.#list;
+  }
+
+  /** Reads it again and again until disposed, and no more after that. */
+  follow(): AsyncDisposable {
+    let reading: Promise<unknown> = Promise.resolve();
+    const timer = setInterval(() => {
+      const look = this.refresh().catch((err: unknown) => {
+        const reason = messageOf(err);
+        this.#modules.logger.warn({ reason }, 'what was taken down could not be read');
+      });
+      reading = Promise.all([reading, look]);
+    }, GC_LOOK_MS).unref();
+    return {
+      [Symbol.asyncDispose]: async () => {
+        clearInterval(timer);
+        await reading;
+      },
+    };
   }
 
   /**

@@ -1,12 +1,10 @@
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
-import { messageOf } from '../../proto/std/errors.ts';
 import type { BlobLister, BlobRemover } from '../blobs/port.ts';
 import { claimBlobFolder } from '../catalog/blob-folder.ts';
 import { KyselyGcStore } from '../catalog/gc-store.ts';
 import type { OpenCatalog } from '../catalog/open-catalog.ts';
 import { Collector } from './collector.ts';
-import { GC_LOOK_MS } from './constants.ts';
 import { GarbageList } from './garbage.ts';
 import { createGcMetrics } from './metrics.ts';
 import { untaggedMsOf, type GcConfig } from './options.ts';
@@ -55,13 +53,7 @@ export async function startGc(
     const orphans = new OrphanSearch({ store, blobs, metrics: gcMetrics, logger });
     starting.use(orphans.start());
   }
-  const timer = setInterval(() => {
-    purges.refresh().catch((err: unknown) => {
-      logger.warn({ reason: messageOf(err) }, 'what was taken down could not be read');
-    });
-  }, GC_LOOK_MS);
-  timer.unref();
-  starting.defer(() => clearInterval(timer));
+  starting.use(purges.follow());
   runs.schedule({ intervalMs: gc.interval });
   return { collector, runs, list, purges, hasBlobs: elsewhere === undefined };
 }

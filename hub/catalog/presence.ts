@@ -32,27 +32,32 @@ export async function enterCatalog(
   await forgetGone(db, holder, now());
   // First its own row: of two that come at once, one at least sees the other.
   await noteOwn();
-  const own: AsyncDisposable = {
-    [Symbol.asyncDispose]: async () => {
-      clearInterval(timer);
-      await db
-        .deleteFrom('collector')
-        .where('name', '=', name)
-        .execute()
-        .catch(() => undefined);
-    },
-  };
+  await using entering = new AsyncDisposableStack();
+  entering.defer(() => forget(db, name));
+  let noting: Promise<unknown> = Promise.resolve();
   const timer = setInterval(() => {
     // Without an answer of the database nobody else gets one to come in by, for a while.
-    noteOwn().catch(() => undefined);
+    noting = Promise.all([noting, noteOwn().catch(() => undefined)]);
   }, PRESENCE_RENEW_MS).unref();
+  entering.defer(async () => {
+    clearInterval(timer);
+    // Else the row might come back.
+    await noting;
+  });
   const untilMs = await othersUntil(db, use === 'hub' ? ['check'] : ['hub', 'check'], name, now());
-  if (untilMs === undefined) return own;
-  await own[Symbol.asyncDispose]();
+  if (untilMs === undefined) return entering.move();
   const seconds = Math.ceil((untilMs - now()) / 1000);
   const who = use === 'hub' ? 'a check of this catalog goes on' : 'a hub uses this catalog';
   const hint = `stop it; if it was killed, wait ${seconds} s`;
   throw new CatalogError(`${who}; ${hint}`, { code: 'CATALOG_IN_USE' });
+}
+
+async function forget(db: Database, name: string): Promise<void> {
+  await db
+    .deleteFrom('collector')
+    .where('name', '=', name)
+    .execute()
+    .catch(() => undefined);
 }
 
 async function forgetGone(db: Database, holder: string, nowMs: number): Promise<void> {

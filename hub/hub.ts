@@ -137,9 +137,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   starting.use(guards.bodies);
   const servers = await startServers({ listen, certificate }, { listener, ...guards, logger });
   starting.defer(() => servers.close());
+  starting.defer(async () => replicas?.close());
   // Others ask this hub from then on.
   await replicas?.start();
-  starting.defer(async () => replicas?.close());
   jobs.workers.start();
   const state = { draining: false };
   const ready = () => readiness(state, { blobs, catalog });

@@ -1,4 +1,5 @@
 import { DistributionError } from '../../proto/distribution/errors.ts';
+import { CAUSES_MAX } from '../../proto/std/constants.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ociErrorBody, OciError } from '../../proto/oci/errors.ts';
 import { CHALLENGE_MAX_CHARS } from './constants.ts';
@@ -29,9 +30,6 @@ const OVERLOADED_REMEDY =
   'the client goes on to its next host; raise mirror.requestsMax if it recurs';
 
 const CODES = { 400: 'UNSUPPORTED', 401: 'UNAUTHORIZED', 404: 'UNKNOWN', 503: 'UNAVAILABLE' };
-
-/** Errors that one may have as its cause, one behind the other. */
-const CAUSES_MAX = 8;
 
 /**
  * Maps whatever was thrown before the headers to an answer. `repository` is what was asked for, as

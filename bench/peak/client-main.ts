@@ -1,28 +1,25 @@
 // One client in the network of one machine: it pulls an image through the node's agent as
-// containerd would, pushes one to the hub, or sends plain bytes. One JSON line in, JSON lines out.
+// containerd would, pushes one to the hub, or sends plain bytes.
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
-import { createInterface } from 'node:readline';
-import { messageOf } from '../../proto/std/errors.ts';
 import { imageOf } from '../demo/generated-image.ts';
 import { pullImage } from '../demo/pull.ts';
 import { pushImage } from '../demo/push.ts';
+import { serveTasks } from '../rig/client.ts';
 import { nowMs } from './client.ts';
-import type { ClientTask, ClientWord, PlainTask, PullTask, PushTask } from './client.ts';
+import type { ClientTask, PlainTask, PullTask, PushTask, TaskDone } from './client.ts';
 
 const PROGRESS_MS = 250;
 const PULL_TIMEOUT_MS = 60 * 60_000;
 const PUSH_TIMEOUT_MS = 60 * 60_000;
 const PLAIN_WRITE = Buffer.alloc(256 * 1024);
 
-function tell(word: ClientWord): void {
-  process.stdout.write(`${JSON.stringify(word)}\n`);
-}
+type OnBytes = (count: number) => void;
 
-async function pull(task: PullTask): Promise<number> {
+async function pull(task: PullTask, onProgress: OnBytes): Promise<number> {
   let fresh = 0;
   const report = (): void => {
-    if (fresh > 0) tell({ kind: 'bytes', bytes: fresh });
+    if (fresh > 0) onProgress(fresh);
     fresh = 0;
   };
   const timer = setInterval(report, PROGRESS_MS);
@@ -45,7 +42,10 @@ async function push(task: PushTask): Promise<number> {
 }
 
 /** Sends bytes to the first who connects, or takes them until the other side ends. */
-async function plain({ role, host, port, bytes }: PlainTask): Promise<number> {
+async function plain(
+  { role, host, port, bytes }: PlainTask,
+  onListening: () => void,
+): Promise<number> {
   if (role === 'receive') {
     const socket = connect(port, host);
     let received = 0;
@@ -57,7 +57,7 @@ async function plain({ role, host, port, bytes }: PlainTask): Promise<number> {
   const server = createServer();
   server.listen(port, host);
   await once(server, 'listening');
-  tell({ kind: 'bytes', bytes: 0 });
+  onListening();
   const [socket] = await once(server, 'connection');
   for (let left = bytes; left > 0; left -= PLAIN_WRITE.length) {
     const part = PLAIN_WRITE.subarray(0, Math.min(left, PLAIN_WRITE.length));
@@ -70,19 +70,13 @@ async function plain({ role, host, port, bytes }: PlainTask): Promise<number> {
   return bytes;
 }
 
-async function perform(task: ClientTask): Promise<number> {
-  if (task.kind === 'pull') return await pull(task);
-  return task.kind === 'push' ? await push(task) : await plain(task);
+async function bytesOf(task: ClientTask, onBytes: OnBytes): Promise<number> {
+  if (task.kind === 'pull') return await pull(task, onBytes);
+  return task.kind === 'push' ? await push(task) : await plain(task, () => onBytes(0));
 }
 
-tell({ kind: 'ready' });
-for await (const line of createInterface({ input: process.stdin })) {
-  try {
-    const task: ClientTask = JSON.parse(line);
-    const bytes = await perform(task);
-    tell({ kind: 'done', bytes, atMs: nowMs() });
-  } catch (err) {
-    tell({ kind: 'failed', reason: messageOf(err) });
-  }
-}
-process.exit(0);
+await serveTasks(async (line, onBytes): Promise<TaskDone> => {
+  const task: ClientTask = JSON.parse(line);
+  const bytes = await bytesOf(task, onBytes);
+  return { bytes, atMs: nowMs() };
+});

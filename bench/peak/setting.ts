@@ -3,8 +3,8 @@ import { ADMIN, HUB_NAME } from '../../test/rig/fleet-config.ts';
 import { HUB_PORT, MIRROR_PORT } from '../../test/rig/flotilla.ts';
 import type { Machine } from '../../test/rig/network.ts';
 import { farNodes, trunkMbit } from './bound.ts';
-import { Client } from './client.ts';
-import type { PullTask, PushTask } from './client.ts';
+import { startClient } from './client.ts';
+import type { PeakClient, PullTask, PushTask } from './client.ts';
 import type { PeakOptions } from './options.ts';
 
 const REPOSITORY = 'peak/image';
@@ -17,11 +17,11 @@ const BYTES_PER_MBIT = 1e6 / 8;
 /** A hub, agents and one client on every machine; the links have no limit until they are shaped. */
 export class Setting implements AsyncDisposable {
   readonly fleet: Fleet;
-  readonly clients: readonly Client[];
-  readonly #atHub: Client;
+  readonly clients: readonly PeakClient[];
+  readonly #atHub: PeakClient;
   readonly #options: PeakOptions;
 
-  private constructor(fleet: Fleet, clients: readonly Client[], options: PeakOptions) {
+  private constructor(fleet: Fleet, clients: readonly PeakClient[], options: PeakOptions) {
     const [atHub, ...others] = clients;
     if (!atHub) throw new Error('there is no client on the machine of the hub');
     this.fleet = fleet;
@@ -44,11 +44,11 @@ export class Setting implements AsyncDisposable {
         ...(isApart ? { fleet: { zones } } : {}),
       },
     });
-    const clients: Client[] = [];
+    const clients: PeakClient[] = [];
     try {
       for (const { machine } of [fleet.hub, ...fleet.nodes]) {
         // oxlint-disable-next-line no-await-in-loop -- all at once would make each other late
-        clients.push(await Client.start(machine));
+        clients.push(await startClient(machine));
       }
       const setting = new Setting(fleet, clients, options);
       if (isApart) await setting.#separate(far);

@@ -1,23 +1,28 @@
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { Fleet } from '../../test/rig/fleet.ts';
 import { MIRROR_PORT } from '../../test/rig/flotilla.ts';
 import { UPSTREAM_NAME } from '../../test/rig/upstream.ts';
 import type { AddedImage } from '../../test/upstream/images.ts';
 import type { Report } from '../../test/upstream/request-log.ts';
-import { Client } from './client.ts';
+import { Client } from '../rig/client.ts';
 import type { Pull, Upstream, Way } from './figures.ts';
 import type { UpstreamBenchOptions } from './options.ts';
+import type { PullTask } from './pull.ts';
 
+const CLIENT_MAIN = path.join(import.meta.dirname, 'client-main.ts');
 const TAG = 'v1';
 /** No round comes near it; its headers are in every answer all the same. */
 const PLENTY = { pulls: 1_000_000, windowSeconds: 21_600 };
 /** Longer than a bench takes. */
 const TTL = '1d';
 
+type PullClient = Client<PullTask, Pull>;
+
 /** A hub, agents with a client each, and an upstream whose link has a limit. */
 export class Setting implements AsyncDisposable {
   readonly #fleet: Fleet;
-  readonly #clients: readonly Client[];
+  readonly #clients: readonly PullClient[];
   readonly #ca: string;
   /** Of all that went through the hub so far. */
   readonly upstream: Upstream = {
@@ -28,7 +33,7 @@ export class Setting implements AsyncDisposable {
     warmRequests: 0,
   };
 
-  private constructor(fleet: Fleet, clients: readonly Client[], ca: string) {
+  private constructor(fleet: Fleet, clients: readonly PullClient[], ca: string) {
     this.#fleet = fleet;
     this.#clients = clients;
     this.#ca = ca;
@@ -48,8 +53,8 @@ export class Setting implements AsyncDisposable {
       },
     });
     try {
-      const clients: Client[] = [];
-      for (const { machine } of fleet.nodes) clients.push(await Client.start(machine));
+      const clients: PullClient[] = [];
+      for (const { machine } of fleet.nodes) clients.push(await Client.start(machine, CLIENT_MAIN));
       await fleet.upstream.machine.shape(options.mbit);
       return new Setting(fleet, clients, await readFile(fleet.upstream.caFile, 'utf8'));
     } catch (err) {
@@ -98,7 +103,7 @@ export class Setting implements AsyncDisposable {
     if (client === undefined || node === undefined) throw new Error(`there is no node ${at + 1}`);
     const isStraight = way === 'straight';
     const mirror = `http://${node.machine.loopbackHost}:${MIRROR_PORT}`;
-    return await client.pull({
+    return await client.perform({
       url: isStraight ? this.#fleet.upstream.registry.urls.url : mirror,
       namespace: isStraight ? undefined : UPSTREAM_NAME,
       ca: isStraight ? this.#ca : undefined,

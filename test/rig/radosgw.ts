@@ -58,6 +58,8 @@ osd_crush_chooseleaf_type = 0
 mon_allow_pool_size_one = true
 mon_allow_pool_delete = true
 mon_data_avail_crit = 0
+paxos_propose_interval = 0.02
+paxos_min_wait = 0.01
 [client.rgw]
 rgw_frontends = beast endpoint=127.0.0.1:${ports.gateway}
 rgw_thread_pool_size = 64
@@ -93,7 +95,7 @@ export class Radosgw implements AsyncDisposable {
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
-  /** Takes about 14 s; again as long when another program got in the way. */
+  /** Takes about 3 s; again as long when another program got in the way. */
   static async start(place: Place = HERE): Promise<Radosgw> {
     for (let left = START_ATTEMPTS_MAX; ; left -= 1) {
       try {

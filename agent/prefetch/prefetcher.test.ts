@@ -6,6 +6,8 @@ import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import type { OpenRequest } from '../fetch/ports.ts';
+import { BLOBS_PARALLEL } from './constants.ts';
+import { PrefetchError } from './errors.ts';
 import { createPrefetchMetrics } from './metrics.ts';
 import type { PrefetchContent, PrefetchStore } from './ports.ts';
 import { Prefetcher } from './prefetcher.ts';
@@ -186,4 +188,32 @@ test('a blob that fails is tried again, and what came stays', async (t) => {
   prefetcher.hint();
   await done;
   assert.deepEqual([failed.size, held.size, lastReport(told)?.doneBytes], [1, 4, TOTAL]);
+});
+
+test('when one blob cannot be had the others are given up with it', async (t) => {
+  const [, broken] = described;
+  const waiting = Promise.withResolvers<void>();
+  const ended: Digest[] = [];
+  let begun = 0;
+  const content: Partial<PrefetchContent> = {
+    prefetch: async ({ digest }, { signal }) => {
+      begun += 1;
+      if (begun === BLOBS_PARALLEL) waiting.resolve();
+      await waiting.promise;
+      if (digest === broken?.digest) {
+        throw new PrefetchError('no room', { code: 'NO_ROOM', bytes: 1 });
+      }
+      await new Promise((_, reject) => {
+        signal?.addEventListener('abort', () => {
+          ended.push(digest);
+          reject(signal.reason);
+        });
+      });
+    },
+  };
+  const { prefetcher, told, quiet } = agentWith(t, [task('a'), {}], content);
+  prefetcher.hint();
+  await quiet;
+  assert.equal(lastReport(told)?.state, 'failed');
+  assert.deepEqual([begun, ended.length], [BLOBS_PARALLEL, BLOBS_PARALLEL - 1]);
 });

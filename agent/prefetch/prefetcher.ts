@@ -56,7 +56,6 @@ export class Prefetcher {
 
   async close(): Promise<void> {
     this.#closing.abort(new Error('the agent is stopping'));
-    this.#current?.stop.abort(this.#closing.signal.reason);
     await this.#running;
     await this.#current?.ended;
   }
@@ -118,7 +117,8 @@ export class Prefetcher {
     const stop = new AbortController();
     const { metrics } = this.#modules;
     metrics.running.inc();
-    const ended = this.#work(task, stop.signal, expiresInMs).finally(() => {
+    const told = AbortSignal.any([stop.signal, this.#closing.signal]);
+    const ended = this.#work(task, told, expiresInMs).finally(() => {
       metrics.running.dec();
       this.#current = undefined;
       this.#wake?.abort();

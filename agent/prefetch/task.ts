@@ -4,6 +4,7 @@ import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import { parseRepository, type Repository } from '../../proto/oci/name.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
+import { eachAtOnce } from '../../proto/std/each.ts';
 import { BLOBS_PARALLEL } from './constants.ts';
 import { PrefetchError } from './errors.ts';
 import { imageTree } from './image-tree.ts';
@@ -81,14 +82,9 @@ export class ImageTask {
     const bytes = missing.reduce((sum, digest) => sum + (blobs.get(digest) ?? 0), 0);
     const { doneBytes, totalBytes } = this.progress();
     this.#checkRoom(totalBytes - doneBytes);
-    const waiting = missing.values();
-    const lane = async (): Promise<void> => {
-      for (const digest of waiting) {
-        // oxlint-disable-next-line no-await-in-loop -- BLOBS_PARALLEL at a time
-        await this.#fetch(digest, holds, signal);
-      }
-    };
-    await Promise.all(Array.from({ length: BLOBS_PARALLEL }, lane));
+    await eachAtOnce(missing, { atOnce: BLOBS_PARALLEL, signal }, (digest, o) =>
+      this.#fetch(digest, holds, o.signal),
+    );
     return bytes;
   }
 

@@ -6,6 +6,7 @@ import {
   type ParsedManifest,
 } from '../../proto/oci/manifest.ts';
 import { parseTag, type Reference, type Repository, type Tag } from '../../proto/oci/name.ts';
+import { eachAtOnce } from '../../proto/std/each.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { companionTags } from './companions.ts';
 import {
@@ -237,29 +238,14 @@ export class ArtifactCopy {
   /** Some at a time; when one fails, those under way end before the failure is told. */
   async #blobs({ config, layers }: ParsedManifest): Promise<void> {
     const wanted = [...(config ? [config] : []), ...layers.filter((one) => !isForeignLayer(one))];
-    const left = [...new Map(wanted.map((one) => [one.digest, one])).values()];
-    const stop = new AbortController();
-    const signal = AbortSignal.any([stop.signal, this.#signal]);
-    const failures: unknown[] = [];
-    const worker = async (): Promise<void> => {
-      for (let next = left.shift(); next !== undefined; next = left.shift()) {
-        try {
-          // oxlint-disable-next-line no-await-in-loop -- each worker one at a time
-          await this.#blob(next, signal);
-        } catch (err) {
-          failures.push(err);
-          stop.abort(err);
-        }
-        if (failures.length > 0) return;
-      }
-    };
+    const all = [...new Map(wanted.map((one) => [one.digest, one])).values()];
     const kept = setInterval(() => void this.#keep(), KEEP_ALIVE_MS);
     try {
-      await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, worker));
+      const how = { atOnce: BLOBS_AT_ONCE, signal: this.#signal };
+      await eachAtOnce(all, how, (one, o) => this.#blob(one, o.signal));
     } finally {
       clearInterval(kept);
     }
-    if (failures.length > 0) throw failures[0];
   }
 
   async #blob({ digest, size }: Descriptor, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../../proto/oci/manifest.ts';
-import { DOCKER_LIST, OCI_INDEX } from '../../proto/oci/media-types.ts';
+import { isIndexMediaType } from '../../proto/oci/media-types.ts';
 import { parseRepository, REPOSITORY_MAX_CHARS } from '../../proto/oci/name.ts';
 import { AdminError } from '../../proto/ops/join-token-request.ts';
 import { BLOBS_AT_ONCE } from '../backup/constants.ts';
@@ -222,7 +222,7 @@ class Run {
 }
 
 function withHint(err: unknown, { mediaType, isPart }: { mediaType: string; isPart: boolean }) {
-  const isIndex = mediaType === OCI_INDEX || mediaType === DOCKER_LIST;
+  const isIndex = isIndexMediaType(mediaType);
   if (!isPart || !isIndex || !(err instanceof AdminError) || err.code !== 'HUB_REFUSED') return err;
   const hint = 'this bundle has chosen platforms only: set registry.sparseIndexes at this hub';
   return new AdminError(`${err.message}; ${hint}`, err.data, { cause: err });

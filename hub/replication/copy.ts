@@ -19,7 +19,7 @@ import {
 } from './constants.ts';
 import { refused, sourceLacks, unchosen } from './errors.ts';
 import type { FoundManifest, ReplicationSource, ReplicationTarget } from './place.ts';
-import { isWanted, platformText, type Rule } from './rule.ts';
+import { isWanted, platformSuffix, platformText, type Rule } from './rule.ts';
 import type { Turns } from './turns.ts';
 
 /** What was done for one artifact. */
@@ -79,7 +79,7 @@ export class ArtifactCopy {
    * @throws ReplicationError REFUSED, UNCHOSEN, SOURCE_LACKS; errors of both sides
    */
   async run(reference: Reference): Promise<{ state: 'copied' | 'present'; message: string }> {
-    const { from, to } = this.#places;
+    const { from } = this.#places;
     const o = { signal: this.#signal };
     this.digest =
       reference.kind === 'digest'
@@ -87,40 +87,28 @@ export class ArtifactCopy {
         : await this.#modules.source.tagged(from, reference.tag, o);
     if (this.digest === undefined) throw unchosen('it is not at the source any more');
     const top = await this.#read(this.digest);
-    this.#assertChosen(top);
+    const unfit = whyUnfit(this.#rule, top);
+    if (unfit !== undefined) throw unchosen(unfit);
     const chosen = await this.#chosenChildren(top);
     if (chosen !== undefined) return this.#copyChildren(chosen, reference);
-    await this.#assertOverride(reference, top.digest);
-    const isTagged =
-      reference.kind === 'tag' &&
-      (await this.#modules.target.tagged(to, reference.tag, o)) === top.digest;
-    await this.#tree(top, isTagged ? { kind: 'digest', digest: top.digest } : reference);
+    await this.#tree(top, await this.#unlessTagged(reference, top.digest));
     const { manifests, copied, mounted } = this.counts;
     if (manifests + copied + mounted > 0) return { state: 'copied', message: '' };
     return { state: 'present', message: '' };
   }
 
-  /** What else may be under a tag that is to be moved. */
-  async #assertOverride(reference: Reference, digest: Digest): Promise<void> {
-    if (this.#rule.override || reference.kind !== 'tag') return;
+  /**
+   * Without the tag where it names that already: it is not set again, and nobody hears of it.
+   * @throws ReplicationError REFUSED for a tag that may not be moved
+   */
+  async #unlessTagged(reference: Reference, digest: Digest): Promise<Reference> {
+    if (reference.kind !== 'tag') return reference;
     const { to } = this.#places;
     const signal = this.#signal;
     const there = await this.#modules.target.tagged(to, reference.tag, { signal });
-    if (there === undefined || there === digest) return;
+    if (there === digest) return { kind: 'digest', digest };
+    if (there === undefined || this.#rule.override) return reference;
     throw refused(`the tag names ${there} at the destination, and the rule does not override`);
-  }
-
-  #assertChosen({ mediaType, parsed }: Parsed): void {
-    const { artifactTypes, annotations } = this.#rule;
-    const type = parsed.artifactType || parsed.config?.mediaType || mediaType;
-    if (artifactTypes !== undefined && !artifactTypes.includes(type)) {
-      throw unchosen(`the rule does not choose artifacts of type ${type}`);
-    }
-    for (const [key, value] of Object.entries(annotations)) {
-      const own = Object.hasOwn(parsed.annotations, key) ? parsed.annotations[key] : undefined;
-      if (own !== undefined && (value === '*' || own === value)) continue;
-      throw unchosen(`the rule wants the annotation ${key}=${value}`);
-    }
   }
 
   /** undefined: all of it is to be copied. @throws ReplicationError REFUSED, UNCHOSEN */
@@ -170,15 +158,14 @@ export class ArtifactCopy {
     reference: Reference,
   ): Promise<{ state: 'copied' | 'present'; message: string }> {
     for (const { digest, platform } of chosen) {
-      const suffix =
-        platform === undefined ? '' : `-${platformText(platform).replaceAll('/', '-')}`;
+      const suffix = platform === undefined ? '' : platformSuffix(platform);
       const tag =
         reference.kind === 'tag'
           ? tagOf(reference.tag, chosen.length === 1 ? '' : suffix)
           : undefined;
-      const as: Reference = tag ? { kind: 'tag', tag } : { kind: 'digest', digest };
+      const wish: Reference = tag ? { kind: 'tag', tag } : { kind: 'digest', digest };
       // oxlint-disable-next-line no-await-in-loop -- one after the other
-      await this.#assertOverride(as, digest);
+      const as = await this.#unlessTagged(wish, digest);
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await this.#tree(await this.#read(digest), as);
     }
@@ -323,4 +310,21 @@ function tagOf(tag: Tag, suffix: string): Tag {
   const text = `${tag}${suffix}`;
   if (text.length <= TAG_MAX_CHARS) return parseTag(text);
   throw refused(`the tag ${text} would be too long`);
+}
+
+/** Why the rule does not choose a manifest, by its type and annotations; undefined: it does. */
+export function whyUnfit(
+  { artifactTypes, annotations }: Pick<Rule, 'artifactTypes' | 'annotations'>,
+  { mediaType, parsed }: { mediaType: string; parsed: ParsedManifest },
+): string | undefined {
+  const type = parsed.artifactType || parsed.config?.mediaType || mediaType;
+  if (artifactTypes !== undefined && !artifactTypes.includes(type)) {
+    return `the rule does not choose artifacts of type ${type}`;
+  }
+  for (const [key, value] of Object.entries(annotations)) {
+    const own = Object.hasOwn(parsed.annotations, key) ? parsed.annotations[key] : undefined;
+    if (own !== undefined && (value === '*' || own === value)) continue;
+    return `the rule wants the annotation ${key}=${value}`;
+  }
+  return undefined;
 }

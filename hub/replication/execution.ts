@@ -1,5 +1,6 @@
 import type { ReplicationCounts } from '../../proto/hubapi/replication.ts';
 import { OciError } from '../../proto/oci/errors.ts';
+import { parseManifest } from '../../proto/oci/manifest.ts';
 import { referenceText, type Repository, type Tag } from '../../proto/oci/name.ts';
 import type { Reference } from '../../proto/oci/name.ts';
 import { DistributionError } from '../../proto/distribution/errors.ts';
@@ -17,10 +18,10 @@ import {
   REPOSITORIES_MAX,
   TAGS_MAX,
 } from './constants.ts';
-import { ArtifactCopy, type ArtifactCounts, type CopyModules } from './copy.ts';
+import { ArtifactCopy, whyUnfit, type ArtifactCounts, type CopyModules } from './copy.ts';
 import { refused } from './errors.ts';
 import type { ReplicationMetrics } from './metrics.ts';
-import type { Rule } from './rule.ts';
+import { indexTagsOf, type Rule } from './rule.ts';
 import type { ArtifactResult, ArtifactState, ReplicationStore } from './store.ts';
 
 /** One artifact that was pushed, rather than all that the rule chooses. */
@@ -265,7 +266,8 @@ export class Execution {
     }
     const gone: Tag[] = [];
     for await (const tag of target.tags(to, o)) {
-      if (!at.has(tag) && this.#isArtifact(tag)) gone.push(tag);
+      if (!this.#isGone(tag, at)) continue;
+      if (await this.#isFitting(to, tag)) gone.push(tag);
       if (gone.length > TAGS_MAX) throw tooMuch(`${TAGS_MAX} tags in ${to}`);
     }
     for (const tag of gone) {
@@ -276,7 +278,7 @@ export class Execution {
       const message =
         verdict === 'deleted'
           ? 'it is gone at the source'
-          : 'the registry does not delete a tag whose manifest has others';
+          : 'the registry deletes manifests, not tags, and others need this one';
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await this.#note({
         ...known,
@@ -284,6 +286,27 @@ export class Execution {
         message,
       });
     }
+  }
+
+  /** One of the rule that the source has not, and no image of an index that it has. */
+  #isGone(tag: Tag, at: ReadonlySet<string>): boolean {
+    if (at.has(tag) || !this.#isArtifact(tag)) return false;
+    const { platforms, platformPolicy } = this.#options.rule;
+    if (platformPolicy !== 'children') return true;
+    return !indexTagsOf(tag, platforms).some((index) => at.has(index));
+  }
+
+  /** Whether the rule would choose what a tag names at the destination. */
+  async #isFitting(to: Repository, tag: Tag): Promise<boolean> {
+    const { rule } = this.#options;
+    const { target } = this.#modules;
+    if (rule.artifactTypes === undefined && Object.keys(rule.annotations).length === 0) return true;
+    const o = { signal: this.#signal };
+    const digest = await target.tagged(to, tag, o);
+    const found = digest && (await target.manifest(to, digest, o));
+    if (found === undefined) return false;
+    const parsed = parseManifest(found.bytes, found.mediaType);
+    return whyUnfit(rule, { mediaType: found.mediaType, parsed }) === undefined;
   }
 
   async #note(

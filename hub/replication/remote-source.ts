@@ -10,7 +10,7 @@ import {
   type Tag,
 } from '../../proto/oci/name.ts';
 import { PAGE } from './constants.ts';
-import { refused } from './errors.ts';
+import { refused, sourceLacks } from './errors.ts';
 import type { FoundManifest, ReplicationSource, Waiting } from './place.ts';
 
 type Modules = { client: RegistryClient; peer: RegistryPeer };
@@ -83,7 +83,10 @@ export class RemoteSource implements ReplicationSource {
   }
 }
 
-/** The tags of a repository of another registry. */
+/**
+ * The tags of a repository of another registry; none of one that it does not know.
+ * @throws ReplicationError SOURCE_LACKS when the list breaks off
+ */
 export async function* remoteTags(
   client: RegistryClient,
   repository: Repository,
@@ -92,6 +95,9 @@ export async function* remoteTags(
   for (let page: { n: number } | { next: string } = { n: PAGE }; ;) {
     // oxlint-disable-next-line no-await-in-loop -- one page names the next
     const found = await client.tagPage(repository, page, { signal });
+    if (found === undefined && 'next' in page) {
+      throw sourceLacks(`the registry breaks off in the middle of the tags of ${repository}`);
+    }
     yield* (found?.tags ?? []).map(parseTag);
     if (found?.next === undefined) return;
     page = { next: found.next };

@@ -3,10 +3,10 @@ import type { RegistryClient } from '../../proto/distribution/registry-client.ts
 import type { RegistryPeer, RemoteUpload } from '../../proto/distribution/registry-peer.ts';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { parseManifest, type Descriptor, type ParsedManifest } from '../../proto/oci/manifest.ts';
-import { OCI_INDEX } from '../../proto/oci/media-types.ts';
+import { isIndexMediaType, OCI_INDEX } from '../../proto/oci/media-types.ts';
 import type { Reference, Repository, Tag } from '../../proto/oci/name.ts';
 import { DistributionError } from '../../proto/distribution/errors.ts';
-import { MOUNTS_TRIED_MAX } from './constants.ts';
+import { INDEX_LEVELS_MAX, MOUNTS_TRIED_MAX } from './constants.ts';
 import { refused } from './errors.ts';
 import type { BlobSupply, FoundManifest, ReplicationTarget } from './place.ts';
 import type { Transfers, Waiting, WantedBlob } from './place.ts';
@@ -114,14 +114,41 @@ export class RemoteTarget implements ReplicationTarget {
     const { peer } = this.#modules;
     const verdict = await peer.deleteManifest(repository, { kind: 'tag', tag }, { signal });
     if (verdict !== 'refused') return verdict;
-    // Some delete manifests alone, with all their tags: only when it has no other.
+    // Some delete manifests alone, with all their tags: only when nothing else needs it.
     const digest = await this.tagged(repository, tag, { signal });
     if (digest === undefined) return 'unknown';
     for await (const other of this.tags(repository, { signal })) {
       if (other === tag) continue;
-      if ((await this.tagged(repository, other, { signal })) === digest) return 'refused';
+      const reference = { kind: 'tag', tag: other } as const;
+      if (await this.#names(repository, reference, digest, signal)) return 'refused';
     }
     return peer.deleteManifest(repository, { kind: 'digest', digest }, { signal });
+  }
+
+  /** Whether a reference names a manifest, or an index that has it. */
+  async #names(
+    repository: Repository,
+    reference: Reference,
+    digest: Digest,
+    signal: AbortSignal,
+    level = 0,
+  ): Promise<boolean> {
+    const { client } = this.#modules;
+    const head = await client.headManifest(repository, reference, { signal });
+    if (head === undefined) return false;
+    if (head.digest === digest) return true;
+    if (head.digest !== undefined && !isIndexMediaType(head.mediaType)) return false;
+    const found = await client.getManifest(repository, reference, { signal });
+    if (found === undefined || found.digest === digest) return found !== undefined;
+    if (!isIndexMediaType(found.mediaType)) return false;
+    for (const child of parseManifest(found.bytes, found.mediaType).manifests) {
+      if (child.digest === digest) return true;
+      if (!isIndexMediaType(child.mediaType) || level >= INDEX_LEVELS_MAX) continue;
+      const deeper = { kind: 'digest', digest: child.digest } as const;
+      // oxlint-disable-next-line no-await-in-loop -- the first that names it will do
+      if (await this.#names(repository, deeper, digest, signal, level + 1)) return true;
+    }
+    return false;
   }
 
   /** An upload that was begun for nothing is of use all the same. */

@@ -146,3 +146,16 @@ export function isWanted(platform: Platform | undefined, wanted: readonly Platfo
 export function platformText({ os, architecture, variant }: Platform): string {
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
+
+/** What is behind a tag for an image that goes without its index. */
+export function platformSuffix(platform: Platform): string {
+  return `-${platformText(platform).replaceAll('/', '-')}`;
+}
+
+/** The tag of an index whose image for one of these platforms this tag would be, without variant. */
+export function indexTagsOf(tag: string, platforms: readonly Platform[]): string[] {
+  return platforms.flatMap(({ os, architecture }) => {
+    const at = tag.lastIndexOf(platformSuffix({ os, architecture }));
+    return at > 0 ? [tag.slice(0, at)] : [];
+  });
+}

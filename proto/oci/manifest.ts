@@ -4,7 +4,7 @@ import { isDigest, type Digest } from './digest.ts';
 import { ociError } from './errors.ts';
 import { integerOrNaN, invalid, JsonFields, knownKeys } from './json-fields.ts';
 import {
-  DOCKER_LIST,
+  isIndexMediaType,
   isManifestMediaType,
   isMediaType,
   OCI_ARTIFACT,
@@ -148,7 +148,7 @@ function mediaTypeOf(fields: JsonFields, contentType: string | undefined): strin
 
 function kindOf(mediaType: string): keyof typeof ALIEN_KEYS {
   if (mediaType === OCI_ARTIFACT) return 'artifact';
-  return mediaType === OCI_INDEX || mediaType === DOCKER_LIST ? 'index' : 'image';
+  return isIndexMediaType(mediaType) ? 'index' : 'image';
 }
 
 /** Only an artifact may do without its list; null stands for an empty one. */

@@ -22,6 +22,11 @@ export function isManifestMediaType(type: string): boolean {
   return MANIFEST_ACCEPT.includes(type);
 }
 
+/** Whether a manifest of this type names other manifests. */
+export function isIndexMediaType(type: string): boolean {
+  return type === OCI_INDEX || type === DOCKER_LIST;
+}
+
 /** True for `type/subtype` (RFC 6838 section 4.2), with parameters or without. */
 export function isMediaType(text: string): boolean {
   return text.length <= MEDIA_TYPE_MAX_CHARS && MEDIA_TYPE.test(text);

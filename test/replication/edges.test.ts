@@ -1,52 +1,14 @@
 import assert from 'node:assert/strict';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { once } from 'node:events';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
-import { OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { missingDockerRegistry } from '../rig/docker-registry.ts';
 import { until } from '../rig/until.ts';
+import { imageOf, ownRegistry, sendManifest } from './own-registry.ts';
 import { replicationRig, someBytes, statesOf } from './rig.ts';
 
 const skip = missingDockerRegistry();
 const LONG_MS = 30_000;
 const SLOW = 400_000;
-
-/** A registry on loopback that answers as a test wants; paths are those of one repository. */
-async function ownRegistry(
-  t: TestContext,
-  answer: (path: string, response: ServerResponse, request: IncomingMessage) => void,
-): Promise<string> {
-  const server = createServer((request, response) => {
-    request.resume();
-    answer(request.url ?? '', response, request);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const address = server.address();
-  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
-}
-
-function imageOf(layers: readonly Buffer[]): Buffer {
-  const parts = [Buffer.from('{}'), ...layers].map((bytes) => {
-    return { mediaType: 'application/x-test', digest: digestOf(bytes), size: bytes.length };
-  });
-  const [config, ...rest] = parts;
-  return Buffer.from(
-    JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: rest }),
-  );
-}
-
-function sendManifest(response: ServerResponse, bytes: Buffer): void {
-  response.setHeader('content-type', OCI_MANIFEST);
-  response.setHeader('docker-content-digest', digestOf(bytes));
-  response.setHeader('content-length', bytes.length);
-  response.end(bytes);
-}
 
 test('naming a digest gives no right to the bytes of a private project', async (t) => {
   const secret = someBytes(1000);

@@ -92,7 +92,11 @@ const CASES: Record<string, (rig: Rig) => Promise<void>> = {
       failed.map(({ message }) => message),
       ['cut'],
     );
-    assert.deepEqual([...(await store.settled(id))].sort(), ['team/app v1', 'team/b v1']);
+    assert.deepEqual(Object.fromEntries(await store.states(id)), {
+      'team/app v1': 'copied',
+      'team/app v2': 'failed',
+      'team/b v1': 'skipped',
+    });
     assert.deepEqual(await store.results(await rig.execution(), { n: 9 }), []);
   },
 

@@ -51,8 +51,6 @@ const STATES: readonly ArtifactState[] = [
   'failed',
   'deleted',
 ];
-/** Of artifacts that need another look. */
-const OPEN = ['copying', 'failed'];
 
 /** Rules of replication and what became of them, in the tables of migration 0013. */
 export class KyselyReplicationStore implements ReplicationStore {
@@ -148,14 +146,18 @@ export class KyselyReplicationStore implements ReplicationStore {
     return found.map(resultOf);
   }
 
-  async settled(execution: string): Promise<Set<string>> {
+  async states(execution: string): Promise<Map<string, ArtifactState>> {
     const rows = await this.#db
       .selectFrom('replication_result')
-      .select(['repository', 'reference'])
+      .select(['repository', 'reference', 'state'])
       .where('execution', '=', execution)
-      .where('state', 'not in', OPEN)
       .execute();
-    return new Set(rows.map(({ repository, reference }) => `${repository} ${reference}`));
+    return new Map(
+      rows.map(({ repository, reference, state }) => [
+        `${repository} ${reference}`,
+        stateOf(state),
+      ]),
+    );
   }
 
   async transfer(place: string, repository: string, digest: string): Promise<string | undefined> {
@@ -235,10 +237,14 @@ function resultOf(
     reference,
     destination,
     digest: digest ?? undefined,
-    state: STATES.find((known) => known === row.state) ?? 'failed',
+    state: stateOf(row.state),
     message,
     counts: JSON.parse(row.counts),
     attempts,
     changedMs: Number(row.changed_at_ms),
   };
+}
+
+function stateOf(text: string): ArtifactState {
+  return STATES.find((known) => known === text) ?? 'failed';
 }

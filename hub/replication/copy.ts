@@ -62,6 +62,10 @@ export class ArtifactCopy {
   readonly #signal: AbortSignal;
   /** Blobs that are there and that no manifest names yet. */
   #unnamed: Digest[] = [];
+  /** Manifests that are there and whose referrers are to be looked for. */
+  #named: Digest[] = [];
+  /** Those whose referrers were. */
+  readonly #looked = new Set<Digest>();
 
   constructor(
     options: Places & { rule: Rule },
@@ -174,10 +178,19 @@ export class ArtifactCopy {
     return { state: manifests > 0 ? 'copied' : 'present', message };
   }
 
-  /** A manifest with all it names, and what refers to it. */
-  async #tree(manifest: Parsed, as: Reference, level = 0): Promise<void> {
-    await this.#manifest(manifest, as, level);
-    if (this.#rule.referrers) await this.#referrersOf(manifest.digest, 0);
+  /**
+   * A manifest with all it names, and then what refers to any of that. Not while a turn is held:
+   * what refers to a part may name the whole, which would wait for itself.
+   */
+  async #tree(manifest: Parsed, as: Reference): Promise<void> {
+    this.#named.push(manifest.digest);
+    await this.#manifest(manifest, as, 0);
+    for (let level = 0; level <= REFERRER_LEVELS_MAX; level += 1) {
+      const subjects = this.#rule.referrers ? this.#named : [];
+      this.#named = [];
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      for (const subject of subjects) await this.#referrersOf(subject);
+    }
   }
 
   #manifest(manifest: Parsed, as: Reference, level: number): Promise<void> {
@@ -207,7 +220,8 @@ export class ArtifactCopy {
 
   async #child({ digest }: Descriptor, level: number): Promise<void> {
     const child = await this.#read(digest);
-    await this.#tree(child, { kind: 'digest', digest }, level);
+    this.#named.push(digest);
+    await this.#manifest(child, { kind: 'digest', digest }, level);
   }
 
   /** Not from the source when it is there already: some count how often that is asked. */
@@ -272,7 +286,9 @@ export class ArtifactCopy {
   }
 
   /** Signatures, SBOMs and others: those that say so, and those under tags of cosign. */
-  async #referrersOf(subject: Digest, level: number): Promise<void> {
+  async #referrersOf(subject: Digest): Promise<void> {
+    if (this.#looked.has(subject)) return;
+    this.#looked.add(subject);
     const { from, to } = this.#places;
     const { source, target } = this.#modules;
     const o = { signal: this.#signal };
@@ -287,9 +303,8 @@ export class ArtifactCopy {
       if (referrer.parsed.subject?.digest !== subject) continue;
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await this.#manifest(referrer, { kind: 'digest', digest }, 0);
+      this.#named.push(digest);
       this.counts.referrers += 1;
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
-      if (level < REFERRER_LEVELS_MAX) await this.#referrersOf(digest, level + 1);
     }
     for (const tag of companionTags(subject)) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other

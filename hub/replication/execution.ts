@@ -42,13 +42,17 @@ type Options = {
 };
 
 type Modules = CopyModules & {
-  store: Pick<ReplicationStore, 'settled' | 'noteResult'>;
+  store: Pick<ReplicationStore, 'states' | 'noteResult'>;
   metrics: ReplicationMetrics;
   note: (counts: ReplicationCounts) => Promise<void>;
   random?: () => number;
 };
 
-type Artifact = { from: Repository; to: Repository; reference: Reference };
+type Place = { from: Repository; to: Repository };
+type Artifact = Place & { reference: Reference };
+
+/** Artifacts of these states are looked at again. */
+const OPEN: readonly ArtifactState[] = ['copying', 'failed'];
 
 const NOTHING: ArtifactCounts = {
   copied: 0,
@@ -77,10 +81,13 @@ export class Execution {
   readonly #counts: ReplicationCounts;
   /** Which repository is copied to which name. */
   readonly #sources = new Map<string, string>();
-  #settled: ReadonlySet<string> = new Set();
+  /** What an earlier attempt made of artifacts. */
+  #states: ReadonlyMap<string, ArtifactState> = new Map();
+  readonly #copies = new Set<ArtifactCopy>();
   #hopeful = false;
   #firstFailure = '';
-  #notedMs = Number.NEGATIVE_INFINITY;
+  #telling: Promise<void> | undefined;
+  #toldText = '';
 
   constructor(options: Options, modules: Modules, { signal }: { signal: AbortSignal }) {
     this.#options = options;
@@ -95,7 +102,7 @@ export class Execution {
    */
   async run(): Promise<string> {
     const { rule, id } = this.#options;
-    this.#settled = await this.#modules.store.settled(id);
+    this.#states = await this.#modules.store.states(id);
     const artifacts = this.#artifacts();
     const failures: unknown[] = [];
     const worker = async (): Promise<void> => {
@@ -110,8 +117,14 @@ export class Execution {
         await artifacts.return();
       }
     };
-    await Promise.all(Array.from({ length: rule.concurrency }, worker));
-    await this.#modules.note(this.#counts);
+    const timer = setInterval(() => void this.#tell(), NOTE_MS);
+    try {
+      await Promise.all(Array.from({ length: rule.concurrency }, worker));
+    } finally {
+      clearInterval(timer);
+    }
+    await this.#telling;
+    await this.#modules.note(this.#told());
     if (failures.length > 0) throw failures[0];
     return this.#verdict();
   }
@@ -143,15 +156,52 @@ export class Execution {
       if (repositories > REPOSITORIES_MAX) throw tooMuch(`${REPOSITORIES_MAX} repositories`);
       const to = await this.#destinationOf(from);
       if (to === undefined) continue;
-      const tags = await this.#tagsOf(from);
+      const tags = await this.#tried({ from, to }, () => this.#tagsOf(from));
+      if (tags === undefined) continue;
       for (const tag of tags) {
         if (!this.#isArtifact(tag)) continue;
         artifacts += 1;
         if (artifacts > ARTIFACTS_MAX) throw tooMuch(`${ARTIFACTS_MAX} artifacts`);
         yield { from, to, reference: { kind: 'tag', tag } };
       }
-      if (rule.mirrors) await this.#mirror({ from, to }, tags);
+      await this.#tried({ from, to }, () => this.#conclude({ from, to }, tags));
     }
+  }
+
+  /** What cannot be done with one repository keeps no other from being copied. */
+  async #tried<T>({ from, to }: Place, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (err) {
+      this.#signal.throwIfAborted();
+      if (err instanceof JobError) throw err;
+      const message = messageOf(err);
+      await this.#noteAll({ from, to }, 'failed', message);
+      this.#hopeful ||= isPassing(err) || hasCode(err, 'SOURCE_LACKS');
+      this.#firstFailure ||= `${from}: ${message}`;
+      return undefined;
+    }
+  }
+
+  /** When all artifacts of a repository are known. */
+  async #conclude(place: Place, tags: ReadonlySet<Tag>): Promise<void> {
+    const { rule } = this.#options;
+    if (tags.size > 0) {
+      if (rule.mirrors) await this.#mirror(place, tags);
+      if (this.#states.get(`${place.from} *`) !== 'failed') return;
+      return this.#noteAll(place, 'skipped', 'what failed at first went well later');
+    }
+    const message = 'the source lists no tag of it';
+    if (rule.mirrors) {
+      await this.#noteAll(place, 'skipped', `${message}, so none is removed at the destination`);
+    } else if (rule.repositories.includes(place.from)) {
+      await this.#noteAll(place, 'skipped', message);
+    }
+  }
+
+  /** Of a repository as a whole. */
+  #noteAll({ from, to }: Place, state: ArtifactState, message: string): Promise<void> {
+    return this.#note({ repository: from, reference: '*', destination: to, state, message });
   }
 
   async #isThere(to: Repository, reference: Reference): Promise<boolean> {
@@ -197,7 +247,8 @@ export class Execution {
   async #artifact(artifact: Artifact): Promise<void> {
     const { rule } = this.#options;
     const reference = referenceText(artifact.reference);
-    if (this.#settled.has(`${artifact.from} ${reference}`)) return;
+    const state = this.#states.get(`${artifact.from} ${reference}`);
+    if (state !== undefined && !OPEN.includes(state)) return;
     for (let attempt = 1; ; attempt += 1) {
       // oxlint-disable-next-line no-await-in-loop -- one attempt after the other
       if (await this.#attempt(artifact, attempt)) return;
@@ -227,6 +278,7 @@ export class Execution {
         counts: copy.counts,
         attempts,
       });
+    this.#copies.add(copy);
     try {
       const { state, message } = await copy.run(reference);
       await told(state, message);
@@ -245,6 +297,7 @@ export class Execution {
           counts: copy.counts,
           attempts,
         });
+        this.#counts.bytes += copy.counts.bytes;
         return false;
       } else {
         this.#hopeful ||= isPassing(err) || hasCode(err, 'SOURCE_LACKS');
@@ -252,18 +305,15 @@ export class Execution {
         await told('failed', message);
       }
       return true;
+    } finally {
+      this.#copies.delete(copy);
     }
   }
 
   /** Removes tags that the rule chooses and that the source has not. */
-  async #mirror({ from, to }: Omit<Artifact, 'reference'>, at: ReadonlySet<Tag>): Promise<void> {
+  async #mirror({ from, to }: Place, at: ReadonlySet<Tag>): Promise<void> {
     const { target } = this.#modules;
     const o = { signal: this.#signal };
-    if (at.size === 0) {
-      const message = 'the source lists no tag at all, so none is removed at the destination';
-      const known = { repository: from, reference: '*', destination: to };
-      return this.#note({ ...known, state: 'skipped', message });
-    }
     const gone: Tag[] = [];
     for await (const tag of target.tags(to, o)) {
       if (!this.#isGone(tag, at)) continue;
@@ -313,7 +363,7 @@ export class Execution {
     result: Omit<ArtifactResult, 'counts' | 'attempts' | 'digest'> & Partial<ArtifactResult>,
   ): Promise<void> {
     const { rule, id } = this.#options;
-    const { store, metrics, note } = this.#modules;
+    const { store, metrics } = this.#modules;
     const { counts = NOTHING, attempts = 0, digest } = result;
     const message = result.message.slice(0, MESSAGE_MAX_CHARS);
     await store.noteResult(id, { ...result, digest, counts, attempts, message });
@@ -326,9 +376,30 @@ export class Execution {
     }
     this.#counts[state] += 1;
     this.#counts.bytes += counts.bytes;
-    if (performance.now() - this.#notedMs < NOTE_MS) return;
-    this.#notedMs = performance.now();
-    await note({ ...this.#counts });
+  }
+
+  /** With what artifacts that are not through have sent. */
+  #told(): ReplicationCounts {
+    const live = [...this.#copies].reduce((sum, { counts }) => sum + counts.bytes, 0);
+    return { ...this.#counts, bytes: this.#counts.bytes + live };
+  }
+
+  /**
+   * Saves how far it is, if it is further: a job without progress is given up some time. Never
+   * rejects: who has lost the job hears it by the signal.
+   */
+  async #tell(): Promise<void> {
+    const counts = this.#told();
+    const text = JSON.stringify(counts);
+    if (text === this.#toldText || this.#telling !== undefined) return;
+    this.#toldText = text;
+    this.#telling = this.#modules
+      .note(counts)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#telling = undefined;
+      });
+    await this.#telling;
   }
 }
 

@@ -42,8 +42,8 @@ export interface ReplicationStore extends Transfers {
   noteResult(execution: string, result: ArtifactResult): Promise<void>;
   /** By repository and reference. */
   results(execution: string, page: ResultPage): Promise<(ArtifactResult & { changedMs: number })[]>;
-  /** Artifacts that need not be looked at again, as `repository reference`. */
-  settled(execution: string): Promise<Set<string>>;
+  /** What became of artifacts so far, by `repository reference`. */
+  states(execution: string): Promise<Map<string, ArtifactState>>;
   /** Forgets half-copied blobs that nobody has gone on with for so long. */
   sweepTransfers(olderThanMs: number): Promise<void>;
 }

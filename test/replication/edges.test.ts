@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { checkBody } from '../../proto/hubapi/body.ts';
+import { ExecutionAnswer } from '../../proto/hubapi/replication.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
+import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { missingDockerRegistry } from '../rig/docker-registry.ts';
 import { until } from '../rig/until.ts';
 import { imageOf, ownRegistry, sendManifest } from './own-registry.ts';
@@ -125,6 +128,13 @@ test(
     await until('some bytes came', LONG_MS, async () => {
       return (await hub.metric('replication_bytes_total')) > SLOW ? true : undefined;
     });
+    await until('they are told', LONG_MS, async () => {
+      const { counts } = checkBody(
+        ExecutionAnswer,
+        (await hub.api('GET', `/replication/executions/${id}`)).json,
+      );
+      return counts.bytes > SLOW ? true : undefined;
+    });
     const seconds = (performance.now() - started) / 1000;
     const bytes = await hub.metric('replication_bytes_total');
     const most = SLOW * (seconds + 1) + 200_000;
@@ -157,4 +167,50 @@ test('artifacts are chosen by their type and their annotations', { skip }, async
     'team/app:plain skipped',
   ]);
   assert.match(models.artifacts[0]?.message ?? '', /does not choose artifacts of type/);
+});
+
+test('a referrer that names the index of its subject holds nothing up', { skip }, async (t) => {
+  const { here, there, rule, run } = await replicationRig(t);
+  const image = await there.image('team/app', undefined, [someBytes(9)]);
+  const subject = { mediaType: OCI_MANIFEST, digest: image.digest, size: image.bytes.length };
+  const index = await there.index('team/app', 'v1', [subject]);
+  const about = { mediaType: OCI_INDEX, digest: index.digest, size: index.bytes.length };
+  const round = { schemaVersion: 2, mediaType: OCI_INDEX, subject, manifests: [about] };
+  const referrer = await there.manifest('team/app', undefined, round, OCI_INDEX);
+  const entry = { mediaType: OCI_INDEX, digest: referrer.digest, size: referrer.bytes.length };
+  await there.index('team/app', `sha256-${image.digest.slice(7)}`, [entry]);
+  await rule('in', { direction: 'pull', repositories: ['team/app'], namespace: 'copies' });
+  assert.deepEqual(statesOf(await run('in')), ['team/app:v1 copied']);
+  assert.equal(await here.tagged('copies/team/app', 'v1'), index.digest);
+  assert.deepEqual(await here.referrers('copies/team/app', image.digest), [referrer.digest]);
+});
+
+test('a repository that cannot be listed keeps no other from being copied', async (t) => {
+  const manifest = imageOf([]);
+  let isBroken = true;
+  const url = await ownRegistry(t, (path, response) => {
+    if (path.includes('/team/first/') && isBroken) response.statusCode = 403;
+    else if (path.includes('/team/none/')) response.statusCode = 404;
+    else if (path.includes('/tags/list')) return void response.end('{"tags":["v1"]}');
+    else if (/manifests\/(v1|sha256:)/.test(path)) {
+      return sendManifest(response, manifest);
+    } else if (path.includes('/blobs/')) {
+      response.setHeader('content-length', 2);
+      return void response.end('{}');
+    } else response.statusCode = 404;
+    response.end();
+  });
+  const { here, rule, run } = await replicationRig(t, { url });
+  const repositories = ['team/first', 'team/none', 'team/second'];
+  await rule('in', { direction: 'pull', repositories, attempts: 1 });
+  const ended = await run('in');
+  const rest = ['team/none:* skipped', 'team/second:v1 copied'];
+  assert.deepEqual(statesOf(ended), ['team/first:* failed', ...rest]);
+  assert.match(ended.artifacts[0]?.message ?? '', /403/);
+  assert.match(ended.artifacts[1]?.message ?? '', /no tag/);
+  assert.equal(ended.state, 'failed', 'of no use to try that again at once');
+  assert.equal(await here.tagged('team/second', 'v1'), digestOf(manifest));
+  isBroken = false;
+  const again = await run('in');
+  assert.equal(again.state, 'done', again.message);
 });

@@ -8,7 +8,8 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { KyselyJobStore, type JobTables } from '../catalog/job-store.ts';
 import { openSqliteCatalog } from '../catalog/sqlite-catalog.ts';
-import { JOB_LOOK_MS, JOB_WORKERS } from './constants.ts';
+import { hasCode } from '../../proto/std/errors.ts';
+import { JOB_LOOK_MS, JOB_RENEW_MS, JOB_WORKERS } from './constants.ts';
 import { JobError } from './errors.ts';
 import { createJobMetrics } from './metrics.ts';
 import type { Job, JobState, JobStore, NewJob } from './store.ts';
@@ -17,7 +18,7 @@ import { JobWorkers, type JobHandler } from './workers.ts';
 type Rig = {
   store: JobStore;
   registry: MetricsRegistry;
-  workers: (holder: string, handler: JobHandler) => JobWorkers;
+  workers: (holder: string, handler: JobHandler, other?: Pick<JobStore, 'claim'>) => JobWorkers;
 };
 
 async function rig(t: TestContext): Promise<Rig> {
@@ -34,8 +35,9 @@ async function rig(t: TestContext): Promise<Rig> {
   const store = new KyselyJobStore({ holder: 'a' }, { db });
   const logger = createLogger({ level: 'silent', name: 'jobs' });
   let metrics = createJobMetrics(registry, store);
-  const workers = (holder: string, handler: JobHandler): JobWorkers => {
-    const own = new KyselyJobStore({ holder }, { db });
+  const workers: Rig['workers'] = (holder, handler, other) => {
+    const own: JobStore = new KyselyJobStore({ holder }, { db });
+    if (other !== undefined) own.claim = other.claim;
     const made = new JobWorkers({}, { store: own, metrics, logger, random: () => 0 });
     metrics = createJobMetrics(new MetricsRegistry({ prefix: 'flotilla_hub_' }), store);
     made.handle('copy', handler);
@@ -172,4 +174,35 @@ test('a hub that was alone for a while finds what others have added', async (t) 
   const { id } = await store.add(work());
   t.mock.timers.tick(JOB_LOOK_MS);
   await ended(store, id, 'done');
+});
+
+test('a job whose lease has ended is let go of, also when the database never answers', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const { store, workers } = await rig(t);
+  const begun = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<unknown>();
+  const handler: JobHandler = async ({ signal }) => {
+    signal.addEventListener('abort', () => ended.resolve(signal.reason));
+    begun.resolve();
+    throw await ended.promise;
+  };
+  const silent = async (wish: Parameters<JobStore['claim']>[0]) => {
+    const claim = await store.claim(wish);
+    return (
+      claim && {
+        job: claim.job,
+        endsAtMs: performance.now(),
+        renew: () => new Promise<never>(() => {}),
+        note: async () => true,
+        end: async () => true,
+      }
+    );
+  };
+  const hub = workers('a', handler, { claim: silent });
+  hub.start();
+  await store.add(work());
+  t.mock.timers.tick(JOB_LOOK_MS);
+  await begun.promise;
+  t.mock.timers.tick(JOB_RENEW_MS);
+  assert.equal(hasCode(await ended.promise, 'JOB_GIVEN_UP'), true);
 });

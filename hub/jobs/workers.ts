@@ -208,6 +208,8 @@ export class JobWorkers implements AsyncDisposable {
 
   /** Never rejects. */
   async #renew(claim: JobClaim, stop: AbortController): Promise<void> {
+    // The questions before may never be answered.
+    if (performance.now() >= claim.endsAtMs) stop.abort(GIVEN_UP);
     try {
       const verdict = await claim.renew();
       if (verdict === 'stop') stop.abort(STOPPED);

@@ -180,11 +180,11 @@ test('a job whose lease has ended is let go of, also when the database never ans
   t.mock.timers.enable({ apis: ['setInterval'] });
   const { store, workers } = await rig(t);
   const begun = Promise.withResolvers<void>();
-  const ended = Promise.withResolvers<unknown>();
+  const told = Promise.withResolvers<unknown>();
   const handler: JobHandler = async ({ signal }) => {
-    signal.addEventListener('abort', () => ended.resolve(signal.reason));
+    signal.addEventListener('abort', () => told.resolve(signal.reason));
     begun.resolve();
-    throw await ended.promise;
+    throw await told.promise;
   };
   const silent = async (wish: Parameters<JobStore['claim']>[0]) => {
     const claim = await store.claim(wish);
@@ -204,5 +204,5 @@ test('a job whose lease has ended is let go of, also when the database never ans
   t.mock.timers.tick(JOB_LOOK_MS);
   await begun.promise;
   t.mock.timers.tick(JOB_RENEW_MS);
-  assert.equal(hasCode(await ended.promise, 'JOB_GIVEN_UP'), true);
+  assert.equal(hasCode(await told.promise, 'JOB_GIVEN_UP'), true);
 });

@@ -14,6 +14,8 @@ export const ORDER_LIFE_MS = 24 * 3_600_000;
 export const REACH_MS = 60_000;
 /** How often orders are looked after, and schedules. */
 export const KEEP_EVERY_MS = 10_000;
+/** What a hub that looked after orders tells of them counts so long. */
+export const LOOKED_AFTER_MS = 3 * KEEP_EVERY_MS;
 /** How old what is known of nodes with work may be. */
 export const WORK_LOOK_MS = 1_000;
 /** How often a node with a copy that is to be kept is asked whether it still has it. */

@@ -19,6 +19,8 @@ const MEMBERS = [
   { node: 'n2', zone: 'a' },
   { node: 'n3', zone: 'b' },
 ];
+/** On the clock of `performance.now()`. */
+const LATER_MS = 1e12;
 const BY = { subject: 'account:ada', epoch: '1' };
 const N1 = { node: 'n1', peerId: 'peer-1' };
 
@@ -46,6 +48,7 @@ async function hub(t: TestContext) {
       return { grant: Buffer.from('a grant'), digests: [IMAGE] };
     },
   };
+  const registry = new MetricsRegistry({ prefix: 'flotilla_hub_' });
   const store = new KyselyPrefetchStore({ db: catalog.db.withTables<PrefetchTables>() });
   const prefetch = startPrefetch(
     { grantLifeMs: 1000, now: () => world.nowMs },
@@ -55,7 +58,7 @@ async function hub(t: TestContext) {
       rights,
       fleet,
       chores: { add: ({ run }) => void (world.round = () => run(new AbortController().signal)) },
-      metrics: new MetricsRegistry({ prefix: 'flotilla_hub_' }),
+      metrics: registry,
       logger,
     },
   );
@@ -64,7 +67,7 @@ async function hub(t: TestContext) {
       { image: imageOf(image, images), choice: { nodes: '', ...choice }, platforms: [], lifeMs },
       BY,
     );
-  return { ...prefetch, store, world, granted, order };
+  return { ...prefetch, store, registry, world, granted, order };
 }
 
 async function noRound(): Promise<void> {}
@@ -133,7 +136,7 @@ test('what was stopped or has expired is stopped at the nodes, and given to none
 });
 
 test('copies are asked after, and others are chosen when nodes are silent or gone', async (t) => {
-  const { desk, order, orders, world, store } = await hub(t);
+  const { desk, order, orders, world, store, registry } = await hub(t);
   const kept = await order('team/app:v1', { copies: 2 });
   const nodes = async () => (await store.nodes(kept.id, { n: 9 })).map(({ node }) => node);
   const [one = '', two = ''] = await nodes();
@@ -142,7 +145,9 @@ test('copies are asked after, and others are chosen when nodes are silent or gon
     await desk.answer({ node, peerId: node }, { reports: [done(kept.id)], ready: true });
   }
   assert.equal((await orders.counts(kept)).done, 2);
+  assert.doesNotMatch(await registry.text(), /missing_copies \d/, 'nobody has looked yet');
   await world.round();
+  assert.match(await registry.text(), /prefetch_missing_copies 0\n/);
   assert.deepEqual(await nodes(), [one, two]);
   world.nowMs += COPY_CHECK_MS + 1;
   desk.changed();
@@ -151,6 +156,9 @@ test('copies are asked after, and others are chosen when nodes are silent or gon
   await desk.answer({ node: one, peerId: one }, { reports: [done(kept.id)], ready: true });
   world.members = MEMBERS.filter(({ node }) => node !== two);
   await world.round();
+  assert.match(await registry.text(), /prefetch_missing_copies 1\n/);
+  t.mock.method(performance, 'now', () => LATER_MS);
+  assert.doesNotMatch(await registry.text(), /missing_copies \d/, 'another hub may look by now');
   assert.deepEqual(await nodes(), [one, other].toSorted());
   assert.equal(await desk.hasWork(other), true);
 });

@@ -46,14 +46,13 @@ export class OrderKeeper {
         logger.warn(fields, 'an order of prefetch could not be looked after');
       }
     }
-    metrics.open.set(open.length);
-    metrics.missing.set(missing);
+    metrics.looked({ open: open.length, missing });
     await store.trim({ orders: ORDERS_KEPT, rows: ORDER_NODES_KEPT });
   }
 
   /** Copies that are not there. */
   async #lookAfter(order: Order): Promise<number> {
-    const { rights, store } = this.#modules;
+    const { rights, store, fleet } = this.#modules;
     const nowMs = this.#now();
     const { subject, epoch, repository, expiresAtMs, choice } = order;
     if (!(await rights.mayStillRead({ subject, epoch }, repository))) {
@@ -62,7 +61,10 @@ export class OrderKeeper {
     }
     if (choice.copies !== undefined) {
       const rows = await this.#rowsOf(order);
-      const kept = rows.filter((row) => row.state === 'done' && isCounted(order, row, nowMs));
+      const members = new Set(fleet.nodes().map(({ node }) => node));
+      const kept = rows.filter((row) => {
+        return row.state === 'done' && members.has(row.node) && isCounted(order, row, nowMs);
+      });
       const missing = Math.max(0, choice.copies - kept.length);
       if (expiresAtMs > nowMs) await this.#keepCopies(order, rows);
       else await this.#end(order, missing === 0 ? 'done' : 'failed');

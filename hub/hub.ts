@@ -46,6 +46,7 @@ import { registerTokenRoutes } from './http/token-routes.ts';
 import { Chores } from './catalog/chores.ts';
 import { openJobs, type Jobs } from './jobs/start.ts';
 import { checkedOptions, type HubConfig } from './options.ts';
+import type { Pushed } from './prefetch/policies.ts';
 import { type Prefetch } from './prefetch/start.ts';
 import { holderOf } from './registry/holder.ts';
 import { createRegistryMetrics } from './registry/metrics.ts';
@@ -103,7 +104,9 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const uplink = await openUplink(config, { metrics, logger });
   const uploads = await openUploads(catalog, { holder, shared });
-  const kept = { ...own, uploads, rights, fleet, metrics, logger };
+  const { policies } = room.prefetch;
+  const arrived = (push: Pushed): void => policies.pushed(push);
+  const kept = { ...own, uploads, rights, fleet, arrived, metrics, logger };
   const pull = await openPulling({ dataDir, holder, shared }, starting, kept);
   const jobs = openJobs({ holder }, starting, { catalog, metrics, logger });
   const copying = { ...config.replication, holder };

@@ -29,6 +29,8 @@ type Modules = Omit<LocalTargetModules, 'pushed' | 'transfers' | 'blobs'> & {
   store: ReplicationStore;
   rules: Rules;
   workers: Pick<JobWorkers, 'add' | 'stop'>;
+  /** Told of what was copied to this hub. */
+  arrived: (push: Push) => void;
   metrics: ReplicationMetrics;
   logger: Logger;
   userAgent: string;
@@ -145,7 +147,10 @@ export class Replication {
     const { name, chunkSize: chunkBytes } = config;
     const seen = this.#seenAt(name);
     if (rule.direction === 'pull') {
-      const pushed = (push: Push): Promise<void> => this.pushed(push);
+      const pushed = (push: Push): Promise<void> => {
+        this.#modules.arrived(push);
+        return this.pushed(push);
+      };
       const target = new LocalTarget({ seen }, { ...this.#modules, transfers: store, pushed });
       return { source: new RemoteSource({ name }, remote), target };
     }

@@ -14,7 +14,7 @@ import type { UploadStore } from '../registry/upload-store.ts';
 import { EXECUTIONS_AT_ONCE, TRANSFER_KEPT_MS, TRANSFER_SWEEP_MS } from './constants.ts';
 import { createReplicationMetrics } from './metrics.ts';
 import type { ReplicationConfig } from './options.ts';
-import { Replication } from './replication.ts';
+import { Replication, type Push } from './replication.ts';
 import { REPLICATION, Rules } from './rules.ts';
 import type { ReplicationStore } from './store.ts';
 
@@ -25,6 +25,8 @@ type Modules = {
   uploads: UploadStore;
   rights: Pick<Rights, 'isPublic'>;
   access: Pick<Access, 'adoptProject'>;
+  /** Told of what was copied to this hub. */
+  arrived: (push: Push) => void;
   metrics: MetricsRegistry;
   build: BuildInfo;
   logger: Logger;
@@ -59,6 +61,7 @@ export function openReplication(
       adoptProject: (repository) =>
         access.adoptProject({ subject: { kind: 'admin' }, epoch: '' }, repository),
       workers: jobs.workers,
+      arrived: modules.arrived,
       metrics: createReplicationMetrics(modules.metrics),
       logger,
       userAgent: `flotilla/${build.version}`,

@@ -1,7 +1,7 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import { parseManifest, type ParsedManifest } from '../../proto/oci/manifest.ts';
-import type { Reference } from '../../proto/oci/name.ts';
+import type { Reference, Repository } from '../../proto/oci/name.ts';
 import { deadline } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import type { Catalog, StoredManifest } from '../catalog/port.ts';
@@ -12,10 +12,14 @@ import type { PullMetrics } from './pull-metrics.ts';
 import type { UpstreamPlace } from './port.ts';
 
 type Modules = {
-  catalog: Pick<Catalog, 'manifest' | 'putManifest'>;
+  catalog: Pick<Catalog, 'manifest' | 'putManifest' | 'tagged'>;
   turns: FetchTurns;
   metrics: Pick<PullMetrics, 'fetched'>;
+  /** Told of tags that name something else than before. */
+  arrived?: ((tagged: TaggedManifest) => void) | undefined;
 };
+
+export type TaggedManifest = { repository: Repository; digest: Digest; tags: readonly string[] };
 
 /** Manifests of upstreams, each fetched once and kept byte for byte in its repository. */
 export class UpstreamManifests {
@@ -57,7 +61,12 @@ export class UpstreamManifests {
 
   /** The tag names this manifest from now on. @throws CatalogError PURGED */
   async tag(place: UpstreamPlace, manifest: StoredManifest, tag: string): Promise<void> {
+    const { catalog, arrived } = this.#modules;
+    const { repository } = place;
+    const { digest } = manifest;
+    const before = await catalog.tagged(repository, tag);
     await this.#keep(place, manifest, [tag]);
+    if (before !== digest) arrived?.({ repository, digest, tags: [tag] });
   }
 
   async #fetch(

@@ -23,7 +23,7 @@ import { hubDesk } from './hub-desk.ts';
 import { HubStreams } from './hub-streams.ts';
 import { UpstreamIngests } from './ingests.ts';
 import { UpstreamListings } from './listings.ts';
-import { UpstreamManifests } from './manifests.ts';
+import { UpstreamManifests, type TaggedManifest } from './manifests.ts';
 import { Negatives } from './negatives.ts';
 import type { Ingests, Upstreams } from './port.ts';
 import { openUpstreamProjects } from './projects.ts';
@@ -52,6 +52,8 @@ type Modules = {
   uploads: UploadStore;
   rights: Pick<Rights, 'isPublic' | 'changed'>;
   replicas: Replicas | undefined;
+  /** Told of tags that name something else than before. */
+  arrived?: (tagged: TaggedManifest) => void;
   metrics: MetricsRegistry;
   logger: Logger;
 };
@@ -69,7 +71,7 @@ export async function openPullThrough(
   modules: Modules,
 ): Promise<OpenPullThrough> {
   const { dataDir, holder, shared, now = Date.now, stallMs } = options;
-  const { upstreams, catalog, blobs, uploads, rights, logger } = modules;
+  const { upstreams, catalog, blobs, uploads, rights, arrived, logger } = modules;
   const { db } = catalog;
   const access = new KyselyAccessStore({ db: db.withTables<AccessTables>() });
   await openUpstreamProjects(upstreams, { store: access, rights, logger });
@@ -87,7 +89,7 @@ export async function openPullThrough(
   const leases = new NamedLeases({ holder }, { db: db.withTables<LeaseTables>() });
   const turns = new FetchTurns({ leases: shared ? leases : undefined });
   const negatives = new Negatives({ now });
-  const manifests = new UpstreamManifests({ catalog, turns, metrics });
+  const manifests = new UpstreamManifests({ catalog, turns, metrics, arrived });
   const parts = { catalog, store, manifests, negatives, metrics, logger };
   const tags = new UpstreamTags({ now }, parts);
   const listings = new UpstreamListings({ now }, { catalog });

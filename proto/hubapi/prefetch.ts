@@ -182,7 +182,11 @@ export const PrefetchPolicy = Type.Object(
       maxLength: TAG_MAX_CHARS,
       description: '* is any part of a tag',
     }),
-    onPush: Type.Optional(Type.Boolean({ description: 'whenever such a tag is pushed' })),
+    onPush: Type.Optional(
+      Type.Boolean({
+        description: 'whenever such a tag is pushed, copied here, or seen to move upstream',
+      }),
+    ),
     cron: Type.Optional(
       Type.String({
         minLength: 1,

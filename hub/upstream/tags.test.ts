@@ -130,6 +130,18 @@ test('a name that is not there is not asked for again for a while', async (t) =>
   await pulled(hub);
 });
 
+test('a name that is asked for all the time is found as soon as it is there', async (t) => {
+  const { origin, hub, clock } = await rig(t, { negativeMs: 1000 });
+  assertRefused(await hub.ask(TAG), 404, 'MANIFEST_UNKNOWN');
+  origin.putImage('library/app', 'latest');
+  for (let i = 0; i < 2; i += 1) {
+    clock.ms += 500;
+    assertRefused(await hub.ask(TAG), 404, 'MANIFEST_UNKNOWN');
+  }
+  clock.ms += 1;
+  await pulled(hub);
+});
+
 test('a tag that is gone upstream is kept, or goes, as the policy says', async (t) => {
   for (const onDeleted of ['keep', 'remove'] as const) {
     const { origin, hub } = await rig(t, { onDeleted });

@@ -166,7 +166,8 @@ export class UpstreamTags {
     const { policy, repository } = place;
     const { negatives, catalog, logger } = this.#modules;
     const isNew = !negatives.has(keyOf(target));
-    negatives.add(keyOf(target), policy.negativeMs);
+    // Who asks again and again must not keep it from ever being looked for.
+    if (isNew) negatives.add(keyOf(target), policy.negativeMs);
     if (held && policy.onDeleted === 'keep') return this.#answer(target, held, 'stale');
     if (held && isNew && (await catalog.deleteTag(repository, reference.tag))) {
       logger.info({ repository, tag: reference.tag }, 'a tag is gone upstream, and here');

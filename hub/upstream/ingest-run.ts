@@ -173,10 +173,13 @@ export class IngestRun {
     return true;
   }
 
+  /** A repository that is left out here gets the blob when it is asked for there. */
   async #link(): Promise<void> {
     const { digest } = this.#target;
     for (const repository of this.repositories) {
-      await this.#modules.catalog.linkBlob(repository, digest);
+      await this.#modules.catalog
+        .linkBlob(repository, digest)
+        .catch((err: unknown) => this.#tell(err));
     }
   }
 
@@ -189,7 +192,8 @@ export class IngestRun {
         'is cut off. Runtimes that have read some of it have to pull the image anew',
     );
     await this.#bytes.discard();
-    await this.#parking.drop();
+    // Whoever goes on with what stays parked finds out the same.
+    await this.#parking.drop().catch((err: unknown) => this.#tell(err));
   }
 
   /** What is parked stays for the next who asks, unless it is of no use. */

@@ -1,4 +1,9 @@
-import { BREAKER_BASE_MS, BREAKER_FAILURES, BREAKER_MAX_MS } from './constants.ts';
+import {
+  BREAKER_BASE_MS,
+  BREAKER_FAILURES,
+  BREAKER_MAX_MS,
+  BREAKER_TOLD_MAX_MS,
+} from './constants.ts';
 
 export type BreakerState = 'closed' | 'half-open' | 'open';
 
@@ -74,6 +79,8 @@ export class Breaker {
     // Half of it at least, so that it does rest, and not all hubs come back at once.
     const restMs = Math.ceil(longest * (0.5 + this.#random() / 2));
     this.#openings += 1;
-    this.#openUntilMs = this.#now() + Math.max(restMs, waitMs);
+    // One that is back earlier than it said is not to be missed for a day.
+    const toldMs = Math.min(waitMs, BREAKER_TOLD_MAX_MS);
+    this.#openUntilMs = this.#now() + Math.max(restMs, toldMs);
   }
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { testRegistry } from '../../proto/distribution/test-registry.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { Breaker } from './breaker.ts';
-import { BREAKER_BASE_MS, BREAKER_FAILURES, BREAKER_MAX_MS, SLOW_ANSWER_MS } from './constants.ts';
+import { BREAKER_BASE_MS, BREAKER_FAILURES, BREAKER_MAX_MS } from './constants.ts';
+import { BREAKER_TOLD_MAX_MS, SLOW_ANSWER_MS } from './constants.ts';
 import { Slots } from './slots.ts';
 import { BLOB_DIGEST, CountingRegistry, INTERACTIVE, LATEST } from './upstream-fixture.ts';
 import { REMOTE, retryAtOf, SCHEDULED, TestClock, upstreamRig } from './upstream-fixture.ts';
@@ -67,6 +69,39 @@ test('an upstream that says for how long it is away is believed', async (t) => {
   const retryAtMs = clock.ms + 90_000;
   const asked = upstream.headBlob(REMOTE, BLOB_DIGEST, INTERACTIVE);
   await assert.rejects(asked, { data: { code: 'UNAVAILABLE', upstream: 'docker.io', retryAtMs } });
+});
+
+test('an upstream that says it is away for a day is tried before that', async (t) => {
+  const registry = new CountingRegistry(FREE);
+  const { upstream, clock } = await upstreamRig(t, registry.answer);
+  registry.instead = (_request, response) => {
+    response.writeHead(503, { 'retry-after': '86400' }).end();
+    return true;
+  };
+  const ask = () => upstream.headManifest(REMOTE, LATEST, INTERACTIVE);
+  await assert.rejects(ask(), { code: 'UNAVAILABLE' });
+  registry.instead = () => false;
+  clock.ms += BREAKER_TOLD_MAX_MS - 1;
+  await assert.rejects(ask(), { code: 'UNAVAILABLE' });
+  clock.ms += 1;
+  assert.ok(await ask());
+});
+
+test('a host of layers that is busy says nothing of the registry', async (t) => {
+  const busy = await testRegistry(t, (_request, response) => {
+    response.writeHead(503, { 'retry-after': '3600' }).end();
+  });
+  const registry = new CountingRegistry(FREE);
+  const settings = { redirectHosts: [busy.host], allowedNetworks: ['127.0.0.0/8'] };
+  const { upstream } = await upstreamRig(t, registry.answer, { settings });
+  registry.instead = ({ url = '' }, response) => {
+    if (!url.includes('/blobs/')) return false;
+    response.writeHead(307, { location: `${busy.url}/x` }).end();
+    return true;
+  };
+  const layer = upstream.openBlob(REMOTE, BLOB_DIGEST, INTERACTIVE);
+  await assert.rejects(layer, { code: 'UNAVAILABLE' });
+  assert.ok(await upstream.headManifest(REMOTE, LATEST, INTERACTIVE));
 });
 
 test('an upstream that lets nobody in is not away', async (t) => {

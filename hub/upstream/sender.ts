@@ -187,7 +187,11 @@ export class Sender {
       metrics.requests.inc({ ...labels, result: resultOf(err, o.signal) });
       const isGiven = o.signal?.aborted === true;
       if (isGiven && clock.now() - startedMs < SLOW_ANSWER_MS) pass.dropped();
-      else this.#ended(pass, isGiven || isFailure(err), { err, waitMs: seen.retryAfterMs });
+      else {
+        // What another host says of itself is not about the registry.
+        const waitMs = seen.isOwn ? seen.retryAfterMs : undefined;
+        this.#ended(pass, isGiven || isFailure(err), { err, waitMs });
+      }
       if (statusOf(err) !== 429) throw err;
       const { told, retryAfterMs } = seen;
       const isCount = kind === 'pull' || (kind === 'manifest-head' && told !== undefined);

@@ -45,6 +45,8 @@ export const SCHEDULED_TRIES = 3;
 /** First and longest wait between them. */
 export const RETRY_BASE_MS = 200;
 export const RETRY_MAX_MS = 2_000;
+/** One in so many of these, and one at least, is kept for what is answered at once. */
+export const QUESTION_SLOTS_SHARE = 8;
 /** Requests that wait for their turn at one upstream. */
 export const SLOT_WAITERS_MAX = 1_024;
 /** How long a request waits for its turn: one of a runtime, and one that was planned. */

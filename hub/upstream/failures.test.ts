@@ -187,8 +187,8 @@ test('what runtimes wait for goes before what was planned, which never takes all
     order.push('planned');
     return slot;
   });
-  const first = await slots.take('interactive', signal);
-  const second = slots.take('interactive', signal).then((slot) => {
+  const first = await slots.take('question', signal);
+  const second = slots.take('question', signal).then((slot) => {
     order.push('waited for');
     return slot;
   });
@@ -206,13 +206,38 @@ test('what runtimes wait for goes before what was planned, which never takes all
 test('who gives up while he waits for his turn leaves it to others', async () => {
   const slots = new Slots({ connections: 2, reserve: 0 });
   const { signal } = new AbortController();
-  const held = await Promise.all([1, 2].map(() => slots.take('interactive', signal)));
+  const held = await Promise.all([1, 2].map(() => slots.take('question', signal)));
   const giving = new AbortController();
-  const given = slots.take('interactive', giving.signal);
-  const next = slots.take('interactive', signal);
+  const given = slots.take('question', giving.signal);
+  const next = slots.take('question', signal);
   giving.abort(new Error('enough'));
   await assert.rejects(given, /enough/);
   held[0]?.[Symbol.dispose]();
   await next;
   assert.deepEqual([slots.used, slots.waiting], [2, 0]);
+});
+
+test('layers on their way hold up no question about a tag', async (t) => {
+  const registry = new CountingRegistry(FREE);
+  const { upstream, registry: server } = await upstreamRig(t, registry.answer, {
+    settings: { connections: 4 },
+  });
+  const open = Promise.withResolvers<void>();
+  registry.instead = ({ url = '' }, response) => {
+    if (!url.includes('/blobs/')) return false;
+    response.writeHead(200, { 'content-length': 100 }).write('some');
+    if (server.requests.length === 3) open.resolve();
+    return true;
+  };
+  const giving = new AbortController();
+  const { signal } = giving;
+  const layers = Array.from({ length: 6 }, () =>
+    upstream.openBlob(REMOTE, BLOB_DIGEST, { ...INTERACTIVE, signal }),
+  );
+  await open.promise;
+  assert.ok(await upstream.headManifest(REMOTE, LATEST, INTERACTIVE));
+  assert.ok(await upstream.headManifest(REMOTE, LATEST, INTERACTIVE));
+  giving.abort(new Error('enough'));
+  const ends = await Promise.allSettled(layers);
+  assert.equal(ends.filter(({ status }) => status === 'fulfilled').length, 3);
 });

@@ -20,7 +20,7 @@ import {
 import { UpstreamError, upstreamError } from './errors.ts';
 import type { AskOptions, Urgency } from './port.ts';
 import { rateOf, retryAfterOf, type RateTold } from './rate-headers.ts';
-import type { Slots } from './slots.ts';
+import type { Slots, SlotUse } from './slots.ts';
 
 /** Only `pull`, the GET of a manifest, is counted by registries. */
 export type RequestKind = 'pull' | 'manifest-head' | 'blob' | 'blob-head' | 'tags' | 'referrers';
@@ -92,7 +92,7 @@ export class Sender {
     work: Send<T>,
     only?: string,
   ): Promise<{ value: T; slot: Disposable }> {
-    const slot = await this.#slot(o);
+    const slot = await this.#slot(kind, o);
     try {
       return { value: await this.#tried({ kind, o, work, only }), slot };
     } catch (err) {
@@ -101,11 +101,11 @@ export class Sender {
     }
   }
 
-  async #slot({ urgency, signal }: AskOptions): Promise<Disposable> {
+  async #slot(kind: RequestKind, { urgency, signal }: AskOptions): Promise<Disposable> {
     if (this.#modules.breaker.waitMs > 0) throw this.#away();
     using limit = deadline(SLOT_WAITS[urgency], signal);
     try {
-      return await this.#modules.slots.take(urgency, limit.signal);
+      return await this.#modules.slots.take(slotUseOf(kind, urgency), limit.signal);
     } catch (err) {
       signal?.throwIfAborted();
       this.#withheld('busy');
@@ -247,6 +247,11 @@ export class Sender {
   #withheld(reason: 'breaker' | 'budget' | 'busy'): void {
     this.#modules.metrics.withheld.inc({ upstream: this.#name, reason });
   }
+}
+
+function slotUseOf(kind: RequestKind, urgency: Urgency): SlotUse {
+  if (urgency === 'scheduled') return 'scheduled';
+  return kind === 'blob' ? 'blob' : 'question';
 }
 
 /** What is not counted. */

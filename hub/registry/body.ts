@@ -37,13 +37,13 @@ export async function sendBody(
       await abortable(slot.free, signal);
       const size = Math.min(place.share / BODY_BUFFERS, range.end - range.start);
       const part = slot.resized(size).subarray(0, range.end - at);
-      await turnOf(uplink, part.length, { response, signal });
       const got = await blob.read(part, at);
       signal.throwIfAborted();
       // What is still on its way goes out in the pieces it comes in.
       if (got === 0 || (got < part.length && blob.isGrowing !== true)) {
         throw new Error(`the stored blob ends at byte ${at + got}`);
       }
+      await turnOf(uplink, got, { response, signal });
       slot.write(response, part.subarray(0, got));
       onBytes(got);
       at += got;

@@ -64,6 +64,23 @@ test('who checks bytes against leaves gets them as they come, others nothing', a
   assert.ok(answer.body.equals(BYTES.subarray(LEAF_BYTES, 4 * LEAF_BYTES)));
 });
 
+test('bytes that come in small pieces take no more of the link than they are', async (t) => {
+  const open = async () => ({
+    size: BYTES.length,
+    isGrowing: true,
+    read: async (into: Uint8Array, position: number) =>
+      BYTES.copy(into, 0, position, position + 10_000),
+    [Symbol.asyncDispose]: async () => undefined,
+  });
+  const provisional = { open, batch: async () => undefined };
+  const hub = await TestRegistry.start(t, { provisional, uplink: 1024 * LEAF_BYTES });
+  const range = `bytes=0-${LEAF_BYTES - 1}`;
+  const { status, body } = await hub.ask(BLOB, { headers: { ...CHECKED, range } });
+  assert.equal(status, 206);
+  assert.ok(body.equals(BYTES.subarray(0, LEAF_BYTES)));
+  assert.equal(await hub.metric('uplink_bytes_total'), LEAF_BYTES);
+});
+
 test('once it is stored it is a blob like any other', async (t) => {
   const hub = await TestRegistry.start(t, { provisional: provisionalOf(new FakeIngests()) });
   const digest = await hub.push(BYTES);

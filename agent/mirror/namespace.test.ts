@@ -95,6 +95,10 @@ test('what the hub has of other registries is a repository of the hub', () => {
   assert.equal(at(`/v2/${tail}?ns=ghcr.io`), there);
   assert.equal(at(`/v2/ghcr.io/${tail}`), there);
   assert.equal(at(`/v2/gh/${tail}`), there);
+  for (const own of ['hub.example', 'hub.example:7400']) {
+    assert.equal(at(`/v2/gh/${tail}?ns=${own}`), there, 'it has one name for all that it gives');
+    assert.equal(at(`/v2/${own}/gh/${tail}`), there);
+  }
   assert.equal(at('/v2/?ns=ghcr.io'), 'hub /v2/');
   const five = `hub /v2/registry.example.5000/${tail}`;
   assert.equal(at(`/v2/${tail}?ns=registry.example:5000`), five);

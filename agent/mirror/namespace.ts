@@ -48,6 +48,7 @@ export function resolveNamespace(rawUrl: string, rules: NamespaceRules): Resolut
   const host = parseHost(ns);
   if (host === undefined) return { kind: 'invalid', reason: 'ns is not a registry host' };
   const target = targetOf(host, rules);
+  if (target?.kind === 'hub') return ofHub(path, rules);
   if (target !== undefined) return { kind: 'found', target, path };
   return throughHub(host, path, rules) ?? { kind: 'unknown', path };
 }
@@ -59,10 +60,7 @@ function byPath(path: string, rules: NamespaceRules): Resolution {
   const rest = path.slice(slash + 1);
   const aliased = rules.upstreams.find((upstream) => upstream.alias === segment);
   if (aliased !== undefined) return below(aliased.namespace, rest);
-  const known = rules.hubUpstreams().find((upstream) => upstream.alias === segment);
-  if (known !== undefined) return atHub(known.namespace, `${API_PREFIX}${rest}`);
-  if (!/[.:[]/.test(segment) && segment !== 'localhost')
-    return { kind: 'found', target: HUB, path };
+  if (!/[.:[]/.test(segment) && segment !== 'localhost') return ofHub(path, rules);
   const host = parseHost(segment);
   if (host === undefined) return { kind: 'invalid', reason: 'first path segment is not a host' };
   const target = targetOf(host, rules);
@@ -70,8 +68,21 @@ function byPath(path: string, rules: NamespaceRules): Resolution {
     return throughHub(host, `${API_PREFIX}${rest}`, rules) ?? { kind: 'unknown', path };
   }
   return target.kind === 'hub'
-    ? { kind: 'found', target, path: `${API_PREFIX}${rest}` }
+    ? ofHub(`${API_PREFIX}${rest}`, rules)
     : below(target.namespace, rest);
+}
+
+/** What the hub has of upstreams has one name here too, whichever of its names was used. */
+function ofHub(path: string, rules: NamespaceRules): Resolution {
+  const slash = path.indexOf('/', API_PREFIX.length);
+  const segment = path.slice(API_PREFIX.length, slash);
+  const known = rules
+    .hubUpstreams()
+    .find((one) => one.alias === segment || segmentOf(one.namespace) === segmentOf(segment));
+  if (!path.startsWith(API_PREFIX) || slash === -1 || known === undefined) {
+    return { kind: 'found', target: HUB, path };
+  }
+  return atHub(known.namespace, `${API_PREFIX}${path.slice(slash + 1)}`);
 }
 
 function below(namespace: string, rest: string): Resolution {

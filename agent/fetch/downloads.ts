@@ -136,7 +136,8 @@ export class Downloads {
   async open(request: OpenRequest, o: CallOptions): Promise<BlobHandle> {
     this.#checkOpen();
     o.signal?.throwIfAborted();
-    const { digest } = request;
+    const { digest, claimedSize } = request;
+    if (claimedSize !== undefined) return this.#alone(request, claimedSize);
     this.#modules.store.claim(digest, request);
     this.#unread.delete(digest);
     const running = this.#running.get(digest);
@@ -339,7 +340,7 @@ export class Downloads {
   async #openUnstated(request: OpenRequest, size: number): Promise<Opened> {
     const { digest, namespace, repository } = request;
     const source = this.#sourceOf(namespace);
-    if (source === undefined) throw fetchError('UNAVAILABLE', `no source for ${digest}`, digest);
+    if (source === undefined) throw noSource(digest);
     const { metrics, logger, store } = this.#modules;
     if (this.#hasRoom() && this.#running.size < DOWNLOADS_MAX) {
       try {
@@ -354,6 +355,13 @@ export class Downloads {
       }
     }
     return () => unstatedHandle({ request, size, source }, this.#direct);
+  }
+
+  /** From its own source, for this reader alone; nothing that is held of it is looked at. */
+  #alone(request: OpenRequest, size: number): BlobHandle {
+    const source = this.#sourceOf(request.namespace);
+    if (source === undefined) throw noSource(request.digest);
+    return unstatedHandle({ request, size, source }, this.#direct);
   }
 
   #download(request: OpenRequest, blob: StoredBlob): Opened {
@@ -438,4 +446,8 @@ export class Downloads {
   #checkOpen(): void {
     if (this.#closed) throw fetchClosed();
   }
+}
+
+function noSource(digest: Digest): Error {
+  return fetchError('UNAVAILABLE', `no source for ${digest}`, digest);
 }

@@ -7,6 +7,7 @@ import type { ChunkStatement } from '../../proto/chunks/statement.ts';
 import { deadline } from '../../proto/std/abort.ts';
 import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import { isOfUpstream } from '../../proto/oci/name.ts';
 import type { TrustStore } from '../../proto/trust/trust-store.ts';
 import { askPeers } from './ask-peers.ts';
 import { OPEN_TIMEOUT_MS } from './constants.ts';
@@ -114,11 +115,6 @@ export async function factsFromSource(
   const provisional = isUpstream ? undefined : await provisionalFacts(request, source, modules, o);
   if (provisional !== undefined) return provisional;
   return head === undefined ? 'absent' : { kind: 'unstated', size: head.size };
-}
-
-/** Whether a repository of the hub stands for one of an upstream: its name begins with a host. */
-function isOfUpstream(repository: string): boolean {
-  return repository.slice(0, repository.indexOf('/')).includes('.');
 }
 
 /**

@@ -228,4 +228,9 @@ export type OpenRequest = {
    */
   grant: GrantBundle | undefined;
   client?: Client | undefined;
+  /**
+   * Bytes of the blob, as the registry says, when nothing else says that it is there: then it may
+   * come from that registry alone, and not out of what is held of others.
+   */
+  claimedSize?: number | undefined;
 };

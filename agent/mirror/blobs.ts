@@ -1,6 +1,6 @@
 import { hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
-import type { Repository } from '../../proto/oci/name.ts';
+import { isOfUpstream, type Repository } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { BlobHandle, CallOptions, Client } from '../fetch/ports.ts';
@@ -34,6 +34,13 @@ export type BlobModules = {
   logger: Logger;
 };
 
+/** `isClaim`: nobody but the registry says so. */
+type Right = {
+  grant: GrantBundle | undefined;
+  size: number | undefined;
+  isClaim?: boolean;
+};
+
 const BLOB_MEDIA_TYPE = 'application/octet-stream';
 
 /** Opens blobs for runtimes that may have them under the name they ask with. */
@@ -53,7 +60,7 @@ export class Blobs {
       const size = right.size ?? (await this.#sizeHere(digest)) ?? (await this.#headSize(ask, o));
       if (size !== undefined) return { facts: factsOf(digest, size), handle: undefined };
     }
-    const handle = await this.#openContent(ask, right.grant, o);
+    const handle = await this.#openContent(ask, right, o);
     if (ask.method !== 'HEAD') return { facts: factsOf(digest, handle.size), handle };
     handle[Symbol.dispose]();
     return { facts: factsOf(digest, handle.size), handle: undefined };
@@ -61,12 +68,10 @@ export class Blobs {
 
   /**
    * Knowing a digest is a right: a manifest resolved under this name or a grant covers it, or the
-   * registry itself confirms it there. `size` is what the registry then said.
+   * registry itself confirms it there. `size` is what the registry then said. Of an upstream behind
+   * the hub that is a claim: it may say so of what others have.
    */
-  async #rightTo(
-    ask: BlobAsk,
-    o: CallOptions,
-  ): Promise<{ grant: GrantBundle | undefined; size: number | undefined }> {
+  async #rightTo(ask: BlobAsk, o: CallOptions): Promise<Right> {
     const { rights, originOf } = this.#modules;
     const place = { namespace: ask.target.namespace, repository: ask.repository };
     const { authorization } = ask;
@@ -83,7 +88,10 @@ export class Blobs {
     const options = { ...o, authorization: ask.authorization };
     const head = await originOf(ask.target).headBlob(ask.repository, ask.digest, options);
     if (head === undefined) throw notFound('blob');
-    return { grant, size: head.size };
+    if (!isHub || !isOfUpstream(ask.repository)) return { grant, size: head.size };
+    // What everybody may read the hub gives the repository when it is asked.
+    const now = grant ?? (await this.#grantFor(ask, o));
+    return { grant: now, size: head.size, isClaim: now === undefined };
   }
 
   /** Only to who may have the blob: that it is fetched here is nothing for others. */
@@ -130,13 +138,14 @@ export class Blobs {
 
   async #openContent(
     ask: BlobAsk,
-    grant: GrantBundle | undefined,
+    { grant, size, isClaim = false }: Right,
     o: CallOptions,
   ): Promise<BlobHandle> {
     const { repository, digest, client } = ask;
     const { namespace } = ask.target;
     try {
-      const request = { namespace, repository, digest, grant, client };
+      const claimed = isClaim ? { claimedSize: size } : {};
+      const request = { namespace, repository, digest, grant, client, ...claimed };
       return await this.#modules.content.open(request, o);
     } catch (err) {
       if (hasCode(err, 'NOT_FOUND')) throw notFound('blob');

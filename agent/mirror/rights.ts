@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { isForeignLayer, type ParsedManifest } from '../../proto/oci/manifest.ts';
+import { isOfUpstream } from '../../proto/oci/name.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 
 /** Where content is: a namespace and a repository in it. */
@@ -51,7 +52,7 @@ export class RightsBook {
   ): void {
     const audience = audienceOf(authorization);
     this.#add('manifest', place, digest, audience);
-    for (const [kind, named] of namedBy(manifest)) this.#add(kind, place, named, audience);
+    for (const [kind, named] of namedBy(place, manifest)) this.#add(kind, place, named, audience);
   }
 
   /**
@@ -63,7 +64,7 @@ export class RightsBook {
     const audience = this.#entries.get(own);
     const ttl = Math.floor(this.#entries.getRemainingTTL(own));
     if (audience === undefined || ttl < 1) return;
-    for (const [kind, named] of namedBy(manifest)) {
+    for (const [kind, named] of namedBy(place, manifest)) {
       const key = keyOf(kind, place, named);
       const known = this.#entries.get(key);
       if (known === undefined || (known !== OPEN && audience === OPEN)) {
@@ -102,9 +103,11 @@ export class RightsBook {
 
 /**
  * What of a manifest its registry has seen under the same name. Foreign layers it has not: they may
- * have any digest.
+ * have any digest. Nor has the hub what it passes on of an upstream, which may name what others
+ * have: there a grant has to say it, or the hub that has the bytes from there.
  */
-function namedBy({ config, layers, manifests }: ParsedManifest): [Kind, Digest][] {
+function namedBy(place: Place, { config, layers, manifests }: ParsedManifest): [Kind, Digest][] {
+  if (place.namespace === HUB_NAMESPACE && isOfUpstream(place.repository)) return [];
   const own = layers.filter((layer) => !isForeignLayer(layer));
   const blobs = config === undefined ? own : [config, ...own];
   return [

@@ -66,6 +66,11 @@ export function segmentOf(host: string): string {
   return canonicalHost(host).replace(':', '.');
 }
 
+/** Whether a repository of the hub stands for one of an upstream: its name begins with a host. */
+export function isOfUpstream(repository: string): boolean {
+  return repository.slice(0, repository.indexOf('/')).includes('.');
+}
+
 /**
  * Reads what one types after `docker pull`: no host means docker.io, no path there means library/.
  *

@@ -32,6 +32,8 @@ export const NOTE_MS = 2_000;
 export const REFERRER_LEVELS_MAX = 4;
 /** Referrers of one artifact that come along; more are an error of it. */
 export const REFERRERS_MAX = 2_000;
+/** Manifests of one artifact, with all that belong to it; more are an error of it. */
+export const ARTIFACT_MANIFESTS_MAX = 10_000;
 /** Levels of an index in an index. */
 export const INDEX_LEVELS_MAX = 4;
 /** Bytes of a blob that are pulled between two moments at which a restart goes on. */

@@ -10,6 +10,7 @@ import { eachAtOnce } from '../../proto/std/each.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { companionTags } from './companions.ts';
 import {
+  ARTIFACT_MANIFESTS_MAX,
   BLOBS_AT_ONCE,
   CONFIG_MAX_BYTES,
   INDEX_LEVELS_MAX,
@@ -60,6 +61,7 @@ export class ArtifactCopy {
   readonly #places: Places;
   readonly #modules: CopyModules;
   readonly #signal: AbortSignal;
+  readonly #begun = new Set<Digest>();
   /** Blobs that are there and that no manifest names yet. */
   #unnamed: Digest[] = [];
   /** Manifests that are there and whose referrers are to be looked for. */
@@ -219,9 +221,18 @@ export class ArtifactCopy {
   }
 
   async #child({ digest }: Descriptor, level: number): Promise<void> {
+    if (!this.#isNew(digest)) return;
     const child = await this.#read(digest);
     this.#named.push(digest);
     await this.#manifest(child, { kind: 'digest', digest }, level);
+  }
+
+  /** Indexes may name the same over and over, on each level: it is copied once. */
+  #isNew(digest: Digest): boolean {
+    if (this.#begun.has(digest)) return false;
+    this.#begun.add(digest);
+    if (this.#begun.size <= ARTIFACT_MANIFESTS_MAX) return true;
+    throw refused(`more than ${ARTIFACT_MANIFESTS_MAX} manifests belong to it`);
   }
 
   /** Not from the source when it is there already: some count how often that is asked. */

@@ -1,0 +1,90 @@
+// What somebody can push, or another registry can answer, so that a rule would never end.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { test, type TestContext } from 'node:test';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
+import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { replicationRig, statesOf, type Ended } from './rig.ts';
+
+const RULE = {
+  direction: 'pull',
+  repositories: ['team/app'],
+  tags: { globs: ['v*'] },
+  attempts: 1,
+};
+const CONFIG = Buffer.from('{}');
+const REQUESTS_MAX = 200;
+const WIDTH = 20;
+
+/** Manifests of any name under one repository. */
+class Shelf {
+  readonly asked: string[] = [];
+  readonly #manifests = new Map<string, { bytes: Buffer; type: string }>();
+
+  put(tag: string, type: string, fields: object): { mediaType: string; digest: Digest } {
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, ...fields }));
+    const digest = digestOf(bytes);
+    for (const name of [tag, digest]) this.#manifests.set(name, { bytes, type });
+    return { mediaType: type, digest, ...{ size: bytes.length } };
+  }
+
+  image(tag: string): { mediaType: string; digest: Digest } {
+    const config = { mediaType: 'application/x-test', digest: digestOf(CONFIG), size: 2 };
+    return this.put(tag, OCI_MANIFEST, { config, layers: [], annotations: { tag } });
+  }
+
+  index(tag: string, manifests: readonly object[]): { mediaType: string; digest: Digest } {
+    return this.put(tag, OCI_INDEX, { manifests, annotations: { tag } });
+  }
+
+  async start(t: TestContext): Promise<string> {
+    const server = createServer((request, response) => this.#answer(request, response));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const address = server.address();
+    return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { url = '' } = request;
+    this.asked.push(url);
+    if (url.includes('/tags/list')) {
+      const tags = [...this.#manifests.keys()].filter((name) => !name.includes(':'));
+      return void response.end(JSON.stringify({ tags }));
+    }
+    const name = url.split('/').at(-1) ?? '';
+    const found = this.#manifests.get(name);
+    if (url.includes('/manifests/') && found !== undefined) {
+      response.setHeader('content-type', found.type);
+      response.setHeader('docker-content-digest', digestOf(found.bytes));
+      return void response.end(found.bytes);
+    }
+    if (name === digestOf(CONFIG)) return void response.end(CONFIG);
+    return void response.writeHead(404).end();
+  }
+}
+
+async function ran(t: TestContext, shelf: Shelf, rule: object = RULE): Promise<Ended> {
+  const rig = await replicationRig(t, { url: await shelf.start(t) });
+  await rig.rule('in', rule);
+  return rig.run('in');
+}
+
+test('an index that names the same over and over costs no more than naming it once', async (t) => {
+  const shelf = new Shelf();
+  let named: object = shelf.image('image');
+  for (const level of ['low', 'middle', 'v1']) {
+    named = shelf.index(
+      level,
+      Array.from({ length: WIDTH }, () => named),
+    );
+  }
+  const ended = await ran(t, shelf);
+  assert.deepEqual(statesOf(ended), ['team/app:v1 copied']);
+  assert.ok(shelf.asked.length < REQUESTS_MAX, `${shelf.asked.length} requests`);
+});

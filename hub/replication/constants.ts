@@ -34,6 +34,8 @@ export const REFERRER_LEVELS_MAX = 4;
 export const REFERRERS_MAX = 2_000;
 /** Manifests of one artifact, with all that belong to it; more are an error of it. */
 export const ARTIFACT_MANIFESTS_MAX = 10_000;
+/** Pages of one list of another registry that are read. */
+export const LIST_PAGES_MAX = 1_000;
 /** Levels of an index in an index. */
 export const INDEX_LEVELS_MAX = 4;
 /** Bytes of a blob that are pulled between two moments at which a restart goes on. */

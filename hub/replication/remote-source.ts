@@ -9,7 +9,8 @@ import {
   type Repository,
   type Tag,
 } from '../../proto/oci/name.ts';
-import { PAGE } from './constants.ts';
+import { JobError } from '../jobs/errors.ts';
+import { LIST_PAGES_MAX, PAGE } from './constants.ts';
 import { refused, sourceLacks } from './errors.ts';
 import type { FoundManifest, ReplicationSource, Waiting } from './place.ts';
 
@@ -31,7 +32,8 @@ export class RemoteSource implements ReplicationSource {
     const exact = globs.filter((glob) => !glob.includes('*'));
     yield* exact.map(parseRepository);
     if (exact.length === globs.length) return;
-    for (let next: string | undefined; ;) {
+    let next: string | undefined;
+    for (let pages = 0; pages < LIST_PAGES_MAX; pages += 1) {
       // oxlint-disable-next-line no-await-in-loop -- one page names the next
       const page = await this.#modules.peer.repositories(next, { signal });
       if (page === undefined) {
@@ -43,6 +45,7 @@ export class RemoteSource implements ReplicationSource {
       next = page.next;
       if (next === undefined) return;
     }
+    throw endless('repositories');
   }
 
   tags(repository: Repository, o: Waiting): AsyncIterable<Tag> {
@@ -92,7 +95,8 @@ export async function* remoteTags(
   repository: Repository,
   { signal }: Waiting,
 ): AsyncIterable<Tag> {
-  for (let page: { n: number } | { next: string } = { n: PAGE }; ;) {
+  let page: { n: number } | { next: string } = { n: PAGE };
+  for (let pages = 0; pages < LIST_PAGES_MAX; pages += 1) {
     // oxlint-disable-next-line no-await-in-loop -- one page names the next
     const found = await client.tagPage(repository, page, { signal });
     if (found === undefined && 'next' in page) {
@@ -102,6 +106,12 @@ export async function* remoteTags(
     if (found?.next === undefined) return;
     page = { next: found.next };
   }
+  throw endless(`tags of ${repository}`);
+}
+
+function endless(what: string): JobError {
+  const message = `the list of ${what} does not come to an end`;
+  return new JobError(message, { code: 'JOB_HOPELESS' });
 }
 
 /** What a tag names at another registry; asks for the manifest where HEAD does not tell. */

@@ -20,6 +20,8 @@ const WIDTH = 20;
 /** Manifests of any name under one repository. */
 class Shelf {
   readonly asked: string[] = [];
+  /** What comes instead. True: it has answered. */
+  instead: (request: IncomingMessage, response: ServerResponse) => boolean = () => false;
   readonly #manifests = new Map<string, { bytes: Buffer; type: string }>();
 
   put(tag: string, type: string, fields: object): { mediaType: string; digest: Digest } {
@@ -53,6 +55,7 @@ class Shelf {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const { url = '' } = request;
     this.asked.push(url);
+    if (this.instead(request, response)) return;
     if (url.includes('/tags/list')) {
       const tags = [...this.#manifests.keys()].filter((name) => !name.includes(':'));
       return void response.end(JSON.stringify({ tags }));
@@ -87,4 +90,27 @@ test('an index that names the same over and over costs no more than naming it on
   const ended = await ran(t, shelf);
   assert.deepEqual(statesOf(ended), ['team/app:v1 copied']);
   assert.ok(shelf.asked.length < REQUESTS_MAX, `${shelf.asked.length} requests`);
+});
+
+test('lists without an end are given up', async (t) => {
+  for (const [kind, repositories] of [
+    ['tags', ['team/app']],
+    ['_catalog', ['team/*']],
+  ] as const) {
+    const shelf = new Shelf();
+    shelf.image('v1');
+    shelf.instead = ({ url = '' }, response) => {
+      if (!url.includes(kind)) return false;
+      response.setHeader(
+        'link',
+        `<${url.split('?')[0]}?n=1&last=${shelf.asked.length}>; rel="next"`,
+      );
+      response.end(JSON.stringify({ tags: ['v1'], repositories: ['other/app'] }));
+      return true;
+    };
+    // oxlint-disable-next-line no-await-in-loop -- one hub at a time
+    const ended = await ran(t, shelf, { ...RULE, repositories });
+    assert.equal(ended.state, 'failed');
+    assert.match(ended.message, /does not come to an end/);
+  }
 });

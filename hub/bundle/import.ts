@@ -1,4 +1,4 @@
-import type { Digest } from '../../proto/oci/digest.ts';
+import { digestAlgorithm, digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../../proto/oci/manifest.ts';
 import { isIndexMediaType } from '../../proto/oci/media-types.ts';
 import { parseRepository, REPOSITORY_MAX_CHARS } from '../../proto/oci/name.ts';
@@ -7,7 +7,7 @@ import { BLOBS_AT_ONCE } from '../backup/constants.ts';
 import { Lanes } from '../backup/lanes.ts';
 import { roundBytes, type Progress } from '../backup/progress.ts';
 import { checkBundle, type CheckedBundle } from './check.ts';
-import { BundleError } from './errors.ts';
+import { BundleError, damaged } from './errors.ts';
 import { HubPusher } from './hub-pusher.ts';
 import type { HubRegistry } from './hub-registry.ts';
 import { blobPath } from './layout.ts';
@@ -211,6 +211,10 @@ class Run {
     const has = () => registry.has(place, `manifests/${digest}`, { signal });
     if (isByDigest && (await patiently(has, { signal }))) return;
     const bytes = await readFileOf(source, blobPath(digest), MANIFEST_MAX_BYTES);
+    // Under a tag nobody else compares it with what was signed.
+    if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {
+      throw damaged(`${digest} has other bytes than it had a moment ago`);
+    }
     const listed = list.manifests.find((one) => one.digest === digest);
     const mediaType = listed?.mediaType ?? '';
     try {

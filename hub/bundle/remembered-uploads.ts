@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { hasCode } from '../../proto/std/errors.ts';
 import { REMEMBERED_UPLOADS_MAX } from './constants.ts';
 
 const FILE_MODE = 0o600;
+/** What keeps a place from being written; the last is what somebody else has put there. */
+const UNWRITABLE = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR', 'EEXIST'];
 
 /**
  * Where uploads of large blobs go on at a hub, for the next import when this one is broken off: in
@@ -72,11 +75,13 @@ export class RememberedUploads {
     for (const place of this.#places) {
       try {
         // oxlint-disable-next-line no-await-in-loop -- the first that can be written
-        await writeFile(`${place}.new`, text, { mode: FILE_MODE });
+        await rm(`${place}.new`, { force: true });
+        // oxlint-disable-next-line no-await-in-loop -- the first that can be written
+        await writeFile(`${place}.new`, text, { mode: FILE_MODE, flag: 'wx' });
         // oxlint-disable-next-line no-await-in-loop -- the first that can be written
         return await rename(`${place}.new`, place);
       } catch (err) {
-        if (!hasCode(err, 'EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR')) throw err;
+        if (!hasCode(err, ...UNWRITABLE)) throw err;
       }
     }
   }
@@ -85,7 +90,7 @@ export class RememberedUploads {
 /** None, when there is no such file or it cannot be understood: uploads begin anew. */
 async function entriesIn(place: string): Promise<[string, string][]> {
   try {
-    const value: unknown = JSON.parse(await readFile(place, 'utf8'));
+    const value: unknown = JSON.parse(await ownText(place));
     const list: readonly unknown[] = Array.isArray(value) ? value : [];
     return list.flatMap((pair) => {
       const [key, location]: unknown[] = Array.isArray(pair) ? pair : [];
@@ -96,4 +101,12 @@ async function entriesIn(place: string): Promise<[string, string][]> {
   } catch {
     return [];
   }
+}
+
+/** Where it lies others may write too: neither a link nor a file of theirs is believed. */
+async function ownText(place: string): Promise<string> {
+  await using file = await open(place, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const found = await file.stat();
+  const isOwn = found.isFile() && found.uid === (process.getuid?.() ?? found.uid);
+  return isOwn ? await file.readFile('utf8') : '';
 }

@@ -62,3 +62,5 @@ export const GC_RUNS_KEPT = 50;
 export const PRESENCE_MS = 30_000;
 /** How often it says so. */
 export const PRESENCE_RENEW_MS = 10_000;
+/** How far ahead the clock of another hub may be that noted when a tag was compared. */
+export const HUB_CLOCK_SKEW_MS = 60_000;

@@ -20,6 +20,7 @@ import type { RegistryTables } from './schema.ts';
 import { transact } from './transact.ts';
 import { releaseManifest, releaseNamed, releaseTags, useManifests } from './untagged.ts';
 import type { UploadTables } from './upload-store.ts';
+import { movable, noteChecked, tagsLock } from './upstream-tags.ts';
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -110,7 +111,9 @@ export class KyselyCatalog implements Catalog {
   async putManifest(manifest: NewManifest): Promise<void> {
     const { repository, digest, tags } = manifest;
     try {
-      await transact(this.#db, (db) => putManifest(db, manifest), { share: links.PURGES });
+      const own = manifest.checked === undefined ? {} : { lock: tagsLock(repository) };
+      const work = (db: Transaction<RegistryTables>) => putManifest(db, manifest);
+      await transact(this.#db, work, { share: links.PURGES, ...own });
     } finally {
       this.#cache?.changed(repository, [{ digest }, ...tags.map((tag) => ({ tag }))]);
     }
@@ -251,7 +254,7 @@ async function deleteTag(
 }
 
 async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifest): Promise<void> {
-  const { repository, digest, mediaType, bytes, subject, artifactType } = manifest;
+  const { repository, digest, mediaType, bytes, subject, artifactType, checked } = manifest;
   await links.refusePurged(db, digest);
   await links.createRepository(db, repository);
   await links.useBlobs(db, manifest);
@@ -291,8 +294,9 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }
+  const tags = checked ? await movable(db, manifest, checked) : manifest.tags;
   // In one order for all: pushes that move the same tags then wait for each other in a row.
-  for (const batch of links.batches(manifest.tags.toSorted())) {
+  for (const batch of links.batches(tags.toSorted())) {
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
     await releaseTags(db, { repository, digest, tags: batch }, nowMs);
     // oxlint-disable-next-line no-await-in-loop -- one statement after the other
@@ -302,4 +306,5 @@ async function putManifest(db: Transaction<RegistryTables>, manifest: NewManifes
       .onConflict((conflict) => conflict.columns(['repository', 'name']).doUpdateSet({ digest }))
       .execute();
   }
+  if (checked) await noteChecked(db, { repository, digest, tags }, checked);
 }

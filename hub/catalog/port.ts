@@ -19,6 +19,17 @@ export type BlobLink = {
 
 export type NewBlob = BlobEntry & { digest: Digest };
 
+/** What is known of when a tag was last compared with that of its upstream. */
+export type TagCheck = {
+  /** Entity tag that the upstream gave for the manifest, for the next question. */
+  etag: string | undefined;
+  /** ms since 1970, by the clock of the hub that asked. */
+  checkedAtMs: number;
+};
+
+/** `nowMs`: when it is noted, by that clock. What was noted of later times counts for nothing. */
+export type NewTagCheck = TagCheck & { nowMs: number };
+
 export type NewManifest = {
   repository: string;
   digest: Digest;
@@ -31,6 +42,11 @@ export type NewManifest = {
   /** A blob that is required is in the repository, or the manifest is not taken. */
   references: readonly { digest: Digest; kind: 'blob' | 'manifest'; required?: boolean }[];
   tags: readonly string[];
+  /**
+   * Of an upstream: when it was asked what the tags name. It is noted of them; those of which
+   * something later is noted stay as they are.
+   */
+  checked?: NewTagCheck;
 };
 
 export type StoredManifest = { digest: Digest; mediaType: string; bytes: Buffer };

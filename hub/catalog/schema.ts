@@ -13,7 +13,7 @@ type OptionalBytes = ColumnType<Uint8Array | null, Uint8Array | null, Uint8Array
 /** What a manifest names: content of the blob store, or another manifest. */
 export type ReferenceKind = 'blob' | 'manifest';
 
-/** Tables of migrations 0001, 0003, 0007 and 0010. */
+/** Tables of migrations 0001, 0003, 0007 and 0010, and of 0012 what goes with tags. */
 export type RegistryTables = {
   blob: {
     digest: Digest;
@@ -53,6 +53,8 @@ export type RegistryTables = {
     kind: ReferenceKind;
   };
   tag: { repository: string; name: string; digest: Digest };
+  /** When tags of upstreams were last compared. */
+  upstream_tag: { repository: string; name: string; etag: string | null; checked_at_ms: Big };
   /** Manifests with a subject, as they are listed. */
   referrer: {
     repository: string;

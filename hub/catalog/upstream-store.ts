@@ -1,18 +1,16 @@
-import type { ColumnType, Kysely } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { parseManifest } from '../../proto/oci/manifest.ts';
-import type { ParkedIngest, TagCheck, UpstreamStore } from '../upstream/store.ts';
+import type { ParkedIngest, TagOf, UpstreamStore } from '../upstream/store.ts';
+import type { NewTagCheck, TagCheck } from './port.ts';
 import type { RegistryTables } from './schema.ts';
-import { change } from './transact.ts';
+import { change, transact } from './transact.ts';
 import type { UploadTables } from './upload-store.ts';
-
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
+import { movable, noteChecked, tagsLock } from './upstream-tags.ts';
 
 /** Tables of migration 0012, and those they are about. */
 export type UpstreamTables = RegistryTables &
   UploadTables & {
-    upstream_tag: { repository: string; name: string; etag: string | null; checked_at_ms: Big };
     upstream_ingest: { scope: string; digest: Digest; session: string };
   };
 
@@ -34,27 +32,13 @@ export class KyselyUpstreamStore implements UpstreamStore {
     return row && { etag: row.etag ?? undefined, checkedAtMs: Number(row.checked_at_ms) };
   }
 
-  async tagChecked(repository: string, tag: string, check: TagCheck): Promise<void> {
-    const set = { etag: check.etag ?? null, checked_at_ms: check.checkedAtMs };
-    await change(this.#db, (db) =>
-      db
-        .insertInto('upstream_tag')
-        .columns(['repository', 'name', 'etag', 'checked_at_ms'])
-        .expression((from) =>
-          from
-            .selectFrom('tag')
-            .select((is) => [
-              'repository',
-              'name',
-              is.cast<string | null>(is.val(set.etag), 'text').as('etag'),
-              is.cast<number>(is.val(set.checked_at_ms), 'bigint').as('checked_at_ms'),
-            ])
-            .where('repository', '=', repository)
-            .where('name', '=', tag),
-        )
-        .onConflict((conflict) => conflict.columns(['repository', 'name']).doUpdateSet(set))
-        .execute(),
-    );
+  async tagChecked(repository: string, { tag, digest }: TagOf, check: NewTagCheck): Promise<void> {
+    const work = async (db: Transaction<UpstreamTables>): Promise<void> => {
+      const own = db.withTables<RegistryTables>();
+      const tags = await movable(own, { repository, tags: [tag] }, check);
+      await noteChecked(own, { repository, digest, tags }, check);
+    };
+    await transact(this.#db, work, { lock: tagsLock(repository) });
   }
 
   async coldBlob(repository: string, digest: Digest): Promise<number | undefined> {

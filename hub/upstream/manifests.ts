@@ -4,7 +4,7 @@ import { parseManifest, type ParsedManifest } from '../../proto/oci/manifest.ts'
 import type { Reference, Repository } from '../../proto/oci/name.ts';
 import { deadline } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
-import type { Catalog, StoredManifest } from '../catalog/port.ts';
+import type { Catalog, NewManifest, NewTagCheck, StoredManifest } from '../catalog/port.ts';
 import type { FetchTurns } from './fetch-turns.ts';
 import { Flights } from './flights.ts';
 import { FLIGHTS_MAX, MANIFEST_TIMEOUT_MS } from './pull-constants.ts';
@@ -38,14 +38,22 @@ export class UpstreamManifests {
   /**
    * The manifest of this digest, once for all who ask at the same time, here and at other hubs.
    * undefined: the upstream does not have it. Rejects with errors of the upstream and the catalog.
+   * `asks` is called when this very call begins to ask the upstream for it.
    */
-  byDigest(place: UpstreamPlace, digest: Digest): Promise<StoredManifest | undefined> {
+  byDigest(
+    place: UpstreamPlace,
+    digest: Digest,
+    asks: () => void = () => undefined,
+  ): Promise<StoredManifest | undefined> {
     const { repository } = place;
     const look = () => this.kept(place, digest);
     return this.#flights.run(`${repository}@${digest}`, async () => {
       using limit = deadline(MANIFEST_TIMEOUT_MS);
       const { signal } = limit;
-      const work = () => this.#fetch(place, { kind: 'digest', digest }, signal);
+      const work = () => {
+        asks();
+        return this.#fetch(place, { kind: 'digest', digest }, signal);
+      };
       return this.#modules.turns.run(`${repository}@${digest}`, { look, work, signal });
     });
   }
@@ -59,13 +67,20 @@ export class UpstreamManifests {
     return this.#fetch(place, reference, limit.signal);
   }
 
-  /** The tag names this manifest from now on. @throws CatalogError PURGED */
-  async tag(place: UpstreamPlace, manifest: StoredManifest, tag: string): Promise<void> {
+  /**
+   * The tag named this manifest when the upstream was asked; it stays as it is when there is a
+   * later answer. @throws CatalogError PURGED
+   */
+  async tag(
+    place: UpstreamPlace,
+    manifest: StoredManifest,
+    { tag, checked }: { tag: string; checked: NewTagCheck },
+  ): Promise<void> {
     const { catalog, arrived } = this.#modules;
     const { repository } = place;
     const { digest } = manifest;
     const before = await catalog.tagged(repository, tag);
-    await this.#keep(place, manifest, [tag]);
+    await this.#keep(place, manifest, { tags: [tag], checked });
     if (before !== digest) arrived?.({ repository, digest, tags: [tag] });
   }
 
@@ -78,14 +93,14 @@ export class UpstreamManifests {
     const ask = { signal, urgency: 'interactive' as const };
     const found = await upstream.getManifest(remote, reference, ask);
     this.#modules.metrics.fetched.inc({ upstream: upstream.name });
-    return found && this.#keep(place, found, []);
+    return found && this.#keep(place, found, { tags: [] });
   }
 
   /** Nothing that it names has to be here: it comes when it is asked for. */
   async #keep(
     place: UpstreamPlace,
     { bytes, digest, mediaType }: StoredManifest,
-    tags: readonly string[],
+    named: Pick<NewManifest, 'tags' | 'checked'>,
   ): Promise<StoredManifest> {
     const manifest = parsed(place, bytes, mediaType);
     const { annotations, subject } = manifest;
@@ -96,7 +111,7 @@ export class UpstreamManifests {
       mediaType: manifest.mediaType,
       bytes,
       references: referencesOf(manifest),
-      tags,
+      ...named,
       ...(subject ? { subject: subject.digest } : {}),
       ...(artifactType === undefined ? {} : { artifactType }),
       ...(Object.keys(annotations).length === 0 ? {} : { annotations }),

@@ -8,6 +8,14 @@ export const STALE_WAIT_MS = 2500;
 export const TAG_NOTE_MS = 10_000;
 /** What a tag named is stated for so long after it was compared, or as long as it is believed. */
 export const TAG_KNOWN_MS = 60_000;
+/**
+ * Tags of which this hub was told what they name before the manifest was here; clients that ask by
+ * HEAD first cost no further question while it is fresh. Each hub remembers its own: where several
+ * share a catalog, each may ask once until one of them has noted the tag.
+ */
+export const TOLD_TAGS_MAX = 8192;
+/** Longest media type that is remembered so. */
+export const TOLD_TYPE_MAX_CHARS = 255;
 /** Names that upstreams do not have and that are remembered for a while. */
 export const NEGATIVES_MAX = 20_000;
 /** How long one hub has to fetch a manifest before another may try. */

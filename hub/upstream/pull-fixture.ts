@@ -32,6 +32,8 @@ export class Origin {
   readonly #manifests = new Map<string, { bytes: Buffer; type: string }>();
   /** Answers what it is asked of manifests with this status. */
   status: number | undefined;
+  /** Answers GET of manifests with this status. */
+  getStatus: number | undefined;
   /** Answers about manifests wait for it. */
   gate: Promise<void> = Promise.resolve();
   /** Before each blob. */
@@ -157,8 +159,9 @@ export class Origin {
     if (kind === 'blobs') return this.#blob(asked, response, `${repository} ${reference}`);
     await this.gate;
     const found = this.#manifests.get(`${repository} ${reference}`);
-    if (this.status !== undefined || found === undefined) {
-      return void response.writeHead(this.status ?? 404).end();
+    const status = (method === 'GET' ? this.getStatus : undefined) ?? this.status;
+    if (status !== undefined || found === undefined) {
+      return void response.writeHead(status ?? 404).end();
     }
     const digest = digestOf(found.bytes);
     const etag = `"${digest}"`;

@@ -83,11 +83,12 @@ export class HubPullThrough implements PullThrough {
     digest: Digest,
     { signal, headOnly }: Options & { headOnly: boolean },
   ): Promise<PulledManifest> {
-    const { manifests, negatives, metrics } = this.#modules;
+    const { manifests, tags, negatives, metrics } = this.#modules;
     const { name } = place.upstream;
     const kept = await manifests.kept(place, digest);
     if (kept !== undefined) {
-      metrics.avoided.inc({ upstream: name });
+      if (!headOnly) metrics.avoided.inc({ upstream: name });
+      await tags.came(place, kept);
       return answerOf(kept);
     }
     const key = `${place.repository}@${digest}`;
@@ -95,8 +96,14 @@ export class HubPullThrough implements PullThrough {
     try {
       const head = headOnly ? await headOf(place, digest, signal) : 'get';
       if (head !== undefined && head !== 'get') return head;
-      const found = head && (await abortable(manifests.byDigest(place, digest), signal));
-      if (found !== undefined) return answerOf(found);
+      let asked = false;
+      const asks = (): void => void (asked = true);
+      const found = head && (await abortable(manifests.byDigest(place, digest, asks), signal));
+      if (found !== undefined) {
+        if (!asked && !headOnly) metrics.avoided.inc({ upstream: name });
+        await tags.came(place, found);
+        return answerOf(found);
+      }
     } catch (err) {
       signal.throwIfAborted();
       throw refusalOf(err, name, this.#now());

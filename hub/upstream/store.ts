@@ -1,12 +1,8 @@
 import type { Digest } from '../../proto/oci/digest.ts';
+import type { NewTagCheck, TagCheck } from '../catalog/port.ts';
 
-/** What is known of when a tag was last compared with that of its upstream. */
-export type TagCheck = {
-  /** Entity tag that the upstream gave for the manifest, for the next question. */
-  etag: string | undefined;
-  /** ms since 1970, by the clock of the hub that asked. */
-  checkedAtMs: number;
-};
+/** A tag, and what it names. */
+export type TagOf = { tag: string; digest: Digest };
 
 /** Bytes of a blob that were parked on their way from an upstream: an upload of the hub itself. */
 export type ParkedIngest = {
@@ -23,8 +19,11 @@ export type ParkedIngest = {
 /** What all hubs on one catalog know of upstreams beside the content itself. */
 export interface UpstreamStore {
   tagCheck(repository: string, tag: string): Promise<TagCheck | undefined>;
-  /** Goes with the tag; nothing for a tag that the repository does not have. */
-  tagChecked(repository: string, tag: string, check: TagCheck): Promise<void>;
+  /**
+   * A tag names this digest still. Nothing for one that does not, or of which something later is
+   * noted; goes with the tag.
+   */
+  tagChecked(repository: string, tag: TagOf, check: NewTagCheck): Promise<void>;
   /**
    * Size in bytes of a blob that a manifest of the repository names and that no repository has;
    * undefined for any other.

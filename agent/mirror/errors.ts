@@ -21,8 +21,8 @@ export type MirrorErrorData =
   | { code: 'LONG_BODY'; expected: number };
 
 /**
- * `unreachable`: the registry did not answer at all; `busy`: it refused for now; `source`: it
- * answered with something of no use.
+ * `unreachable`: the registry did not answer at all; `busy`: it refused for now; `upstream`: so
+ * does the registry behind it, as it says; `source`: it answered with something of no use.
  */
 export type UnavailableReason =
   | 'draining'
@@ -30,6 +30,7 @@ export type UnavailableReason =
   | 'timeout'
   | 'unreachable'
   | 'busy'
+  | 'upstream'
   | 'source'
   | 'content';
 

@@ -25,3 +25,12 @@ test('when a registry says when to come back, the answer does, and names the ups
   assert.match(body, /"UNAVAILABLE".*docker\.io .* in 27 s/);
   assert.match(failureOf(err, 'team/app').body, /the registry behind this mirror .* in 27 s/);
 });
+
+test('what the hub says of an upstream is said to the runtime, also where no body is sent', () => {
+  const away = 'docker.io allows no more pulls until 2026-01-01T00:00:00.000Z';
+  const data = { code: 'HTTP_STATUS', status: 503, retryAfterS: 27, away } as const;
+  const cause = distributionError(data, 'the registry answered 503');
+  const { headers, body } = failureOf(unavailable('upstream', 'no answer', { cause }), 'team/app');
+  assert.deepEqual([headers['retry-after'], headers['flotilla-upstream-away']], ['27', away]);
+  assert.deepEqual(JSON.parse(body), { errors: [{ code: 'UNAVAILABLE', message: away }] });
+});

@@ -1,5 +1,6 @@
 import { DistributionError } from '../../proto/distribution/errors.ts';
 import { CAUSES_MAX } from '../../proto/std/constants.ts';
+import { awayHeader } from '../../proto/distribution/upstream-away.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ociErrorBody, OciError } from '../../proto/oci/errors.ts';
 import { CHALLENGE_MAX_CHARS } from './constants.ts';
@@ -44,13 +45,15 @@ export function failureOf(err: unknown, repository = ''): Failure {
   };
   const challenge = status === 401 ? challengeOf(err) : undefined;
   if (challenge !== undefined) headers['www-authenticate'] = challenge;
-  const retryAfterS = status === 503 ? retryAfterOf(err) : undefined;
+  const later = status === 503 ? laterOf(err) : {};
+  const { retryAfterS, away } = later;
   if (retryAfterS !== undefined) headers['retry-after'] = String(retryAfterS);
+  if (away !== undefined) Object.assign(headers, awayHeader(away));
   const reason = err instanceof MirrorError && 'reason' in err.data ? err.data.reason : undefined;
   return {
     status,
     headers,
-    body: retryAfterS === undefined ? bodyOf(err, status) : laterBody(repository, retryAfterS),
+    body: laterBody(repository, later) ?? bodyOf(err, status),
     remedy: reason === 'overloaded' ? OVERLOADED_REMEDY : REMEDIES[status],
     level: status === 503 && reason !== 'draining' ? 'warn' : 'debug',
   };
@@ -97,23 +100,27 @@ function bodyOf(err: unknown, status: FailureStatus): string {
   return JSON.stringify({ errors: [{ code: codeOf(err, status), message }] });
 }
 
-/** When the registry behind us wants to be asked again, seconds. */
-function retryAfterOf(err: unknown): number | undefined {
+/** What the registry behind us says of when to come back. */
+type Later = { retryAfterS?: number; away?: string };
+
+function laterOf(err: unknown): Later {
   let each = err;
   for (let depth = 0; depth < CAUSES_MAX && each instanceof Error; depth += 1) {
-    if (each instanceof DistributionError && each.data.code === 'HTTP_STATUS') {
-      return each.data.retryAfterS;
-    }
+    if (each instanceof DistributionError && each.data.code === 'HTTP_STATUS') return each.data;
     each = each.cause;
   }
-  return undefined;
+  return {};
 }
 
-/** A repository of a registry that the hub stands for begins with its host, so that it is named. */
-function laterBody(repository: string, retryAfterS: number): string {
+/**
+ * In its own words, where it means a registry behind it. Else a repository of a registry that the
+ * hub stands for begins with its host, so that it is named. undefined: it says nothing.
+ */
+function laterBody(repository: string, { retryAfterS, away }: Later): string | undefined {
+  if (retryAfterS === undefined && away === undefined) return undefined;
   const [host = ''] = repository.split('/');
   const who = host.includes('.') ? host : 'the registry behind this mirror';
-  const message = `${who} gives nothing new at the moment; try again in ${retryAfterS} s`;
+  const message = away ?? `${who} gives nothing new at the moment; try again in ${retryAfterS} s`;
   return JSON.stringify({ errors: [{ code: CODES[503], message }] });
 }
 

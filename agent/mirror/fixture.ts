@@ -37,7 +37,7 @@ export class FakeRegistry implements Origin {
   challenge: string | undefined;
   accepts: string | undefined;
   down = false;
-  downReason: 'unreachable' | 'source' = 'unreachable';
+  downReason: 'unreachable' | 'source' | 'upstream' = 'unreachable';
   /** True: calls are never answered. */
   hangs = false;
   /** Calls are answered when it resolves. */

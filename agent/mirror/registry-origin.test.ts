@@ -48,6 +48,21 @@ test('the challenge of the registry comes back word for word', async () => {
   }
 });
 
+test('a hub that means the registry behind it is not busy itself', async () => {
+  const away = 'docker.io allows no more pulls until 2026-01-01T00:00:00.000Z';
+  for (const [headers, reason] of [
+    [{ 'flotilla-upstream-away': away }, 'upstream'],
+    [{ 'flotilla-upstream-away': 'x'.repeat(4096) }, 'busy'],
+    [{}, 'busy'],
+  ] as const) {
+    await using on = await originOf(status(503, { 'retry-after': '9', ...headers }));
+    const isSaid = (err: unknown): boolean =>
+      err instanceof MirrorError && err.data.code === 'UNAVAILABLE' && err.data.reason === reason;
+    await assert.rejects(on.origin.headManifest(APP, TAG, {}), isSaid);
+    await assert.rejects(on.origin.getManifest(APP, TAG, {}), isSaid);
+  }
+});
+
 test("the runtime's credentials reach the registry as they are", async () => {
   const seen: (string | undefined)[] = [];
   await using on = await originOf((request, response) => {

@@ -64,6 +64,7 @@ export class RegistryOrigin implements Origin {
 }
 
 function reasonOf(err: unknown, status: number | undefined): UnavailableReason {
+  if (fieldOf(err, 'away') !== undefined) return 'upstream';
   if (status === 429 || status === 503) return 'busy';
   return isSilence(err, status) ? 'unreachable' : 'source';
 }

@@ -125,6 +125,22 @@ test('whatever the hub answers counts, not what it stated before', async () => {
   }
 });
 
+test('a hub that cannot ask its upstream, and says so, is not asked again', async () => {
+  await using on = await startTestMirror();
+  outage(on);
+  on.hub.downReason = 'upstream';
+  for (const [method, tag] of [
+    ['HEAD', 'v1'],
+    ['GET', 'v2'],
+  ] as const) {
+    // oxlint-disable-next-line no-await-in-loop -- in order
+    const got = await get(`${on.url}/v2/app/manifests/${tag}`, method);
+    assert.equal(got.status, 503);
+  }
+  assert.equal(on.hub.calls.length, 2);
+  assert.equal(on.tags.asked, 0, 'what it knew of the tag is older than it may be');
+});
+
 test('what the hub answers is heard, so that its statement can be had', async () => {
   await using on = await startTestMirror();
   const digest = on.hub.putManifest('app', 'v1', MANIFEST, MANIFEST_TYPE);

@@ -1,6 +1,7 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { OciError } from '../../proto/oci/errors.ts';
 import type { Reference } from '../../proto/oci/name.ts';
+import { awayHeader } from '../../proto/distribution/upstream-away.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import type { Referrer } from '../catalog/port.ts';
 import type { UpstreamPlace, Upstreams } from '../upstream/port.ts';
@@ -57,4 +58,9 @@ export class UpstreamAway extends OciError {
     super(message, { code: 'UNAVAILABLE' }, { cause: options.cause });
     this.retryAfterS = options.retryAfterS;
   }
+}
+
+/** What a client is told besides: when to come back, and, since HEAD has no body, the sentence. */
+export function awayHeaders({ message, retryAfterS }: UpstreamAway): Record<string, string> {
+  return { 'retry-after': String(retryAfterS), ...awayHeader(message) };
 }

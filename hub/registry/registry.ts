@@ -29,7 +29,7 @@ import { OpenUploads } from './open-uploads.ts';
 import { getProvisionalBatch, getProvisionalBytes } from './provisional.ts';
 import type { ProvisionalBlobs } from './provisional.ts';
 import { isOwnHost, namedRoute, type NamedRoute } from './place-names.ts';
-import { UpstreamAway, type PullThrough } from './pull-through.ts';
+import { awayHeaders, UpstreamAway, type PullThrough } from './pull-through.ts';
 import {
   getUpstreamManifest,
   listUpstreamReferrers,
@@ -311,7 +311,7 @@ export class Registry {
     if (fault.status === 401) {
       headers['www-authenticate'] = guard.challenge(request, wishOf(request, route));
     }
-    if (fault instanceof UpstreamAway) headers['retry-after'] = String(fault.retryAfterS);
+    if (fault instanceof UpstreamAway) Object.assign(headers, awayHeaders(fault));
     sendError(exchange, fault, headers);
   }
 

@@ -90,6 +90,9 @@ for (const status of [429, 500, 503]) {
     assertRefused(refused, 503, 'UNAVAILABLE');
     assert.match(refused.body.toString(), /docker\.io gives no usable answer.*from \d{4}-/);
     assert.equal(refused.headers['retry-after'], '10');
+    const head = await hub.ask(TAG, { method: 'HEAD' });
+    assert.equal(head.status, 503);
+    assert.match(String(head.headers['flotilla-upstream-away']), /^docker\.io gives no usable/);
     assert.equal((await hub.ask(`/v2/docker.io/app/manifests/${manifest}`)).status, 200);
     origin.status = undefined;
     assert.deepEqual(await pulled(hub), { digest: manifest, isStale: false });

@@ -38,3 +38,5 @@ export const REFERRER_PAGES_MAX = 16;
 export const CATALOG_PAGE = 1000;
 /** Bytes of one page of names of repositories. */
 export const CATALOG_MAX_BYTES = 4 * 1024 * 1024;
+/** What a hub says of a registry behind it that cannot be asked. */
+export const AWAY_MAX_CHARS = 512;

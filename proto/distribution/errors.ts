@@ -4,8 +4,11 @@ export type DistributionErrorData =
   | { code: 'BASE_URL_INVALID' }
   | { code: 'UNREACHABLE' }
   | { code: 'TIMEOUT' }
-  /** `retryAfterS`: seconds after which the registry wants to be asked again. */
-  | { code: 'HTTP_STATUS'; status: number; challenge?: string; retryAfterS?: number }
+  /**
+   * `retryAfterS`: seconds after which the registry wants to be asked again; `away`: the sentence in
+   * which a hub says that it means a registry behind it.
+   */
+  | { code: 'HTTP_STATUS'; status: number; challenge?: string; retryAfterS?: number; away?: string }
   | { code: 'AUTH_FAILED'; status: number; challenge: string }
   | { code: 'LENGTH_UNKNOWN' }
   | { code: 'BODY_SHORT' }

@@ -9,6 +9,7 @@ import { ETAG_MAX_CHARS, REFERRER_PAGES_MAX, TAGS_MAX_BYTES } from './constants.
 import { distributionError } from './errors.ts';
 import { fallbackTag, nextPage, referrersOf, tagsOf } from './lists.ts';
 import { Transport, type TransportOptions } from './transport.ts';
+import { awaySentence, UPSTREAM_AWAY_HEADER } from './upstream-away.ts';
 
 /** What a registry says of a manifest without sending it. */
 export type ManifestHead = {
@@ -357,11 +358,13 @@ function statusError(answer: Answer): Error {
   const status = answer.statusCode;
   const challenge = headerOf(answer, 'www-authenticate');
   const retryAfter = headerOf(answer, 'retry-after');
+  const away = awaySentence(headerOf(answer, UPSTREAM_AWAY_HEADER));
   const data = {
     code: 'HTTP_STATUS',
     status,
     ...(challenge === '' ? {} : { challenge }),
     ...(/^\d{1,6}$/.test(retryAfter) ? { retryAfterS: Number(retryAfter) } : {}),
+    ...(status === 503 && away !== undefined ? { away } : {}),
   } as const;
   return distributionError(data, `the registry answered ${status}`);
 }

@@ -9,7 +9,7 @@ import { parseDigest, type Digest } from '../../proto/oci/digest.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
-import type { BlobSizes, ComingBlobs } from './blob-sizes.ts';
+import { chunksHere, type BlobSizes, type ComingBlobs } from './blob-sizes.ts';
 import { FleetError } from './errors.ts';
 import type { PrivateRights } from './grants.ts';
 import type { MemberRecord, MemberTable } from './member-table.ts';
@@ -89,15 +89,10 @@ export class Announcements {
     const isChunked = size > UNCHUNKED_MAX_BYTES;
     const hubChunksWanted = leasable && isChunked ? download.hubChunksWanted : 0;
     const have = bitmapOf(download, size);
-    const ready = leasable && isChunked ? this.#ready(download.repository, digest) : undefined;
-    return { digest, size, have, hubChunksWanted, bypassWanted, leasable, ready };
-  }
-
-  /** Chunks that are here of a blob on its way. */
-  #ready(repository: string, digest: Digest): number | undefined {
-    const coming = this.#modules.coming?.(repository, digest);
-    if (coming === undefined || coming.received >= coming.size) return undefined;
-    return Math.floor(coming.received / layoutOf(coming.size).chunkBytes);
+    const blob = { digest, size, have, hubChunksWanted, bypassWanted, leasable };
+    if (!leasable || !isChunked) return blob;
+    const { repository } = download;
+    return { ...blob, repository, ready: chunksHere(this.#modules.coming, repository, digest) };
   }
 
   /** Whether the member may read the repository, and finds the blob there. */

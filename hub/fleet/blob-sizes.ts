@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { layoutOf } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { BLOB_SIZES_MAX, BLOB_SIZE_CACHE_MS, UNKNOWN_BLOB_CACHE_MS } from './constants.ts';
 
@@ -13,6 +14,17 @@ export type ComingBlobs = (
   repository: string,
   digest: Digest,
 ) => { size: number; received: number } | undefined;
+
+/** Chunks that are here of a blob on its way; undefined when it is not on its way to this hub. */
+export function chunksHere(
+  coming: ComingBlobs | undefined,
+  repository: string,
+  digest: Digest,
+): number | undefined {
+  const found = coming?.(repository, digest);
+  if (found === undefined || found.received >= found.size) return undefined;
+  return Math.floor(found.received / layoutOf(found.size).chunkBytes);
+}
 
 /** What the hub hashed, by repository: a blob of one repository is none of another's business. */
 export class BlobSizes {

@@ -84,6 +84,8 @@ export type FleetPart = {
     /** Whether this hub has ever heard of the peer, of its end too. */
     knows: (peerId: string) => boolean;
   };
+  /** Blobs on their way to this hub. */
+  coming?: ComingBlobs | undefined;
   /** The keys for calls between hubs. */
   keys: Pick<FleetTokenKeys, 'current' | 'find' | 'look'>;
 };
@@ -323,6 +325,7 @@ function deskOf({ options, modules, ring }: Parts, tracker: Tracker, table: Memb
       certificateOf: (peerId) => table.current(peerId, options.now())?.text,
       knows: (peerId) => table.has(peerId),
     },
+    coming: modules.coming,
     keys: {
       current: () => ring.signingKey('replica'),
       find: (keyId) => ring.verificationKey('replica', keyId),

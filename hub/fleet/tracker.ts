@@ -38,7 +38,12 @@ export type AnnouncedBlob = {
    * does not know who may read it.
    */
   leasable: boolean;
-  /** Chunks that the hub has of a blob that it still fetches; undefined: it has them all. */
+  /** Where it is at the hub, if there is anything to be leased of it. */
+  repository?: string | undefined;
+  /**
+   * Chunks that the hub has of a blob that it still fetches; undefined: it has them all, or another
+   * hub fetches it.
+   */
   ready?: number | undefined;
 };
 

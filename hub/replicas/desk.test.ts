@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import type { BlobAnswer, DeskAnswer } from '../fleet/tracker.ts';
 import { AWAY_RETRY_MS } from './constants.ts';
@@ -135,4 +136,32 @@ test('a hub that another one does not know yet is asked after a look', async (t)
   assert.equal(blobs.length, 1);
   await a.owns(1);
   assert.equal(a.tracker.stats.digests, 1);
+});
+
+test('of chunks still to come to their owner no member of another hub gets more than its share', async (t) => {
+  const fleet = new TestReplicas(t);
+  const [a, b] = await fleet.start('a', 'b');
+  assert.ok(a && b);
+  const [digest] = fleet.digestsOf('a', 1);
+  assert.ok(digest);
+  const size = 64 * LEAF_BYTES;
+  const repository = 'docker.io/library/app';
+  const blob = { size, repository, hubChunksWanted: 64 };
+  const have = new ChunkBitmap(64);
+  const leased: number[] = [];
+  a.coming.set(`${repository} ${digest}`, { size, received: 0 });
+  for (const other of ['bo', 'cy', 'di', 'ed']) {
+    // oxlint-disable-next-line no-await-in-loop -- one member after the other
+    await b.announce(other, [wish(digest, { ...blob, have: new ChunkBitmap(64) })]);
+  }
+  for (let ready = 16; ready < 40; ready += 2) {
+    a.coming.set(`${repository} ${digest}`, { size, received: ready * LEAF_BYTES });
+    for (const index of leased) if (index < ready) have.set(index);
+    // oxlint-disable-next-line no-await-in-loop -- one announcement after the other
+    const { blobs } = await b.announce('ann', [wish(digest, { ...blob, have: have.clone() })]);
+    leased.push(...(blobs[0]?.hubChunks ?? []));
+    const ahead = leased.filter((index) => index >= ready && !have.has(index));
+    assert.ok(ahead.length <= 4, `${ahead.length} of chunks to come, ${ready} are here`);
+  }
+  assert.ok(have.count > 0);
 });

@@ -6,6 +6,7 @@ import {
   HUB_CHUNKS_MAX,
 } from '../../proto/hubapi/constants.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
+import { REPOSITORY_MAX_CHARS } from '../../proto/oci/name.ts';
 import { hasCode } from '../../proto/std/errors.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import type { AnnouncedBlob, BlobAnswer } from '../fleet/tracker.ts';
@@ -28,6 +29,9 @@ const ForwardedBlob = Type.Object({
   hubChunksWanted: COUNT,
   bypassWanted: COUNT,
   leasable: Type.Boolean(),
+  repository: Type.Optional(Type.String({ maxLength: REPOSITORY_MAX_CHARS })),
+  /** Of a blob on its way to the hub that passes this on. */
+  ready: Type.Optional(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX })),
 });
 
 /** An announcement of a member, checked by the hub that got it, and what is for another hub. */
@@ -66,9 +70,13 @@ export const ForwardResponse = Type.Object({
 export type ForwardResponse = Static<typeof ForwardResponse>;
 
 export function forwardedOf(blob: AnnouncedBlob): Static<typeof ForwardedBlob> {
-  // What has come of it only the hub knows that fetches it.
-  const { have, ready: _, ...fields } = blob;
-  return have === undefined ? fields : { ...fields, have: have.toBytes().toString('base64') };
+  const { have, ready, repository, ...fields } = blob;
+  return {
+    ...fields,
+    ...(repository === undefined ? {} : { repository }),
+    ...(ready === undefined ? {} : { ready }),
+    ...(have === undefined ? {} : { have: have.toBytes().toString('base64') }),
+  };
 }
 
 /** Throws ReplicaError INVALID_BODY for a bitmap that does not fit. */

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { chunksHere } from '../fleet/blob-sizes.ts';
 import { ANNOUNCE_IDLE_MS } from '../fleet/constants.ts';
 import type { FleetPart } from '../fleet/fleet.ts';
 import type { AnnouncedBlob, Tracker } from '../fleet/tracker.ts';
@@ -14,6 +15,8 @@ type ReceiverModules = {
   /** Looks at the replicas anew. */
   refresh: () => Promise<void>;
   members: FleetPart['members'];
+  /** Blobs on their way to this hub. */
+  coming: FleetPart['coming'];
 };
 
 /** Answers what other hubs pass on, for the blobs that this one owns. */
@@ -50,9 +53,14 @@ export class Receiver {
   }
 
   #ownPart(blob: AnnouncedBlob): AnnouncedBlob | undefined {
-    const part = this.#modules.ownership.partIn(blob.digest);
+    const { ownership, coming } = this.#modules;
+    const { digest, repository } = blob;
+    const part = ownership.partIn(digest);
     if (part.kind !== 'owner') return undefined;
-    return part.leases ? blob : { ...blob, hubChunksWanted: 0 };
+    if (!part.leases) return { ...blob, hubChunksWanted: 0 };
+    if (repository === undefined) return blob;
+    // How much of it has come the owner knows, who fetches it.
+    return { ...blob, ready: blob.ready ?? chunksHere(coming, repository, digest) };
   }
 
   #certificatesOf(peerIds: readonly string[]): Record<string, string> {

@@ -128,6 +128,8 @@ export class TestReplica {
   readonly metrics = new MetricsRegistry({ prefix: 'flotilla_hub_' });
   /** Certificates of the members that this replica knows. */
   readonly members = new Map<string, string | undefined>();
+  /** Blobs on their way to it, by repository and digest. */
+  readonly coming = new Map<string, { size: number; received: number }>();
   readonly line: CatalogLine;
   readonly #fleet: TestReplicas;
   #replicas: Replicas | undefined;
@@ -185,6 +187,7 @@ export class TestReplica {
         certificateOf: (peerId) => this.members.get(peerId),
         knows: (peerId) => this.members.has(peerId),
       },
+      coming: (repository, digest) => this.coming.get(`${repository} ${digest}`),
       keys: {
         current: () => ring.signingKey('replica'),
         find: (keyId) => this.#fleet.verificationKey(keyId),

@@ -68,12 +68,12 @@ export class Replicas {
 
   /** The desk at which agents of this hub are answered, over all replicas. */
   deskOf(fleet: FleetPart): TrackerDesk {
-    const { tracker, members, keys } = fleet;
+    const { tracker, members, coming, keys } = fleet;
     const { ca, now = Date.now } = this.#options;
     const [ownership, metrics, logger] = [this.#ownership, this.#metrics, this.#logger];
     const refresh = (): Promise<void> => this.refresh();
     const forwarder = new Forwarder({ ca, now }, { signingKey: () => keys.current(), metrics });
-    const receiver = new Receiver({ now }, { ownership, tracker, members, refresh });
+    const receiver = new Receiver({ now }, { ownership, tracker, members, coming, refresh });
     this.#tracker = tracker;
     this.#forwarder = forwarder;
     this.#routes = new ReplicaRoutes(

@@ -9,8 +9,7 @@ import type { Coming } from './room.ts';
 import { openUpstreams } from './upstream/open.ts';
 import { openPullThrough, type OpenPullThrough } from './upstream/open-pull-through.ts';
 import type { Upstreams } from './upstream/port.ts';
-import { createProvisionalMetrics } from './upstream/provisional/metrics.ts';
-import { Provisional } from './upstream/provisional/provisional.ts';
+import { openProvisional } from './upstream/provisional/open.ts';
 
 type PullParts = Parameters<typeof openPullThrough>;
 
@@ -38,13 +37,12 @@ export async function openPulling(
     fleet: Fleet;
   },
 ): Promise<OpenPullThrough | undefined> {
-  const { upstreams, coming, fleet, metrics } = modules;
+  const { upstreams, coming, fleet, metrics, logger } = modules;
   if (upstreams === undefined) return undefined;
   const pull = await openPullThrough(options, { ...modules, upstreams });
   starting.defer(() => pull.close());
   const signingKey = () => fleet.statementKey();
-  const told = { ingests: pull.ingests, signingKey, metrics: createProvisionalMetrics(metrics) };
-  coming.provisional = new Provisional({}, told);
+  coming.provisional = openProvisional({ pull, signingKey, metrics, logger });
   coming.pull = pull;
   return pull;
 }

@@ -26,7 +26,7 @@ import { startPrefetch, type Prefetch } from './prefetch/start.ts';
 import type { Replicas } from './replicas/replicas.ts';
 import { coldCatalogOf, type OpenPullThrough } from './upstream/open-pull-through.ts';
 import type { Upstreams } from './upstream/port.ts';
-import type { Provisional } from './upstream/provisional/provisional.ts';
+import type { SharedProvisional } from './upstream/provisional/shared-provisional.ts';
 
 function purgeModules({ purges }: Gc): PurgeModules {
   return {
@@ -41,7 +41,7 @@ type PurgeModules = {
 };
 
 /** What is told of blobs on their way, which the fleet has to know before it can be told. */
-export type Coming = { provisional?: Provisional; pull?: OpenPullThrough };
+export type Coming = { provisional?: SharedProvisional; pull?: OpenPullThrough };
 
 export type Room = {
   fleet: Fleet;

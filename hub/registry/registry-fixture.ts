@@ -59,6 +59,7 @@ export type PullParts = Drivers & {
   metrics: MetricsRegistry;
   logger: Logger;
 };
+type Pulls = { pullThrough: PullThrough; provisional?: ProvisionalBlobs } & AsyncDisposable;
 type Parts = {
   folder: string;
   url: string;
@@ -128,7 +129,7 @@ export class TestRegistry {
       /** Another replica of this one: the same blobs and the same catalog. */
       beside?: TestRegistry;
       /** Answers for upstreams; closed before what it is made of. */
-      pullThrough?: (parts: PullParts) => Promise<{ pullThrough: PullThrough } & AsyncDisposable>;
+      pullThrough?: (parts: PullParts) => Promise<Pulls>;
     } = {},
   ): Promise<TestRegistry> {
     const { beside } = options;
@@ -155,7 +156,7 @@ export class TestRegistry {
       pullThrough: pulls?.pullThrough,
       guard: guardOf(createGuard({ access, baseUrl, callerOf, catalog }), options),
       statementFor: async () => undefined,
-      provisional: options.provisional,
+      provisional: pulls?.provisional ?? options.provisional,
       uplink: uplinkOf(options.uplink, metrics),
       callerOf,
       metrics: (open) => createRegistryMetrics(metrics, open),

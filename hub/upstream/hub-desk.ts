@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import { isDigest, type Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
@@ -12,14 +13,25 @@ import { connectionSignal } from '../registry/http.ts';
 import { UpstreamAway } from '../registry/pull-through.ts';
 import { ReplicaError } from '../replicas/errors.ts';
 import type { ReplicaRoute } from '../replicas/routes.ts';
-import { HUB_BLOB_PATH, HUB_REFUSAL_STATUS, HubQuestion, type HubRefusal } from './hub-question.ts';
-import type { UpstreamPlace, Upstreams } from './port.ts';
+import { holderOf } from './held-elsewhere.ts';
+import {
+  HUB_BLOB_PATH,
+  HUB_LEAVES_PATH,
+  HUB_REFUSAL_STATUS,
+  HubLeavesQuestion,
+  HubQuestion,
+  type HubRefusal,
+} from './hub-question.ts';
+import type { Ingests, UpstreamPlace, Upstreams } from './port.ts';
+import type { Provisional } from './provisional/provisional.ts';
 import { AWAY_RETRY_MS, HUB_QUESTION_MAX_BYTES } from './pull-constants.ts';
 
 type Modules = {
   upstreams: Pick<Upstreams, 'placeOf'>;
   /** A blob that is here, or on its way to this very hub. */
   open: (place: UpstreamPlace, digest: Digest, o: { signal: AbortSignal }) => Promise<OpenBlob>;
+  /** One on its way to this very hub. */
+  find: Ingests['find'];
   memory: BufferMemory;
   logger: Logger;
 };
@@ -47,7 +59,7 @@ async function answer(
   try {
     blob = await opened(question, signal, modules);
   } catch (err) {
-    return reply.code(HUB_REFUSAL_STATUS).type('application/json').send(told(err));
+    return refuse(reply, err);
   }
   await using open = blob;
   const { size } = open;
@@ -73,30 +85,71 @@ async function answer(
   return reply;
 }
 
-async function opened(
-  { repository, digest }: HubQuestion,
-  signal: AbortSignal,
-  { upstreams, open }: Modules,
-): Promise<OpenBlob> {
+/** Tells other hubs leaves of blobs on their way to this one; whom that may be told they know. */
+export function leavesDesk(modules: {
+  upstreams: Pick<Upstreams, 'placeOf'>;
+  provisional: Pick<Provisional, 'batch'>;
+}): ReplicaRoute {
+  return {
+    path: HUB_LEAVES_PATH,
+    bodyMax: HUB_QUESTION_MAX_BYTES,
+    answer: async (body, request, reply) => {
+      const question = parseBody(HubLeavesQuestion, body);
+      const signal = connectionSignal(request.raw);
+      try {
+        const { place, digest } = targetOf(question, modules);
+        const { repository } = place;
+        const { from } = question;
+        const batch = await modules.provisional.batch(repository, digest, from, { signal });
+        if (batch === undefined) throw ociError('BLOB_UNKNOWN', 'this blob is not being fetched');
+        return await reply.type('application/octet-stream').send(batch);
+      } catch (err) {
+        return refuse(reply, err);
+      }
+    },
+  };
+}
+
+function targetOf(
+  { repository, digest }: { repository: string; digest: string },
+  { upstreams }: Pick<Modules, 'upstreams'>,
+): { place: UpstreamPlace; digest: Digest } {
   const place = upstreams.placeOf(parseRepository(repository));
-  if (place === undefined || !isDigest(digest)) {
-    throw ociError('BLOB_UNKNOWN', 'not of an upstream');
+  if (place !== undefined && isDigest(digest)) return { place, digest };
+  throw ociError('BLOB_UNKNOWN', 'not of an upstream');
+}
+
+async function opened(
+  question: HubQuestion,
+  signal: AbortSignal,
+  { upstreams, open, find }: Modules,
+): Promise<OpenBlob> {
+  const { place, digest } = targetOf(question, { upstreams });
+  if (question.checksLeaves === true) {
+    const running = find(place.repository, digest);
+    if (running !== undefined && running.size > UNCHUNKED_MAX_BYTES) {
+      return running.open({ signal, checksLeaves: true });
+    }
+    if (question.end === undefined) throw ociError('BLOB_UNKNOWN', 'the blob is not on its way');
   }
-  try {
-    return await open(place, digest, { signal });
-  } catch (err) {
-    if (!hasCode(err, 'HELD_ELSEWHERE')) throw err;
-    throw new ReplicaError('WRONG_TARGET', 'another hub goes on with the blob', { cause: err });
-  }
+  return open(place, digest, { signal });
+}
+
+function refuse(reply: FastifyReply, err: unknown): FastifyReply {
+  return reply.code(HUB_REFUSAL_STATUS).type('application/json').send(told(err));
 }
 
 function told(err: unknown): HubRefusal {
   if (err instanceof ReplicaError) throw err;
+  const holder = holderOf(err);
+  if (holder === undefined && hasCode(err, 'HELD_ELSEWHERE')) {
+    throw new ReplicaError('WRONG_TARGET', 'another hub goes on with the blob', { cause: err });
+  }
   const message = messageOf(err).slice(0, HUB_QUESTION_MAX_BYTES);
   const retryAfterS =
     err instanceof UpstreamAway ? err.retryAfterS : Math.ceil(AWAY_RETRY_MS / 1000);
   if (hasCode(err, 'BLOB_UNKNOWN', 'NAME_UNKNOWN'))
     return { code: 'unknown', message, retryAfterS };
   if (hasCode(err, 'DENIED', 'PURGED')) return { code: 'denied', message, retryAfterS };
-  return { code: 'away', message, retryAfterS };
+  return { code: 'away', message, retryAfterS, ...(holder === undefined ? {} : { holder }) };
 }

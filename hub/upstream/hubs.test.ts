@@ -1,54 +1,9 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
-import type { Digest } from '../../proto/oci/digest.ts';
-import { assertRefused, MIB, type TestRegistry } from '../registry/registry-fixture.ts';
-import { TestReplicas, type TestReplica } from '../replicas/replicas-fixture.ts';
+import { test } from 'node:test';
+import { assertRefused, MIB } from '../registry/registry-fixture.ts';
+import { ownedByA, twoHubs } from './hubs-fixture.ts';
 import { INGEST_HOLD_MS } from './pull-constants.ts';
-import { bytesOf, Origin, sendRange, sendSome, startPullHub } from './pull-fixture.ts';
-
-type Hubs = {
-  a: TestRegistry;
-  b: TestRegistry;
-  replicas: TestReplicas;
-  all: TestReplica[];
-  /** How much later it is for the second. */
-  later: { ms: number };
-};
-
-/** Two hubs on one catalog and one store that know each other. */
-async function twoHubs(t: TestContext, origin: Origin): Promise<Hubs> {
-  const hubs: TestRegistry[] = [];
-  const later = { ms: 0 };
-  const replicas = new TestReplicas(t, {
-    prepare: async ({ id: holder, replicas: own }) => {
-      const [beside] = hubs;
-      const options = { holder, replicas: own, shared: true };
-      const second = { ...options, now: () => Date.now() + later.ms };
-      const rig = await startPullHub(t, [origin], beside ? { ...second, beside } : options);
-      hubs.push(rig.hub);
-    },
-  });
-  const all = await replicas.start('a', 'b');
-  const [a, b] = hubs;
-  assert.ok(a && b);
-  return { a, b, replicas, all, later };
-}
-
-/** A blob that hub `a` owns. */
-function ownedByA(
-  { replicas }: Hubs,
-  origin: Origin,
-  size: number,
-): { bytes: Buffer; digest: Digest } {
-  for (let n = 0; ; n += 1) {
-    const bytes = bytesOf(size, String(n));
-    const digest = origin.putBlob('library/app', bytes);
-    const owner = replicas.all.find(
-      ({ replicas: one }) => one.ownership.partIn(digest).kind === 'owner',
-    );
-    if (owner?.id === 'a') return { bytes, digest };
-  }
-}
+import { bytesOf, Origin, sendRange, sendSome } from './pull-fixture.ts';
 
 test('a blob comes once to two hubs, each tag and manifest too', async (t) => {
   const origin = await Origin.start(t);

@@ -6,6 +6,7 @@ import type { BlobReader, BlobWriter } from '../blobs/port.ts';
 import type { Catalog } from '../catalog/port.ts';
 import type { BufferMemory } from '../registry/buffer-memory.ts';
 import { keepBlob } from '../registry/keep-blob.ts';
+import { heldElsewhere } from './held-elsewhere.ts';
 import { Ingest } from './ingest.ts';
 import { IngestBytes } from './ingest-bytes.ts';
 import { IngestParking, type ParkingModules } from './ingest-parking.ts';
@@ -220,11 +221,6 @@ export class IngestRun {
     const fields = { ...this.#names(), reason: messageOf(failure) };
     this.#modules.logger.warn(fields, 'a blob on its way could not be put in order');
   }
-}
-
-/** The refusal of a blob that another hub goes on with. */
-export function heldElsewhere(holder: string): Error {
-  return new CodedError('another hub goes on with the blob', { code: 'HELD_ELSEWHERE', holder });
 }
 
 async function firstOf(

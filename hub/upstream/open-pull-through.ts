@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import type { Rights } from '../access/rights.ts';
@@ -62,6 +63,10 @@ type Modules = {
 export type OpenPullThrough = {
   pullThrough: HubPullThrough;
   ingests: Ingests;
+  /** The hubs that read blobs of each other; undefined for one that is alone. */
+  others: { hubs: Replicas; streams: HubStreams } | undefined;
+  /** Size in bytes that a manifest of the repository says a blob has. */
+  namedSize: (repository: string, digest: Digest) => Promise<number | undefined>;
   close: () => Promise<void>;
 };
 
@@ -95,7 +100,7 @@ export async function openPullThrough(
   const listings = new UpstreamListings({ now }, { catalog });
   const known = { ingests, blobs, catalog, isPublic, negatives, metrics };
   const here = new UpstreamBlobs({ now }, known);
-  const others = otherHubs(here, modules);
+  const others = otherHubs(here, ingests, modules);
   const wait = { waitMs: options.ownerWaitMs };
   const sharing = shared ? new SharedBlobs(wait, { own: here, others }) : undefined;
   const pullThrough = new HubPullThrough(
@@ -107,7 +112,8 @@ export async function openPullThrough(
     await others?.streams.close();
   };
   const told = ingestsOf(ingests, { upstreams, store, here, replicas: modules.replicas });
-  return { pullThrough, ingests: told, close };
+  const namedSize: OpenPullThrough['namedSize'] = (...blob) => store.namedSize(...blob);
+  return { pullThrough, ingests: told, others, namedSize, close };
 }
 
 /** Blobs on their way to this hub as other rooms see them, and begin them. */
@@ -125,7 +131,7 @@ function ingestsOf(
       if (ingests.find(repository, digest) !== undefined) return;
       const place = upstreams.placeOf(repository);
       if (place === undefined || place.repository !== repository) return;
-      // Another hub fetches it, and lets its agents know.
+      // Another hub fetches it, and is asked.
       if ((replicas?.ownership.partIn(digest).kind ?? 'owner') !== 'owner') return;
       if ((await store.namedSize(repository, digest)) === undefined) return;
       await here.begin(place, digest, { signal: signal ?? new AbortController().signal });
@@ -139,11 +145,11 @@ export function coldCatalogOf(catalog: OpenCatalog, upstreams: Upstreams) {
   return coldCatalog({ catalog, store, upstreams, now: Date.now });
 }
 
-/** The hubs that read blobs of each other; undefined for one that is alone. */
 function otherHubs(
   own: UpstreamBlobs,
+  ingests: Pick<Ingests, 'find'>,
   { replicas: hubs, upstreams, logger }: Pick<Modules, 'replicas' | 'upstreams' | 'logger'>,
-): { hubs: Replicas; streams: HubStreams } | undefined {
+): OpenPullThrough['others'] {
   if (hubs === undefined) return undefined;
   const memory = new BufferMemory({
     totalBytes: BODIES_MEMORY_BYTES,
@@ -151,6 +157,7 @@ function otherHubs(
     maxBytes: BODY_MEMORY_BYTES,
   });
   const open: UpstreamBlobs['openHere'] = (...ask) => own.openHere(...ask);
-  hubs.answerAt(hubDesk({ upstreams, open, memory, logger }));
+  const find: Ingests['find'] = (...ask) => ingests.find(...ask);
+  hubs.answerAt(hubDesk({ upstreams, open, find, memory, logger }));
   return { hubs, streams: new HubStreams({ hubs }) };
 }

@@ -82,5 +82,15 @@ export const OWNER_LOOK_MS = 250;
 export const HUB_HEADERS_TIMEOUT_MS = 35_000;
 /** Connections to one other hub for such blobs. */
 export const HUB_STREAMS_MAX = 256;
+/** Questions for leaves of such blobs under way to one other hub; more are told to come back. */
+export const HUB_LEAVES_CALLS_MAX = 128;
+/** Those who wait for their answers; more are told to come back. */
+export const HUB_LEAVES_WAITERS_MAX = 2048;
+/** How long another hub may take to answer one, beside the time that it holds it back. */
+export const HUB_LEAVES_SPARE_MS = 1000;
+/** How long a hub that took longer is not asked one. */
+export const HUB_LEAVES_PAUSE_MS = 1000;
+/** Blobs on their way to other hubs of which this one remembers the size. */
+export const HUB_SIZES_MAX = 1024;
 /** Largest question of one hub to another about a blob. */
 export const HUB_QUESTION_MAX_BYTES = 4096;

@@ -9,11 +9,13 @@ import { ociError } from '../../proto/oci/errors.ts';
 import { MANIFEST_ACCEPT, OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { referenceText } from '../../proto/oci/name.ts';
 import { formatContentRange, parseRange } from '../../proto/oci/ranges.ts';
+import type { KeyRing } from '../../proto/trust/key-ring.ts';
 import { MIB, TestRegistry, type PullParts } from '../registry/registry-fixture.ts';
 import type { Replicas } from '../replicas/replicas.ts';
 import type { RegistryOptions } from '../registry/registry.ts';
 import { openPullThrough } from './open-pull-through.ts';
 import type { Ingests, Upstream, UpstreamNames, UpstreamPolicy, Upstreams } from './port.ts';
+import { openProvisional } from './provisional/open.ts';
 import { UpstreamSet } from './upstreams.ts';
 
 /** What an origin does with a blob instead of sending it. True: it has answered. */
@@ -237,6 +239,8 @@ type RigOptions = RegistryOptions & {
   /** How this hub knows others. */
   replicas?: Replicas;
   ownerWaitMs?: number;
+  /** Signs what is told of blobs on their way; nothing is told without it. */
+  ring?: KeyRing;
   /** Changes what pull-through is made of. */
   with?: (parts: PullParts) => PullParts;
 };
@@ -271,7 +275,14 @@ export async function startPullHub(
         { ...change(parts), upstreams, replicas: options.replicas },
       );
       ({ ingests } = opened);
-      return { pullThrough: opened.pullThrough, [Symbol.asyncDispose]: opened.close };
+      const { ring } = options;
+      const signed = ring && { signingKey: () => ring.signingKey('statement') };
+      const provisional = signed && openProvisional({ pull: opened, ...signed, ...parts });
+      return {
+        pullThrough: opened.pullThrough,
+        ...(provisional === undefined ? {} : { provisional }),
+        [Symbol.asyncDispose]: opened.close,
+      };
     },
   });
   if (ingests === undefined) throw ociError('UNAVAILABLE', 'no pull-through');

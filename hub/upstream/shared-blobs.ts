@@ -1,11 +1,12 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { abortable, deadline, sleep } from '../../proto/std/abort.ts';
-import { CodedError, hasCode } from '../../proto/std/errors.ts';
+import { hasCode } from '../../proto/std/errors.ts';
 import { ociError, OciError } from '../../proto/oci/errors.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import { CatalogError } from '../catalog/errors.ts';
-import type { UpstreamBlobs } from './blobs.ts';
 import type { ReplicaRow } from '../replicas/store.ts';
+import type { UpstreamBlobs } from './blobs.ts';
+import { holderOf } from './held-elsewhere.ts';
 import type { HubStreams, OtherHubs } from './hub-streams.ts';
 import { PassedOnBlob } from './passed-on.ts';
 import type { UpstreamPlace } from './port.ts';
@@ -67,22 +68,22 @@ export class SharedBlobs {
   }
 
   /** undefined: nobody owns it just now. */
-  async #tryRoute({ place, digest }: Target, o: Options): Promise<OpenBlob | undefined> {
+  async #tryRoute(target: Target, o: Options): Promise<OpenBlob | undefined> {
+    const { place, digest } = target;
     const { own, others } = this.#modules;
     const isComing = own.isComing(place, digest);
     const here = isComing ? undefined : await own.stored(place, digest);
     if (here !== undefined) return here;
     const part = others?.hubs.ownership.partIn(digest);
-    if (others === undefined || part?.kind === 'owner' || isComing) {
-      try {
-        return await own.openHere(place, digest, o);
-      } catch (err) {
-        const holder = this.#replica(holderOf(err));
-        if (holder === undefined) throw err;
-        return this.#at(holder, { place, digest }, o);
-      }
+    const isOurs = others === undefined || part?.kind === 'owner' || isComing;
+    try {
+      if (isOurs) return await own.openHere(place, digest, o);
+      return part?.kind === 'other' ? await this.#at(part.replica, target, o) : undefined;
+    } catch (err) {
+      const holder = this.#replica(holderOf(err));
+      if (holder === undefined) throw err;
+      return this.#at(holder, target, o);
     }
-    return part?.kind === 'other' ? this.#at(part.replica, { place, digest }, o) : undefined;
   }
 
   /** Another hub of this name. */
@@ -157,11 +158,4 @@ class MovingBlob implements OpenBlob {
 
 function isFinal(err: unknown): boolean {
   return err instanceof OciError || err instanceof CatalogError || hasCode(err, 'INGEST_WRONG');
-}
-
-/** The hub that goes on with a blob. */
-function holderOf(err: unknown): string | undefined {
-  if (!(err instanceof CodedError) || err.code !== 'HELD_ELSEWHERE') return undefined;
-  const data: { holder?: unknown } = err.data;
-  return typeof data.holder === 'string' ? data.holder : undefined;
 }

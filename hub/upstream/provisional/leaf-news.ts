@@ -81,15 +81,10 @@ export class LeafNews {
       const now = Math.floor(ingest.received / LEAF_BYTES);
       if (now === leaves && ingest.received < ingest.size) continue;
       // oxlint-disable-next-line no-await-in-loop -- until its end
-      await sleep(this.#gatherMs(), { signal });
+      await sleep(Math.max(PROVISIONAL_GATHER_MS, gatherMsFor(this.#waiting.size)), { signal });
       leaves = now;
       this.#wake();
     }
-  }
-
-  #gatherMs(): number {
-    const forAll = (this.#waiting.size / PROVISIONAL_ANSWERS_PER_SECOND) * 1000;
-    return Math.min(PROVISIONAL_GATHER_MAX_MS, Math.max(PROVISIONAL_GATHER_MS, forAll));
   }
 
   #wake(): void {
@@ -97,4 +92,9 @@ export class LeafNews {
     this.#waiting.clear();
     for (const wake of waiting) wake();
   }
+}
+
+/** How long news are held back so that those who wait can be answered. */
+export function gatherMsFor(waiting: number): number {
+  return Math.min(PROVISIONAL_GATHER_MAX_MS, (waiting / PROVISIONAL_ANSWERS_PER_SECOND) * 1000);
 }

@@ -21,5 +21,12 @@ export function createProvisionalMetrics(m: MetricsRegistry) {
     'Of those, such whose bytes turned out to have another digest.',
   );
   revoked.inc(0);
-  return { batches, sessions, revoked };
+  const forwards = m.counter(
+    'upstream_provisional_forwards_total',
+    'Questions about blobs on their way to another hub that were passed on to it, by how that ' +
+      'went: told, none (it does not fetch the blob), failed.',
+    ['result'],
+  );
+  for (const result of ['told', 'none', 'failed']) forwards.inc({ result }, 0);
+  return { batches, sessions, revoked, forwards };
 }

@@ -85,7 +85,8 @@ export class Provisional {
    * A signed batch of the leaves from `from` on. Without `from` it is that of the first leaf, at
    * once; else it comes when there are leaves to tell, the ingest has ended, or after
    * PROVISIONAL_WAIT_MS. undefined when no ingest runs or has ended a while ago, and none begins.
-   * @throws OciError UNAVAILABLE when too many wait; the reason of the signal
+   * @throws OciError UNAVAILABLE when too many wait; CodedError HELD_ELSEWHERE when another hub
+   * goes on with it; the reason of the signal
    */
   async batch(
     repository: Repository,
@@ -148,9 +149,10 @@ export class Provisional {
     using limit = deadline(this.#waitMs, o.signal);
     try {
       await abortable(ingests.start(repository, digest, { signal: limit.signal }), limit.signal);
-    } catch {
-      // Why it cannot be fetched is told to who asks for the blob itself.
+    } catch (err) {
       o.signal?.throwIfAborted();
+      if (hasCode(err, 'HELD_ELSEWHERE')) throw err;
+      // Why else it cannot be fetched is told to who asks for the blob itself.
     }
     return this.#newsOf(repository, digest);
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, MIB } from '../registry/registry-fixture.ts';
 import { ownedByA, twoHubs } from './hubs-fixture.ts';
-import { INGEST_HOLD_MS } from './pull-constants.ts';
+import { INGEST_HOLD_MS, PARK_BYTES } from './pull-constants.ts';
 import { bytesOf, Origin, sendRange, sendSome } from './pull-fixture.ts';
 
 test('a blob comes once to two hubs, each tag and manifest too', async (t) => {
@@ -61,8 +61,9 @@ test('a reader at another hub gets what is here, and why a blob does not come', 
 test('readers go on at the next hub when the one that fetches a blob dies', async (t) => {
   const origin = await Origin.start(t);
   const hubs = await twoHubs(t, origin);
-  const { bytes, digest } = ownedByA(hubs, origin, 40 * MIB);
-  const sent = 36 * MIB;
+  const parked = 2 * PARK_BYTES;
+  const sent = parked + PARK_BYTES / 2;
+  const { bytes, digest } = ownedByA(hubs, origin, parked + PARK_BYTES);
   origin.blobFault = (asked, response) => {
     sendSome(asked, response, bytes, sent);
     return true;
@@ -79,5 +80,5 @@ test('readers go on at the next hub when the one that fetches a blob dies', asyn
   hubs.later.ms = INGEST_HOLD_MS + 1;
   assert.ok((await reading).body.equals(bytes));
   const ranges = origin.asked.filter(({ method }) => method === 'GET').map(({ range }) => range);
-  assert.deepEqual(ranges, [undefined, `bytes=${32 * MIB}-`]);
+  assert.deepEqual(ranges, [undefined, `bytes=${parked}-`]);
 });

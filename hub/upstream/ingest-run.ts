@@ -132,22 +132,25 @@ export class IngestRun {
     const grew = (): void => this.ingest.grew();
     await this.#bytes.recheck({ signal, onBytes: grew });
     using batch = memory.enter();
-    const sink = new IngestSink({
-      bytes: this.#bytes,
-      parking: this.#parking,
-      batchBytes: () => batch.share,
-      onBytes: (count) => {
-        metrics.ingestBytes.inc({ upstream }, count);
-        grew();
+    const { size } = this.ingest;
+    const sink = new IngestSink(
+      { size },
+      {
+        bytes: this.#bytes,
+        park: () => this.#parking.park(this.#bytes),
+        batchBytes: () => batch.share,
+        onBytes: (count) => {
+          metrics.ingestBytes.inc({ upstream }, count);
+          grew();
+        },
       },
-    });
+    );
     const onRetry = (err: unknown): void => {
       metrics.retries.inc({ upstream });
       const fields = { ...this.#names(), at: sink.size, reason: messageOf(err) };
       this.#modules.logger.info(fields, 'a blob of an upstream broke off; it is gone on with');
     };
     const { now, stallMs } = this.#options;
-    const { size } = this.ingest;
     const source = { place, digest, size, first: this.#first, signal, stallMs };
     try {
       await streamInto(sink, { ...source, onRetry, now });

@@ -1,13 +1,18 @@
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { CodedError } from '../../proto/std/errors.ts';
 import type { IngestBytes } from './ingest-bytes.ts';
-import type { IngestParking } from './ingest-parking.ts';
 import type { Sink } from './ingest-stream.ts';
-import { PARK_BYTES } from './pull-constants.ts';
+import { PARK_BYTES, PARKS_MAX } from './pull-constants.ts';
+
+type Options = {
+  /** Bytes of the whole. */
+  size: number;
+};
 
 type Modules = {
-  bytes: IngestBytes;
-  parking: IngestParking;
+  bytes: Pick<IngestBytes, 'size' | 'append'>;
+  /** Notes where another hub goes on; false when another one has it now. */
+  park: () => Promise<boolean>;
   /** Most bytes to gather now. */
   batchBytes: () => number;
   /** So many more are here. */
@@ -16,12 +21,16 @@ type Modules = {
 
 /** Gathers pieces of a blob, stores them in batches, and parks them at whole leaves. */
 export class IngestSink implements Sink {
+  readonly #whole: number;
+  readonly #parkBytes: number;
   readonly #modules: Modules;
   #batch: Buffer[] = [];
   #gathered = 0;
   #parkedAt: number;
 
-  constructor(modules: Modules) {
+  constructor({ size }: Options, modules: Modules) {
+    this.#whole = size;
+    this.#parkBytes = parkBytesOf(size);
     this.#modules = modules;
     this.#parkedAt = modules.bytes.size;
   }
@@ -43,9 +52,11 @@ export class IngestSink implements Sink {
   async flush(): Promise<void> {
     if (this.#gathered === 0) return;
     const { bytes } = this.#modules;
-    const isDue = this.size - this.#parkedAt >= PARK_BYTES;
     const toLeaf = this.#gathered - (this.size % LEAF_BYTES);
-    if (!isDue || toLeaf <= 0) return this.#write(this.#gathered);
+    const parkAt = bytes.size + toLeaf;
+    const isDue = parkAt - this.#parkedAt >= this.#parkBytes;
+    const isWorth = this.#whole - parkAt >= this.#parkBytes;
+    if (!isDue || !isWorth || toLeaf <= 0) return this.#write(this.#gathered);
     await this.#write(toLeaf);
     await this.#park();
     if (this.#gathered > 0 && bytes.size > 0) await this.#write(this.#gathered);
@@ -58,8 +69,8 @@ export class IngestSink implements Sink {
   }
 
   async #park(): Promise<void> {
-    const { bytes, parking } = this.#modules;
-    if (!(await parking.park(bytes))) {
+    const { bytes, park } = this.#modules;
+    if (!(await park())) {
       throw new CodedError('another hub goes on with the blob', { code: 'HELD_ELSEWHERE' });
     }
     this.#parkedAt = bytes.size;
@@ -86,4 +97,11 @@ export class IngestSink implements Sink {
     this.#gathered -= count;
     return taken;
   }
+}
+
+/** Twice as many for blobs twice as large, from some size on. */
+function parkBytesOf(size: number): number {
+  let bytes = PARK_BYTES;
+  while (bytes * PARKS_MAX < size) bytes *= 2;
+  return bytes;
 }

@@ -40,8 +40,13 @@ export const INGEST_BATCH_BYTES = 1_048_576;
 export const INGESTS_MEMORY_BYTES = 32 * 1_048_576;
 /** Bytes of a batch while there are very many. */
 export const INGEST_BATCH_MIN_BYTES = 65_536;
-/** Bytes after which a blob on its way is parked, so that another hub can go on from there. */
-export const PARK_BYTES = 16 * 1_048_576;
+/**
+ * Bytes after which a blob on its way is parked, so that another hub can go on from there, if as
+ * many are still to come; the same as a part in S3, where parking within a part costs another one.
+ */
+export const PARK_BYTES = 8 * 1_048_576;
+/** How often a blob is parked at most; a larger one after more bytes. */
+export const PARKS_MAX = 1024;
 /** A parked blob that nobody goes on with is dropped after this. */
 export const PARKED_MAX_AGE_MS = 24 * 3_600_000;
 /** How long a hub that fetches a blob keeps others from it without saying that it goes on. */
@@ -82,7 +87,7 @@ export const OWNER_LOOK_MS = 250;
 export const HUB_HEADERS_TIMEOUT_MS = 35_000;
 /** Connections to one other hub for such blobs. */
 export const HUB_STREAMS_MAX = 256;
-/** Questions for leaves of such blobs under way to one other hub; more are told to come back. */
+/** Questions for leaves of such blobs under way to other hubs; more are told to come back. */
 export const HUB_LEAVES_CALLS_MAX = 128;
 /** Those who wait for their answers; more are told to come back. */
 export const HUB_LEAVES_WAITERS_MAX = 2048;

@@ -135,7 +135,7 @@ test('a blob goes on being shared when the hub that fetched it is gone', async (
 });
 
 test('agents hear of a blob from the hub that goes on with it, when another owns it now', async (t) => {
-  const bytes = bytesThat(PARK_BYTES + 4 * MIB, (digest) => {
+  const bytes = bytesThat(2 * PARK_BYTES, (digest) => {
     return ownerOf(digest, ['a', 'b']) === 'a' && ownerOf(digest, ['a', 'b', 'c']) === 'c';
   });
   const sent = PARK_BYTES + 2 * MIB;

@@ -4,7 +4,7 @@ export const UPSTREAMS_MAX = 64;
 export const CREDENTIALS_MAX = 16;
 /** Globs of repositories of one upstream. */
 export const REPOSITORY_GLOBS_MAX = 256;
-/** Requests to one upstream at the same time, unless configured otherwise. */
+/** Requests of one hub to one upstream at the same time, unless configured otherwise. */
 export const UPSTREAM_CONNECTIONS = 16;
 export const UPSTREAM_CONNECTIONS_MAX = 256;
 /** Longest wait of any kind that a setting of an upstream may name. */
@@ -30,11 +30,11 @@ export const BUDGET_KEPT_MS = 7 * 24 * 3_600_000;
 export const BUDGET_FORGET_MS = 3_600_000;
 /** How often an upstream may say that it counts the pulls of an account with others than before. */
 export const SOURCE_CHANGE_MS = 10 * 60_000;
-/** Failures in a row after which an upstream is left alone. */
+/** Failures in a row after which a hub leaves an upstream alone; each hub sees its own. */
 export const BREAKER_FAILURES = 5;
 /** A request that is given up here counts as one of them when it had no answer for so long. */
 export const SLOW_ANSWER_MS = 3_000;
-/** First and longest time that it is left alone. */
+/** First and longest time that it is left alone by that hub. */
 export const BREAKER_BASE_MS = 5_000;
 export const BREAKER_MAX_MS = 5 * 60_000;
 /** Longest time that it is left alone because it says so, until one request tries it all the same. */
@@ -47,7 +47,7 @@ export const RETRY_BASE_MS = 200;
 export const RETRY_MAX_MS = 2_000;
 /** One in so many of these, and one at least, is kept for what is answered at once. */
 export const QUESTION_SLOTS_SHARE = 8;
-/** Requests that wait for their turn at one upstream. */
+/** Requests of one hub that wait for their turn at one upstream. */
 export const SLOT_WAITERS_MAX = 1_024;
 /** How long a request waits for its turn: one of a runtime, and one that was planned. */
 export const INTERACTIVE_SLOT_WAIT_MS = 60_000;

@@ -5,13 +5,17 @@ import type { Program } from '../rig/flotilla.ts';
 import { HubPair } from '../rig/hub-pair.ts';
 import { MIB } from '../rig/images.ts';
 import { missingPostgres } from '../rig/postgres.ts';
-import { pulls } from '../rig/pulls.ts';
+import { fetchedBytes, pulls } from '../rig/pulls.ts';
 import { missingForRadosgw } from '../rig/radosgw.ts';
 import { missingFor } from '../rig/requirements.ts';
 import { until } from '../rig/until.ts';
 
 const LAYERS = [40, 24, 12, 8, 5].map((size) => size * MIB);
 const SLOW_MBIT = 300;
+const SHARED_BYTES = 96 * MIB;
+/** Of four agents; each would take one past the others. */
+const SHARED_COPIES_MAX = 2;
+const FORWARDS = 'flotilla_hub_upstream_provisional_forwards_total';
 /** So large that what was not parked yet is a small part. */
 const LARGE_BYTES = 640 * MIB;
 const COPIES_MAX = 1.1;
@@ -58,6 +62,29 @@ describe('two hubs in front of one upstream', { skip }, () => {
     );
   });
 
+  test('share a blob among their agents before the one that fetches it has it all', async () => {
+    const { registry, machine } = fleet.upstream;
+    const image = await fleet.upstream.offer('shared', [SHARED_BYTES]);
+    const [layer] = image.layers;
+    assert.ok(layer);
+    await machine.shape(SLOW_MBIT);
+    const earlier = await sentBytes(pair.hubs);
+    const fromPeers = await peerBytes(fleet.nodes);
+    const pulling = everywhere((node) => pulls(node, image));
+    pulling.catch(() => {});
+    await until('chunks from peers', TIMEOUT_MS, async () =>
+      (await peerBytes(fleet.nodes)) - fromPeers > layer.size / 2 ? true : undefined,
+    );
+    const { blobs } = await registry.report();
+    const fetched = blobs[layer.digest]?.bytes ?? 0;
+    assert.ok(fetched < layer.size, `the upstream had sent all ${fetched} bytes by then`);
+    await pulling;
+    const copies = ((await sentBytes(pair.hubs)) - earlier) / layer.size;
+    assert.ok(copies <= SHARED_COPIES_MAX, `${copies} copies left the hubs`);
+    const passedOn = await sumOf(pair.hubs, FORWARDS, { result: 'told' });
+    assert.ok(passedOn > 0, 'no question was passed on');
+  });
+
   test('when the one that fetches is killed, the other goes on by Range', async () => {
     const { registry, machine } = fleet.upstream;
     const image = await fleet.upstream.offer('owner-killed', [LARGE_BYTES]);
@@ -84,6 +111,28 @@ describe('two hubs in front of one upstream', { skip }, () => {
     assert.ok(copies >= 1 && copies <= COPIES_MAX, `the upstream sent ${copies} copies`);
   });
 });
+
+async function sumOf(
+  hubs: readonly Program[],
+  name: string,
+  labels: Record<string, string> = {},
+): Promise<number> {
+  const counts = await Promise.all(
+    hubs.map(async (hub) => (await hub.metrics()).sum(name, labels)),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** Bytes of blobs that left the hubs for agents and other clients. */
+function sentBytes(hubs: readonly Program[]): Promise<number> {
+  return sumOf(hubs, 'flotilla_hub_blob_sent_bytes_total');
+}
+
+/** Bytes that agents gave each other. */
+async function peerBytes(nodes: readonly FleetNode[]): Promise<number> {
+  const counts = await Promise.all(nodes.map((node) => fetchedBytes(node, 'peer')));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
 
 /** Bytes that each hub itself took from upstreams. */
 async function fetchedBy(hubs: readonly Program[]): Promise<Map<Program, number>> {

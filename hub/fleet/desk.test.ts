@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { checkBody } from '../../proto/hubapi/body.ts';
 import { AnnounceResponse, RenewResponse } from '../../proto/hubapi/schemas.ts';
-import { BLOB, download, TestAgent, TestHub } from './fleet-fixture.ts';
+import { BLOB, BLOB_SIZE, download, TestAgent, TestHub } from './fleet-fixture.ts';
 import type { FleetPart } from './fleet.ts';
+import type { Announcement } from './tracker.ts';
 
 test('of members that this hub knows its own word counts, of others another hub', async (t) => {
   const [asker, known, gone] = [new TestAgent(), new TestAgent(), new TestAgent()];
@@ -34,4 +36,26 @@ test('of members that this hub knows its own word counts, of others another hub'
     [true, undefined],
   );
   assert.equal(members.knows('elsewhere'), false);
+});
+
+test('the desk of all hubs is told where a blob is, and may ask how much of it has come', async (t) => {
+  const asker = new TestAgent();
+  const own: { part?: FleetPart; asked?: Announcement } = {};
+  const hub = await TestHub.start(t, {
+    coming: () => ({ size: BLOB_SIZE, received: 3 * LEAF_BYTES }),
+    deskOf: (part) => {
+      own.part = part;
+      return {
+        announce: (announcement) => {
+          own.asked = announcement;
+          return { intervalMs: 1, blobs: [] };
+        },
+      };
+    },
+  });
+  await hub.enrol(asker, 'asker');
+  await hub.call(asker, 'announce', { full: false, downloads: [download({})] });
+  const [blob] = own.asked?.blobs ?? [];
+  assert.deepEqual([blob?.repository, blob?.ready], ['team/app', 3]);
+  assert.equal(own.part?.coming?.('team/app', BLOB)?.received, 3 * LEAF_BYTES);
 });

@@ -1,5 +1,6 @@
 import { UNCHUNKED_MAX_BYTES } from '../../../proto/chunks/layout.ts';
 import type { Digest } from '../../../proto/oci/digest.ts';
+import { OciError } from '../../../proto/oci/errors.ts';
 import type { Repository } from '../../../proto/oci/name.ts';
 import type { Logger } from '../../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../../proto/std/errors.ts';
@@ -23,9 +24,6 @@ type Modules = {
   metrics: Pick<ProvisionalMetrics, 'forwards'>;
   logger: Logger;
 };
-
-/** What another hub being gone, or not yet there, looks like. */
-const PASSING = ['HUB_AWAY', 'HELD_ELSEWHERE', 'UND_ERR_SOCKET'];
 
 /**
  * What members are told of blobs on their way where several hubs share a catalog: the same by each
@@ -107,7 +105,8 @@ export class SharedProvisional implements ProvisionalBlobs {
     } catch (err) {
       o.signal?.throwIfAborted();
       forwards.inc({ result: 'failed' });
-      if (!hasCode(err, ...PASSING)) throw err;
+      // That is its answer; all else is a hub that is gone, or not yet there.
+      if (err instanceof OciError) throw err;
       const fields = { hub: hub.url, reason: messageOf(err) };
       this.#modules.logger.debug(fields, 'another hub tells nothing of a blob on its way');
       return undefined;

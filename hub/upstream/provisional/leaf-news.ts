@@ -10,8 +10,8 @@ import type { RunningIngest } from '../port.ts';
 export type IngestOutcome = Awaited<RunningIngest['outcome']>;
 
 /**
- * Follows one ingest and wakes those who wait for its leaves: together, and not more often than
- * the hub can answer, however finely the bytes come.
+ * Follows one ingest and wakes those who wait for its leaves: at once after a pause, then together
+ * and not more often than the hub can answer, however finely the bytes come.
  */
 export class LeafNews {
   readonly ingest: RunningIngest;
@@ -73,6 +73,7 @@ export class LeafNews {
   async #tellLeaves(signal: AbortSignal): Promise<void> {
     const { ingest } = this;
     let leaves = Math.floor(ingest.received / LEAF_BYTES);
+    let toldMs = Number.NEGATIVE_INFINITY;
     // When every byte is here, what is left to hear of is the end.
     while (ingest.received < ingest.size) {
       // oxlint-disable-next-line no-await-in-loop -- until its end
@@ -80,9 +81,12 @@ export class LeafNews {
       signal.throwIfAborted();
       const now = Math.floor(ingest.received / LEAF_BYTES);
       if (now === leaves && ingest.received < ingest.size) continue;
+      const gatherMs = Math.max(PROVISIONAL_GATHER_MS, gatherMsFor(this.#waiting.size));
+      const restMs = toldMs + gatherMs - performance.now();
       // oxlint-disable-next-line no-await-in-loop -- until its end
-      await sleep(Math.max(PROVISIONAL_GATHER_MS, gatherMsFor(this.#waiting.size)), { signal });
-      leaves = now;
+      if (restMs > 0) await sleep(restMs, { signal });
+      leaves = Math.floor(ingest.received / LEAF_BYTES);
+      toldMs = performance.now();
       this.#wake();
     }
   }

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { ContentHasher } from '../../../proto/chunks/content-hasher.ts';
 import { LEAF_BYTES } from '../../../proto/chunks/layout.ts';
+import { HASH_BYTES } from '../../../proto/chunks/merkle.ts';
 import { verifyBatch, type ProvisionalBatch } from '../../../proto/chunks/provisional.ts';
 import { digestOf } from '../../../proto/oci/digest.ts';
 import { parseRepository } from '../../../proto/oci/name.ts';
 import { MetricsRegistry } from '../../../proto/ops/metrics.ts';
 import { KeyRing } from '../../../proto/trust/key-ring.ts';
 import { TrustStore } from '../../../proto/trust/trust-store.ts';
+import { PROVISIONAL_GATHER_MS } from './constants.ts';
 import { FakeIngest, FakeIngests } from './fake-ingest.ts';
 import { createProvisionalMetrics } from './metrics.ts';
 import { Provisional, type ProvisionalOptions } from './provisional.ts';
@@ -128,6 +131,21 @@ test('a question that waits is over after its time, or when the asker has left',
   await assert.rejects(asked, /gone/);
   assert.equal(patient.provisional.waiters, 0);
   assert.equal(provisional.waiters, 0);
+});
+
+test('the first leaf is told at once, and the next ones together', async (t) => {
+  const { ask, start } = room({ waitMs: 10_000 });
+  const ingest = start();
+  // No timer ends by itself.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const asked = ask(0);
+  ingest.receive(LEAF_BYTES);
+  assert.equal((await asked)?.leaves.length, HASH_BYTES);
+  const next = ask(1);
+  for (let leaf = 0; leaf < 3; leaf += 1) ingest.receive(LEAF_BYTES);
+  await setImmediate();
+  t.mock.timers.tick(PROVISIONAL_GATHER_MS);
+  assert.equal((await next)?.leaves.length, 3 * HASH_BYTES);
 });
 
 test('so many may wait, and more are told to come back', async () => {

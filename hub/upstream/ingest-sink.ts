@@ -2,7 +2,12 @@ import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { CodedError } from '../../proto/std/errors.ts';
 import type { IngestBytes } from './ingest-bytes.ts';
 import type { Sink } from './ingest-stream.ts';
-import { PARK_BYTES, PARKS_MAX } from './pull-constants.ts';
+import {
+  INGEST_FIRST_BATCH_BYTES,
+  INGEST_FIRST_BYTES,
+  PARK_BYTES,
+  PARKS_MAX,
+} from './pull-constants.ts';
 
 type Options = {
   /** Bytes of the whole. */
@@ -42,11 +47,11 @@ export class IngestSink implements Sink {
   async take(slice: Buffer): Promise<void> {
     this.#batch.push(slice);
     this.#gathered += slice.length;
-    const { bytes, batchBytes } = this.#modules;
+    const { bytes } = this.#modules;
     // The first bytes, and the end of each leaf, are wanted at once.
     const isFirst = bytes.size === 0;
     const endsLeaf = this.#gathered >= LEAF_BYTES - (bytes.size % LEAF_BYTES);
-    if (isFirst || endsLeaf || this.#gathered >= batchBytes()) await this.flush();
+    if (isFirst || endsLeaf || this.#gathered >= this.#batchMax()) await this.flush();
   }
 
   async flush(): Promise<void> {
@@ -66,6 +71,12 @@ export class IngestSink implements Sink {
   async parkEnd(): Promise<void> {
     const { bytes } = this.#modules;
     if (bytes.size > this.#parkedAt && bytes.size % LEAF_BYTES === 0) await this.#park();
+  }
+
+  #batchMax(): number {
+    const { bytes, batchBytes } = this.#modules;
+    const isBegun = bytes.size >= INGEST_FIRST_BYTES;
+    return isBegun ? batchBytes() : Math.min(INGEST_FIRST_BATCH_BYTES, batchBytes());
   }
 
   async #park(): Promise<void> {

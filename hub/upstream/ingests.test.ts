@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { assertRefused, MIB, type TestRegistry } from '../registry/registry-fixture.ts';
+import { INGEST_FIRST_BATCH_BYTES } from './pull-constants.ts';
 import { bytesOf, Origin, sendRange, sendSome, startPullHub } from './pull-fixture.ts';
 
 const APP = parseRepository('docker.io/library/app');
@@ -35,6 +36,24 @@ test('a cold blob comes once, whoever asks for whatever part of it at once', asy
   assert.ok(root && hashes, 'its chunks are known');
   assert.ok((await read(hub, digest)).equals(bytes));
   assert.equal(origin.asked.length, 1);
+});
+
+test('the beginning is read in small parts, before the first leaf is whole', async (t) => {
+  const origin = await Origin.start(t);
+  const bytes = bytesOf(6 * MIB);
+  const digest = origin.putBlob('library/app', bytes);
+  const rest = Promise.withResolvers<void>();
+  origin.blobFault = (asked, response) => {
+    sendSome(asked, response, bytes, 8 * INGEST_FIRST_BATCH_BYTES);
+    void rest.promise.then(() => response.end(bytes.subarray(8 * INGEST_FIRST_BATCH_BYTES)));
+    return true;
+  };
+  const { hub, ingests } = await startPullHub(t, [origin]);
+  const half = 4 * INGEST_FIRST_BATCH_BYTES;
+  assert.ok((await read(hub, digest, `0-${half - 1}`)).equals(bytes.subarray(0, half)));
+  assert.equal(ingests.find(APP, digest)?.leavesFrom(0).length, 0);
+  rest.resolve();
+  assert.ok((await read(hub, digest)).equals(bytes));
 });
 
 test('what is here is read while the rest comes, and that comes though all leave', async (t) => {

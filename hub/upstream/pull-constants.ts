@@ -36,6 +36,10 @@ export const AWAY_RETRY_MS = 10_000;
 export const INGESTS_MAX = 256;
 /** Most bytes of a blob on its way gathered before they are written. */
 export const INGEST_BATCH_BYTES = 1_048_576;
+/** The same of its first bytes, for which readers wait: little is left to do with the last of them. */
+export const INGEST_FIRST_BATCH_BYTES = 65_536;
+/** So many of a blob are its first bytes: a chunk of all but the largest. */
+export const INGEST_FIRST_BYTES = 4 * 1_048_576;
 /** Bytes of all such batches; each has at least INGEST_BATCH_MIN_BYTES. */
 export const INGESTS_MEMORY_BYTES = 32 * 1_048_576;
 /** Bytes of a batch while there are very many. */

@@ -4,7 +4,7 @@ import { verifyBatch } from '../../proto/chunks/provisional.ts';
 import type { ProvisionalBatch } from '../../proto/chunks/provisional.ts';
 import { verifyChunkHashes, verifyStatement } from '../../proto/chunks/statement.ts';
 import type { ChunkStatement } from '../../proto/chunks/statement.ts';
-import { deadline } from '../../proto/std/abort.ts';
+import { abortable, deadline } from '../../proto/std/abort.ts';
 import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { isOfUpstream } from '../../proto/oci/name.ts';
@@ -100,13 +100,16 @@ export async function factsFromSource(
 ): Promise<BlobFacts | 'absent'> {
   const { repository, digest } = request;
   const isUpstream = source.kind === 'hub' && isOfUpstream(repository);
+  // Both are waited for below, unless something else comes or fails first.
   const asking = isUpstream ? undefined : source.head(repository, digest, o);
-  // It is waited for below, unless something else fails first.
   asking?.catch(() => {});
+  // With this question the hub begins to fetch what it does not have.
+  const coming = isUpstream ? comingFacts(request, source, modules) : undefined;
+  coming?.catch(() => {});
   const stated = await statedFacts(request, source, modules, o);
   if (stated !== undefined) return stated;
   // For the size alone the hub would have to ask its upstream.
-  const first = isUpstream ? await provisionalFacts(request, source, modules, o) : undefined;
+  const first = coming && (await abortable(coming, o.signal));
   if (first !== undefined) return first;
   const head = await (asking ?? source.head(repository, digest, o));
   if (head !== undefined && head.size <= UNCHUNKED_MAX_BYTES) {
@@ -154,6 +157,19 @@ export async function statedByNow(
     if (facts?.kind === 'chunked') return facts;
     throw err;
   }
+}
+
+/**
+ * What provisionalFacts tells, to its end: when a statement makes it needless, its connection is
+ * still good for the next question.
+ */
+async function comingFacts(
+  request: OpenRequest,
+  source: HubSource,
+  modules: FactModules,
+): Promise<BlobFacts | undefined> {
+  using limit = deadline(OPEN_TIMEOUT_MS);
+  return await provisionalFacts(request, source, modules, { signal: limit.signal });
 }
 
 /** What the hub says of a blob that it still fetches, or has just stored. */

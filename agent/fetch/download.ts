@@ -199,7 +199,7 @@ export class Download implements Supply, Announced {
 
   available(position: number): number {
     const index = chunkIndexAt(this.#blob.layout, position);
-    if (!this.#blob.have.has(index)) return 0;
+    if (!this.#blob.have.has(index) && !this.#fresh.has(index)) return 0;
     return chunkRange(this.#blob.layout, index).end - position;
   }
 
@@ -209,8 +209,12 @@ export class Download implements Supply, Announced {
     return this.#waiters.next(signal);
   }
 
-  read(into: Buffer, position: number): Promise<void> {
-    return this.#blob.read(into, position);
+  async read(into: Buffer, position: number): Promise<void> {
+    const isStored = this.#blob.have.has(chunkIndexAt(this.#blob.layout, position));
+    using fresh = isStored ? undefined : this.lend(position);
+    if (fresh === undefined) return this.#blob.read(into, position);
+    fresh.bytes.copy(into);
+    return fresh.finished();
   }
 
   lend(position: number): Lease | undefined {
@@ -268,9 +272,12 @@ export class Download implements Supply, Announced {
     const keep = async (chunk: ReceivedChunk): Promise<void> => {
       if (this.#over || this.#blob.have.has(index)) return;
       this.#landing.set(index, ticket);
-      this.#fresh.offer(index, chunk, performance.now());
+      const begun = (): void => {
+        this.#fresh.offer(index, chunk, performance.now());
+        if (this.#fresh.has(index)) this.#waiters.wakeAll();
+      };
       try {
-        await this.#blob.write(index, chunk.bytes);
+        await this.#blob.write(index, chunk.bytes, begun);
       } catch (err) {
         this.#fresh.drop(index);
         throw err;

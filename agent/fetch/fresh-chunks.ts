@@ -9,8 +9,9 @@ import type { Lease } from './supply.ts';
 type Fresh = { chunk: ReceivedChunk; hold: ChunkHold; sinceMs: number };
 
 /**
- * Chunks that have just been proved and stored, for readers that come to them next: sent out of the
- * buffer they came in, they need not be read back. Slow readers find them in the store.
+ * Chunks that have just been proved, for readers that come to them next: sent out of the buffer
+ * they came in, they need not be read back, nor waited for until they are stored. Slow readers find
+ * them in the store.
  */
 export class FreshChunks {
   readonly #layout: ChunkLayout;
@@ -31,6 +32,10 @@ export class FreshChunks {
     if (room === undefined) return;
     chunk.charge(room);
     this.#chunks.set(index, { chunk, hold: chunk.hold(), sinceMs: nowMs });
+  }
+
+  has(index: number): boolean {
+    return this.#chunks.has(index);
   }
 
   /** The bytes from `position` to the end of its chunk. */

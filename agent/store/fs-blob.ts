@@ -81,7 +81,7 @@ export class FsBlob extends BlobBase implements StoredBlob {
     return bytes;
   }
 
-  async write(index: number, bytes: Buffer): Promise<void> {
+  async write(index: number, bytes: Buffer, begun?: () => void): Promise<void> {
     this.#checkPresent();
     const { start, end } = chunkRange(this.layout, index);
     if (bytes.length !== end - start) {
@@ -90,6 +90,7 @@ export class FsBlob extends BlobBase implements StoredBlob {
       });
     }
     if (this.have.has(index)) return;
+    begun?.();
     try {
       await this.#writeAt(bytes, start);
     } catch (err) {

@@ -96,15 +96,16 @@ export class FsGrowingBlob extends BlobBase implements GrowingBlob {
     });
   }
 
-  async write(index: number, bytes: Buffer): Promise<void> {
+  async write(index: number, bytes: Buffer, begun?: () => void): Promise<void> {
     const session = this.#session;
     const { start, end } = chunkRange(this.layout, index);
     await this.#gate.together(async () => {
       this.#checkPresent();
-      if (this.#final !== undefined) return this.#final.write(index, bytes);
+      if (this.#final !== undefined) return this.#final.write(index, bytes, begun);
       // What the bytes were checked against may not count any more.
       if (session !== this.#session || bytes.length !== end - start) throw this.#unverified(index);
       if (this.have.has(index)) return undefined;
+      begun?.();
       await this.#writeAt(bytes, start);
       this.#checkPresent();
       if (this.have.set(index)) this.tell(index);

@@ -48,9 +48,10 @@ export interface StoredBlob {
   /** False: no hub-signed statement covers these bytes, so peers are not told about them. */
   readonly servable: boolean;
   /**
-   * Stores one chunk that the caller has verified and marks it. Throws STORE codes DISK_FULL, IO.
+   * Stores one chunk that the caller has verified and marks it. `begun`: from now on until it is
+   * done, what the bytes were checked against counts. Throws STORE codes DISK_FULL, IO.
    */
-  write(index: number, bytes: Buffer): Promise<void>;
+  write(index: number, bytes: Buffer, begun?: () => void): Promise<void>;
   /** Fills `into` from `position`. Throws NOT_VERIFIED unless every chunk touched is verified. */
   read(into: Buffer, position: number): Promise<void>;
   /** Keeps the blob from eviction until disposed; counts as a use, like reading. */

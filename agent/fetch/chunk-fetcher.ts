@@ -49,6 +49,13 @@ export type FetcherModules = {
   metrics: FetchMetrics;
 };
 
+export type FetchCalls = {
+  started: () => void;
+  /** undefined: it is so already. */
+  checkable?: Promise<void> | undefined;
+  keep: (chunk: ReceivedChunk) => Promise<void>;
+};
+
 export type ChunkFrom = { kind: 'peer'; peerId: string } | { kind: 'source' };
 
 /** Gets one chunk at a time from a peer, the hub or an upstream, and proves it. */
@@ -65,13 +72,14 @@ export class ChunkFetcher {
 
   /**
    * Waits for the link and for memory, calls `started`, fetches, checks, and hands the chunk to
-   * `keep`; the memory is free again when that has ended and nobody holds the chunk.
+   * `keep`; the memory is free again when that has ended and nobody holds the chunk. `checkable`:
+   * there is a hash to check the chunk against; only then its time counts.
    * @throws ChunkMismatch, what the source or `keep` throws, the reason of the signal
    */
   async fetch(
     from: ChunkFrom,
     index: number,
-    calls: { started: () => void; keep: (chunk: ReceivedChunk) => Promise<void> },
+    calls: FetchCalls,
     signal: AbortSignal,
   ): Promise<void> {
     const { memory, metrics, budgets } = this.#modules;
@@ -82,11 +90,13 @@ export class ChunkFetcher {
     room.use(await memory.acquire(end - start, signal));
     metrics.chunksInFlight.inc();
     try {
-      calls.started();
+      if (calls.checkable === undefined) calls.started();
+      else calls.checkable.then(calls.started, () => {});
       const bytes = await this.#ask(from, index, { start, end }, signal);
       const chunk = new ReceivedChunk(bytes, room.move());
       using own = chunk.hold();
       void own;
+      await calls.checkable;
       this.#check(from, index, chunk.bytes);
       await calls.keep(chunk);
     } finally {

@@ -1,5 +1,10 @@
 import { Semaphore } from '../../proto/std/semaphore.ts';
-import { CHUNK_MEMORY_BYTES, CHUNK_MEMORY_QUEUE_MAX, FRESH_CHUNKS_BYTES } from './constants.ts';
+import {
+  CHUNK_MEMORY_BYTES,
+  CHUNK_MEMORY_QUEUE_MAX,
+  EARLY_CHUNKS_MAX,
+  FRESH_CHUNKS_BYTES,
+} from './constants.ts';
 
 const UNIT_BYTES = 64 * 1024;
 
@@ -7,6 +12,7 @@ const UNIT_BYTES = 64 * 1024;
 export class ChunkMemory {
   readonly #units: number;
   readonly #semaphore: Semaphore;
+  readonly #early = new Semaphore({ permits: EARLY_CHUNKS_MAX, queueMax: 0 });
   readonly #keptMax: number;
   #kept = 0;
 
@@ -32,6 +38,14 @@ export class ChunkMemory {
   acquire(bytes: number, signal: AbortSignal): Promise<Disposable> {
     const permits = Math.min(this.#units, Math.ceil(bytes / UNIT_BYTES));
     return this.#semaphore.acquire({ permits, signal });
+  }
+
+  /**
+   * Leave to fetch a chunk before it can be checked, which may take its room for long.
+   * @throws CodedError QUEUE_FULL when enough do
+   */
+  early(): Promise<Disposable> {
+    return this.#early.acquire();
   }
 
   /** Lets a chunk that has its room stay in it for readers; undefined: enough of them do. */

@@ -228,6 +228,8 @@ export const SHARES_WAITING_MAX = 1_024;
 export const READERLESS_MS = 5_000;
 /** Chunks in flight, over all downloads that nobody reads, while others are read. */
 export const UNREAD_CHUNKS_MAX = 1;
+/** Chunks, over all downloads, that are fetched while the hub has not signed their leaves yet. */
+export const EARLY_CHUNKS_MAX = 8;
 /** Least time between two questions for leaves of a blob that the hub still fetches. */
 export const PROVISIONAL_SPACING_MS = 25;
 /** Pause when the hub tells nothing of such a blob, doubling. */

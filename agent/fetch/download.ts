@@ -152,6 +152,11 @@ export class Download implements Supply, Announced {
     this.#fail(failure);
   }
 
+  /** The source begins anew: what it was asked for before its hash was known may never come. */
+  restarted(): void {
+    if (this.#blob.pending.has(0)) this.#dispatch({ type: 'held', index: 0 });
+  }
+
   /** Readers look again what there is for them. */
   wake(): void {
     this.#waiters.wakeAll();
@@ -287,9 +292,11 @@ export class Download implements Supply, Announced {
     };
     const { start, end } = chunkRange(this.#blob.layout, index);
     try {
+      using early = this.#blob.pending.has(index) ? await this.#early() : undefined;
       using turn = await this.#claim.turn(end - start, signal);
       void turn;
-      await this.#fetcher.fetch(from, index, { started, keep }, signal);
+      const checkable = early && this.#checkable(index, signal);
+      await this.#fetcher.fetch(from, index, { started, checkable, keep }, signal);
       // Normally told by the store already; a chunk that was there before is told here.
       this.#dispatch({ type: 'chunkDone', index, ticket });
     } catch (err) {
@@ -297,6 +304,18 @@ export class Download implements Supply, Announced {
     } finally {
       this.#requests.delete(ticket);
     }
+  }
+
+  /** @throws CodedError QUEUE_FULL when nobody waits for its bytes, or enough others do so */
+  #early(): Promise<Disposable> {
+    if (this.#claim.isRead) return this.#modules.memory.early();
+    return Promise.reject(fetchError('BUSY', `nobody reads ${this.digest}`, this.digest));
+  }
+
+  /** Resolves when there is a hash to check a chunk against. */
+  async #checkable(index: number, signal: AbortSignal): Promise<void> {
+    // oxlint-disable-next-line no-await-in-loop -- one change after the other
+    while (this.#blob.pending.has(index)) await this.#waiters.next(signal);
   }
 
   #failed(ticket: number, index: number, from: ChunkFrom, err: unknown): void {

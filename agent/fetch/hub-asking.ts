@@ -30,18 +30,23 @@ export function lowestCursor(readers: readonly ReaderState[]): number {
 export class HubAsking {
   readonly #random: () => number;
   readonly #modules: HubAskingModules;
+  /** The first chunk may be asked for although it cannot be checked yet. */
+  #mayBeEarly: boolean;
 
-  constructor(options: { random: () => number }, modules: HubAskingModules) {
+  constructor(options: { random: () => number; growing?: boolean }, modules: HubAskingModules) {
     this.#random = options.random;
     this.#modules = modules;
+    this.#mayBeEarly = options.growing ?? false;
   }
 
   leased(nowMs: number): void {
     const { table, flights, peers, desk, isRoom, ask } = this.#modules;
     for (const index of desk.leases) {
       if (!isRoom(nowMs) || !desk.isOpenToLease(nowMs)) return;
-      // Its hash is still to come.
-      if (table.isHeld(index)) continue;
+      if (table.isHeld(index)) {
+        this.#early(index);
+        continue;
+      }
       if (!table.isWanted(index) || peers.isAvailable(index, nowMs)) {
         desk.leases.delete(index);
       } else if (flights.admits(index, HUB)) {
@@ -49,6 +54,15 @@ export class HubAsking {
         ask(index, true);
       }
     }
+  }
+
+  /** A leased chunk whose hash is still to come. */
+  #early(index: number): void {
+    const { flights, desk, ask } = this.#modules;
+    if (!this.#mayBeEarly || index !== 0 || !flights.admits(index, HUB)) return;
+    this.#mayBeEarly = false;
+    desk.leases.delete(index);
+    ask(index, true);
   }
 
   unleased(view: View): void {

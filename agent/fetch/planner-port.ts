@@ -25,7 +25,7 @@ export type PlannerEvent =
   | { type: 'peerUp'; peerId: string; near?: boolean }
   | { type: 'peerDown'; peerId: string }
   | { type: 'availability'; peerId: string; have: ChunkSet }
-  /** The request left the memory queue; from now on its time counts. */
+  /** From now on its time counts: it left the memory queue, and the chunk could be checked. */
   | { type: 'started'; ticket: number }
   /** The chunk is verified and stored, whoever brought it. */
   | { type: 'chunkDone'; index: number; ticket?: number | undefined }
@@ -73,7 +73,10 @@ export type PlannerOptions = {
   have: ChunkSet;
   /** Chunks being checked on disk: neither held nor asked for until done or released. */
   held: ChunkSet;
-  /** The held chunks are released one after the other: leases of them are kept, and wished for. */
+  /**
+   * The held chunks are released one after the other: leases of them are kept, and wished for. The
+   * first one is asked for before, once, so that it is here when it can be checked.
+   */
   growing?: boolean;
   /** Whether a hub or upstream may be asked for chunks at all. */
   hub: boolean;

@@ -336,10 +336,49 @@ describe('a planner of a blob whose chunk hashes are still to come', () => {
     const { subject, asks } = growing();
     const wish = subject.handle({ type: 'tick' }, 1).find(({ type }) => type === 'askHubLease');
     assert.ok(wish !== undefined);
-    assert.deepEqual(asks({ type: 'hubLease', indices: [0, 1], peersKnown: 3 }), []);
+    assert.deepEqual(asks({ type: 'hubLease', indices: [1, 2], peersKnown: 3 }), []);
     const [ask] = asks({ type: 'released', index: 1 });
     assert.ok(ask?.type === 'fetchFromHub' && ask.leased && ask.index === 1);
     assert.equal(subject.missing, CHUNKS);
+  });
+
+  it('asks for the first chunk before its hash is known, once, and blames nobody for it', () => {
+    const { asks } = growing();
+    const [early, ...more] = asks({ type: 'hubLease', indices: [0, 1], peersKnown: 3 });
+    assert.ok(early?.type === 'fetchFromHub' && early.leased && early.index === 0);
+    assert.deepEqual(more, []);
+    const { ticket } = early;
+    assert.deepEqual(asks({ type: 'chunkFailed', ticket, reason: 'failed' }), []);
+    assert.deepEqual(asks({ type: 'hubLease', indices: [0], peersKnown: 3 }), []);
+    const [again] = asks({ type: 'released', index: 0 });
+    assert.ok(again?.type === 'fetchFromHub' && again.leased && again.index === 0);
+  });
+
+  it('waits for a first chunk on its way as long as it takes, and then asks nobody else', () => {
+    const { subject, asks } = growing();
+    const [early] = asks({ type: 'hubLease', indices: [0], peersKnown: 3 });
+    assert.ok(early?.type === 'fetchFromHub');
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 250) {
+      const commands = subject.handle({ type: 'tick' }, nowMs);
+      assert.deepEqual(
+        commands.filter(({ type }) => type !== 'askHubLease'),
+        [],
+      );
+    }
+    assert.deepEqual(asks({ type: 'released', index: 0 }), []);
+    asks({ type: 'started', ticket: early.ticket });
+    asks({ type: 'chunkDone', index: 0, ticket: early.ticket });
+    assert.equal(subject.missing, CHUNKS - 1);
+  });
+
+  it('lets go of a first chunk on its way when the hub begins anew', () => {
+    const { asks } = growing();
+    const [early] = asks({ type: 'hubLease', indices: [0], peersKnown: 3 });
+    assert.ok(early?.type === 'fetchFromHub');
+    const cancel = { type: 'cancel', ticket: early.ticket };
+    assert.deepEqual(asks({ type: 'held', index: 0 }), [cancel]);
+    const [again] = asks({ type: 'released', index: 0 });
+    assert.ok(again?.type === 'fetchFromHub' && again.leased, 'the lease of it is kept');
   });
 
   it('asks peers only for chunks that can be checked', () => {

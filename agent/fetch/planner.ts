@@ -151,7 +151,10 @@ export class SwarmPlanner implements Planner {
 
   #hold(index: number): void {
     this.#table.hold(index);
-    for (const flight of this.#flights.of(index)) this.#cancel(flight);
+    for (const flight of this.#flights.of(index)) {
+      this.#cancel(flight);
+      this.#keepLease(flight);
+    }
   }
 
   #isLeasable(index: number): boolean {
@@ -194,6 +197,8 @@ export class SwarmPlanner implements Planner {
     this.#land(flight);
     this.#keepLease(flight);
     this.#peers.wake();
+    // Of what is still to come nobody can be blamed for not bringing it.
+    if (this.#table.isHeld(flight.index)) return undefined;
     if (flight.source === HUB) return this.#hub.failed(nowMs);
     const peer = this.#peers.get(flight.source);
     if (peer === undefined) return undefined;
@@ -278,7 +283,7 @@ export class SwarmPlanner implements Planner {
 
   /** The tracker counts on us for a leased chunk, so a failed request is not the end of it. */
   #keepLease(flight: Flight): void {
-    if (flight.leased && this.#table.isWanted(flight.index)) this.#hub.leases.add(flight.index);
+    if (flight.leased && this.#isLeasable(flight.index)) this.#hub.leases.add(flight.index);
   }
 
   /** Takes the flight off all books. */

@@ -142,6 +142,7 @@ export class ProvisionalDownload {
     if (!session.equals(this.#blob.session)) {
       await this.#blob.renew(session);
       this.#book = new LeafBook(this.#blob.layout);
+      this.download.restarted();
       const fields = { digest: this.digest };
       this.#modules.logger.info(fields, 'the hub fetches a blob anew; what agrees is kept');
     }

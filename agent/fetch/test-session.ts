@@ -21,6 +21,8 @@ export class TestSession {
   state: ProvisionalState = 'running';
   /** Questions for leaves that were asked. */
   asked = 0;
+  /** Questions for bytes that wait for them, by where they begin. */
+  readonly waiting = new Set<number>();
   readonly #leaves: Buffer;
   #received = 0;
   #news = Promise.withResolvers<void>();
@@ -62,9 +64,14 @@ export class TestSession {
 
   /** Bytes that are here. */
   async part(start: number, end: number, o: CallOptions): Promise<Buffer> {
-    // oxlint-disable-next-line no-await-in-loop -- until they are
-    while (this.#received * LEAF_BYTES < end && end < this.bytes.length) {
-      await abortable(this.#news.promise, o.signal);
+    this.waiting.add(start);
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- until they are
+      while (this.#received * LEAF_BYTES < end && end < this.bytes.length) {
+        await abortable(this.#news.promise, o.signal);
+      }
+    } finally {
+      this.waiting.delete(start);
     }
     return this.bytes.subarray(start, end);
   }

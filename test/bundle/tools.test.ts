@@ -144,6 +144,42 @@ test('without a key, an image or a file the command line says what to do', async
   }
 });
 
+const noCosign = findProgram('cosign') === undefined && 'needs cosign: see test/rig/install.sh';
+
+test('what cosign signed verifies at the hub that imports it', { skip: noCosign }, async () => {
+  const folder = await scratch.make('cosign');
+  await using hubs = new AsyncDisposableStack();
+  const from = await hubWithConfig('cosign-from');
+  hubs.use(from.hub);
+  const key = path.join(folder, 'exporter.key');
+  const to = await hubWithConfig('cosign-to', { bundles: { trustedKeys: [key] } });
+  hubs.use(to.hub);
+  const at = ({ hub }: typeof from) => `${new URL(hub.url).host}/team/app`;
+  const auth = Buffer.from(`${ADMIN.username}:${ADMIN.password}`).toString('base64');
+  const auths = Object.fromEntries([from, to].map(({ hub }) => [new URL(hub.url).host, { auth }]));
+  await writeFile(path.join(folder, 'config.json'), JSON.stringify({ auths }));
+  const env = { HOME: folder, DOCKER_CONFIG: folder, COSIGN_PASSWORD: '' };
+  const cosign = async (...words: string[]): Promise<string> => {
+    const program = findProgram('cosign') ?? 'cosign';
+    return (await run([program, ...words], { env, cwd: folder, timeoutMs: TIMEOUT_MS })).stdout;
+  };
+  const plain = ['--allow-http-registry', '--allow-insecure-registry'];
+  const verify = ['verify', '--key', 'cosign.pub', '--insecure-ignore-tlog', ...plain];
+  const { digest } = await from.hub.pushImage('v1', [Buffer.from('signed')]);
+  const other = await from.hub.pushImage('v2', [Buffer.from('not signed')]);
+  await cosign('generate-key-pair');
+  const sign = ['sign', '--yes', '--key', 'cosign.key', '--tlog-upload=false', ...plain];
+  await cosign(...sign, `${at(from)}@${digest}`);
+  const file = path.join(folder, 'bundle.tar');
+  await writeFile(key, await flotilla('bundle', 'key', ...from.words));
+  const images = ['team/app:v1', 'team/app:v2'];
+  await flotilla('bundle', 'export', '--out', file, ...from.words, ...images);
+  await flotilla('bundle', 'import', file, ...to.words);
+  assert.match(await cosign(...verify, `${at(to)}@${digest}`), new RegExp(digest));
+  const unsigned = cosign(...verify, `${at(to)}@${other.digest}`);
+  await assert.rejects(unsigned, /no signatures found/, 'what nobody signed does not');
+});
+
 const noContainerd =
   process.getuid?.() === 0 && findProgram('containerd') && findProgram('ctr')
     ? false

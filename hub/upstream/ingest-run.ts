@@ -200,14 +200,16 @@ export class IngestRun {
     await this.#parking.drop().catch((err: unknown) => this.#tell(err));
   }
 
-  /** What is parked stays for the next who asks, unless it is of no use. */
+  /** What is parked stays for the next who asks, unless it is of no use, or in the way. */
   async #leave(err: unknown): Promise<void> {
     if (!this.#options.signal.aborted) {
       const fields = { ...this.#names(), at: this.#bytes.size, reason: messageOf(err) };
       this.#modules.logger.warn(fields, 'a blob of an upstream did not come');
     }
     const isUseless = hasCode(err, 'PARKED_WRONG', 'SIZE_CHANGED', 'GONE', 'PURGED');
-    if (isUseless || this.#parking.id === undefined) {
+    // The disk is everybody's: pushes and smaller blobs need the room.
+    const isTooLarge = hasCode(err, 'NO_SPACE');
+    if (isUseless || isTooLarge || this.#parking.id === undefined) {
       await this.#bytes.discard();
       return this.#parking.drop();
     }

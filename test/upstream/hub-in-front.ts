@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { AUTHORIZATION, startHubProcess } from '../durability/hub-process.ts';
+import { MetricsSnapshot } from '../rig/metrics.ts';
 import { TEST_CERTIFICATE, TEST_KEY } from '../../proto/distribution/test-certificate.ts';
 import { DockerHub, type DockerHubOptions } from './docker-hub.ts';
 
@@ -17,7 +18,23 @@ export type Answer = {
   whole: boolean;
 };
 
-export type HubInFront = { url: string; get: (path: string) => Promise<Answer> };
+type Headers = Record<string, string>;
+
+export type HubInFront = {
+  url: string;
+  get: (path: string, headers?: Headers) => Promise<Answer>;
+  /** What it counts under a name of its metrics, of all labels. */
+  metric: (name: string) => Promise<number>;
+  /** What a power cut does to the process; what it prints until then is returned. */
+  kill: () => Promise<string>;
+};
+
+export type InFrontOptions = {
+  /** For its configuration and its data, and of the caller; else one that goes with it. */
+  folder?: string;
+  /** Of its configuration, beside the upstreams. */
+  sections?: object;
+};
 
 const TLS = { cert: TEST_CERTIFICATE, key: TEST_KEY };
 
@@ -45,21 +62,39 @@ export function entryOf(name: string, upstream: DockerHub, settings: object = {}
  * A hub as a process of its own with these upstreams, which believes the certificate of stand-ins;
  * `get` asks it as its administrator.
  */
-export async function hubInFront(t: TestContext, entries: readonly object[]): Promise<HubInFront> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-in-front-'));
+export async function hubInFront(
+  t: TestContext,
+  entries: readonly object[],
+  options: InFrontOptions = {},
+): Promise<HubInFront> {
+  const { sections, folder = await mkdtemp(path.join(tmpdir(), 'flotilla-in-front-')) } = options;
   const caFile = path.join(folder, 'ca.crt');
   await writeFile(caFile, TEST_CERTIFICATE);
   const upstreams = entries.map((entry) => ({ caFile, ...entry }));
-  const { running, url } = await startHubProcess(folder, path.join(folder, 'data'), { upstreams });
+  const data = path.join(folder, 'data');
+  const started = await startHubProcess(folder, data, { upstreams, ...sections });
+  const { running, url, opsUrl } = started;
   t.after(async () => {
     await running.stop();
-    await rm(folder, { recursive: true });
+    if (options.folder === undefined) await rm(folder, { recursive: true });
   });
-  return { url, get: (asked) => ask(`${url}${asked}`) };
+  return {
+    url,
+    get: (asked, headers) => ask(`${url}${asked}`, headers),
+    metric: async (name) => {
+      const { body } = await ask(`${opsUrl}/metrics`);
+      return new MetricsSnapshot(body.toString()).sum(name);
+    },
+    kill: async () => {
+      running.kill('SIGKILL');
+      await running.exited;
+      return running.output();
+    },
+  };
 }
 
-async function ask(url: string): Promise<Answer> {
-  const headers = { authorization: AUTHORIZATION, accept: '*/*' };
+async function ask(url: string, more: Headers = {}): Promise<Answer> {
+  const headers = { authorization: AUTHORIZATION, accept: '*/*', ...more };
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   get(url, { agent: false, headers }, resolve).on('error', reject);
   const answer = await promise;

@@ -32,8 +32,11 @@ async function parksOf(size: number, pieceBytes: number): Promise<number[]> {
   return parked;
 }
 
+function parks(count: number): number[] {
+  return Array.from({ length: count }, (_, at) => (at + 1) * PARK_BYTES);
+}
+
 test('a blob is parked at whole parts of the store while as much is still to come', async () => {
-  const parks = (count: number) => Array.from({ length: count }, (_, at) => (at + 1) * PARK_BYTES);
   for (const piece of [65_521, MIB]) {
     // oxlint-disable-next-line no-await-in-loop -- one blob after the other
     assert.deepEqual(await parksOf(2 * PARK_BYTES - 1, piece), []);

@@ -28,7 +28,7 @@ class Shelf {
     const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, ...fields }));
     const digest = digestOf(bytes);
     for (const name of [tag, digest]) this.#manifests.set(name, { bytes, type });
-    return { mediaType: type, digest, ...{ size: bytes.length } };
+    return { mediaType: type, digest, size: bytes.length };
   }
 
   image(tag: string): { mediaType: string; digest: Digest } {

@@ -1,3 +1,4 @@
+import { ChunkHasher } from '../../proto/chunks/chunk-hasher.ts';
 import { chunkRange } from '../../proto/chunks/layout.ts';
 import type { ChunkLayout } from '../../proto/chunks/layout.ts';
 import { HASH_BYTES, chunkHash } from '../../proto/chunks/merkle.ts';
@@ -25,10 +26,16 @@ export type ChunkProof = {
 export class ChunkMismatch extends CodedError<{ code: 'CHUNK_MISMATCH'; index: number }> {}
 
 /** Whether the bytes are exactly the chunk. */
-export function isChunk(proof: ChunkProof, index: number, bytes: Buffer): boolean {
+export function isChunk(
+  proof: ChunkProof,
+  index: number,
+  bytes: Buffer,
+  /** What they hash to, if that is known. */
+  hash?: Buffer,
+): boolean {
   const { start, end } = chunkRange(proof.layout, index);
   const expected = proof.hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
-  return bytes.length === end - start && chunkHash(bytes).equals(expected);
+  return bytes.length === end - start && (hash ?? chunkHash(bytes)).equals(expected);
 }
 
 /** How the planner takes a failed request. */
@@ -92,12 +99,15 @@ export class ChunkFetcher {
     try {
       if (calls.checkable === undefined) calls.started();
       else calls.checkable.then(calls.started, () => {});
-      const bytes = await this.#ask(from, index, { start, end }, signal);
+      // Somebody waits for it, and to hash all of it at the end takes time.
+      const hasher = calls.checkable && new ChunkHasher();
+      const bytes = await this.#ask(from, index, { start, end }, { signal, hasher });
       const chunk = new ReceivedChunk(bytes, room.move());
       using own = chunk.hold();
       void own;
+      const hash = hasher?.size === chunk.bytes.length ? hasher.finish() : undefined;
       await calls.checkable;
-      this.#check(from, index, chunk.bytes);
+      this.#check(from, index, chunk.bytes, hash);
       await calls.keep(chunk);
     } finally {
       metrics.chunksInFlight.dec();
@@ -108,7 +118,7 @@ export class ChunkFetcher {
     from: ChunkFrom,
     index: number,
     range: { start: number; end: number },
-    signal: AbortSignal,
+    { signal, hasher }: { signal: AbortSignal; hasher: ChunkHasher | undefined },
   ): Promise<ChunkBytes> {
     const { transport, source, metrics } = this.#modules;
     const { digest } = this.#proof;
@@ -123,15 +133,16 @@ export class ChunkFetcher {
     if (source === undefined) throw new CodedError('no hub for this blob', { code: 'NOT_FOUND' });
     using limit = deadline(HUB_CHUNK_TIMEOUT_MS, signal);
     const provisional = session !== undefined;
-    const o = { signal: limit.signal, provisional };
+    const seen = hasher && ((piece: Buffer): void => hasher.update(piece));
+    const o = { signal: limit.signal, provisional, seen };
     const fetched = source.chunk(this.#repository, digest, range, o);
     return await inTime(fetched, limit.signal);
   }
 
-  #check(from: ChunkFrom, index: number, bytes: Buffer): void {
+  #check(from: ChunkFrom, index: number, bytes: Buffer, hash: Buffer | undefined): void {
     const { metrics, source } = this.#modules;
     const label = from.kind === 'peer' ? 'peer' : (source?.kind ?? 'hub');
-    if (isChunk(this.#proof, index, bytes)) {
+    if (isChunk(this.#proof, index, bytes, hash)) {
       metrics.verified.inc({ source: label });
       return;
     }

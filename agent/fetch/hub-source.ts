@@ -111,7 +111,11 @@ export class RegistrySource implements HubSource {
     repository: Repository,
     digest: Digest,
     range: { start: number; end: number },
-    { signal, provisional = false }: CallOptions & { provisional?: boolean },
+    {
+      signal,
+      provisional = false,
+      seen,
+    }: CallOptions & { provisional?: boolean; seen?: ((piece: Buffer) => void) | undefined },
   ): Promise<ChunkBytes> {
     const response = await this.#client.openBlob(repository, digest, {
       ...this.#shown(repository, { signal }),
@@ -127,6 +131,7 @@ export class RegistrySource implements HubSource {
         throw fetchError('BROKEN', `more than the asked range of ${digest} was sent`, digest);
       }
       filled += piece.copy(bytes, filled);
+      seen?.(piece);
     }
     if (filled === bytes.length) return { bytes, [Symbol.dispose]: () => freeBuffer(bytes) };
     throw fetchError('BROKEN', `a range of ${digest} ended after ${filled} bytes`, digest);

@@ -179,13 +179,13 @@ export interface HubSource {
   ): Promise<Buffer | undefined>;
   /**
    * Exactly the bytes of the range, unverified, to be disposed of by the caller. `provisional`: of
-   * a blob that the hub may still be fetching.
+   * a blob that the hub may still be fetching. `seen` is called with each piece of them in order.
    */
   chunk(
     repository: Repository,
     digest: Digest,
     range: { start: number; end: number },
-    o: CallOptions & { provisional?: boolean },
+    o: CallOptions & { provisional?: boolean; seen?: ((piece: Buffer) => void) | undefined },
   ): Promise<ChunkBytes>;
   stream(
     repository: Repository,

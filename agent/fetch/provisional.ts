@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { ProvisionalBatch } from '../../proto/chunks/provisional.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
@@ -127,6 +128,9 @@ export class ProvisionalDownload {
         // oxlint-disable-next-line no-await-in-loop -- one batch after the other
         if (batch !== undefined) await this.#take(batch, signal);
         if (this.#blob.settled) return;
+        // Who waited for these leaves goes first.
+        // oxlint-disable-next-line no-await-in-loop -- one batch after the other
+        await setImmediate();
         // oxlint-disable-next-line no-await-in-loop -- one batch after the other
         batch = await this.#ask(signal);
       }

@@ -1,9 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { digestFromBytes, type Digest } from '../oci/digest.ts';
 import { BLOB_MAX_BYTES, LEAF_BYTES } from './layout.ts';
-import { HASH_BYTES, merkleRoot } from './merkle.ts';
+import { HASH_BYTES, LEAF_PREFIX, merkleRoot } from './merkle.ts';
 
-const LEAF_PREFIX = Buffer.of(0x00);
 const LEAVES_INITIAL = 64;
 
 /** What one pass over a blob finds out. */

@@ -4,7 +4,7 @@ import { LEAF_BYTES, type ChunkLayout } from './layout.ts';
 /** Bytes of every hash in the tree. Rows of hashes are packed into one Buffer. */
 export const HASH_BYTES = 32;
 
-const LEAF_PREFIX = Buffer.of(0x00);
+export const LEAF_PREFIX: Buffer = Buffer.of(0x00);
 const NODE_PREFIX = 0x01;
 
 function digest(bytes: Uint8Array): Buffer {

@@ -1,4 +1,6 @@
+import { UNCHUNKED_MAX_BYTES } from '../../proto/chunks/layout.ts';
 import type { Digest } from '../../proto/oci/digest.ts';
+import { isOfUpstream } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { abortable, deadline } from '../../proto/std/abort.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
@@ -63,6 +65,7 @@ export type DownloadsModules = {
 type Running = Download | Passthrough | ProvisionalDownload;
 /** `by`: whoever opens it, which need not be who began. */
 type Opened = (reading: Reading, by: OpenRequest) => BlobHandle;
+type Opening = { origin: string; opened: Promise<Opened> };
 type Reading = ReadModules & { logger: Logger };
 
 /** All blobs of the agent: one download per digest, however many readers. */
@@ -76,8 +79,10 @@ export class Downloads {
   readonly #shares: NodeShares;
   readonly #reading: Reading;
   readonly #direct = new Semaphore({ permits: DIRECT_READERS_MAX, queueMax: 0 });
-  readonly #opening = new Map<Digest, Promise<Opened>>();
+  readonly #opening = new Map<Digest, Opening>();
   readonly #running = new Map<Digest, Running>();
+  /** Of what runs. */
+  readonly #origins = new WeakMap<Running, string>();
   /** Those that were begun for nobody, and that nobody has opened since. */
   readonly #unread = new Set<Digest>();
   #noRoomUntilMs = 0;
@@ -141,13 +146,17 @@ export class Downloads {
     this.#modules.store.claim(digest, request);
     this.#unread.delete(digest);
     const running = this.#running.get(digest);
-    if (running !== undefined && running.failure === undefined) {
-      return this.#handleOf(request, running)(this.#reading, request);
-    }
-    const opening = this.#opening.get(digest) ?? this.#beginOpening(request);
     using limit = deadline(OPEN_TIMEOUT_MS, o.signal);
     try {
-      const opened = await abortable(opening, limit.signal);
+      if (running !== undefined && running.failure === undefined) {
+        if (!this.#mayJoin(request, running)) return await this.#beside(request, limit);
+        return this.#handleOf(request, running)(this.#reading, request);
+      }
+      const opening = this.#opening.get(digest);
+      if (opening !== undefined && opening.origin !== originOf(request)) {
+        return await this.#beside(request, limit);
+      }
+      const opened = await abortable(opening?.opened ?? this.#beginOpening(request), limit.signal);
       this.#unread.delete(digest);
       return opened(this.#reading, request);
     } catch (err) {
@@ -169,7 +178,7 @@ export class Downloads {
     this.#modules.store.claim(digest, request);
     const opening = this.#running.has(digest)
       ? undefined
-      : (this.#opening.get(digest) ?? this.#beginUnread(request));
+      : (this.#opening.get(digest)?.opened ?? this.#beginUnread(request));
     try {
       await abortable(Promise.resolve(opening), o.signal);
       const running = this.#running.get(digest);
@@ -214,11 +223,11 @@ export class Downloads {
 
   #beginOpening(request: OpenRequest): Promise<Opened> {
     const { digest } = request;
-    const opening = this.#locate(request).finally(() => this.#opening.delete(digest));
-    this.#opening.set(digest, opening);
+    const opened = this.#locate(request).finally(() => this.#opening.delete(digest));
+    this.#opening.set(digest, { origin: originOf(request), opened });
     // A caller that gave up must not turn a late failure into an unhandled one.
-    opening.catch(() => {});
-    return opening;
+    opened.catch(() => {});
+    return opened;
   }
 
   async #locate(request: OpenRequest): Promise<Opened> {
@@ -357,6 +366,24 @@ export class Downloads {
     return () => unstatedHandle({ request, size, source }, this.#direct);
   }
 
+  /** Bytes that nothing proves yet are only for who would have got them from the same place. */
+  #mayJoin(request: OpenRequest, running: Running): boolean {
+    const isProven =
+      running instanceof Download || (running instanceof ProvisionalDownload && running.settled);
+    return isProven || this.#origins.get(running) === originOf(request);
+  }
+
+  /** Past what others have on its way here. */
+  async #beside(request: OpenRequest, o: CallOptions): Promise<BlobHandle> {
+    const { digest, namespace, repository } = request;
+    const source = this.#sourceOf(namespace);
+    if (source === undefined) throw noSource(digest);
+    const head = await source.head(repository, digest, o);
+    if (head === undefined) throw fetchError('NOT_FOUND', `${digest} is not there`, digest);
+    if (head.size > UNCHUNKED_MAX_BYTES) return this.#alone(request, head.size);
+    return (await this.#openSmall(request))(this.#reading, request);
+  }
+
   /** From its own source, for this reader alone; nothing that is held of it is looked at. */
   #alone(request: OpenRequest, size: number): BlobHandle {
     const source = this.#sourceOf(request.namespace);
@@ -395,6 +422,7 @@ export class Downloads {
     this.#checkOpen();
     const { digest } = request;
     this.#running.set(digest, download);
+    this.#origins.set(download, originOf(request));
     download.start();
     void this.#forgetAfter(digest, download);
     return this.#handleOf(request, download);
@@ -450,4 +478,14 @@ export class Downloads {
 
 function noSource(digest: Digest): Error {
   return fetchError('UNAVAILABLE', `no source for ${digest}`, digest);
+}
+
+/**
+ * Where bytes come from before anything proves them: the hub keeps those of its upstreams apart,
+ * and those of private repositories from each other. What was pushed to it is proven.
+ */
+function originOf({ namespace, repository, grant }: OpenRequest): string {
+  if (namespace !== HUB_NAMESPACE || !isOfUpstream(repository)) return namespace;
+  const isPublic = grant !== undefined && grant.isPrivate !== true;
+  return `${namespace} ${isPublic ? repository.slice(0, repository.indexOf('/')) : repository}`;
 }

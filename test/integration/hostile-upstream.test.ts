@@ -20,6 +20,8 @@ class Anywhere implements AsyncDisposable {
   /** Blobs it says it has, of this size. */
   readonly claims = new Map<string, number>();
   readonly asked: string[] = [];
+  /** Sends some bytes of what it only claims, and then nothing more. */
+  stalls = false;
   readonly #manifests = new Map<string, { bytes: Buffer; type: string }>();
   readonly #server = createServer((asked, answer) => this.#answer(asked, answer));
 
@@ -47,7 +49,10 @@ class Anywhere implements AsyncDisposable {
       'content-type': manifest?.type ?? 'application/octet-stream',
       ...(manifest ? { 'docker-content-digest': digestOf(manifest.bytes) } : {}),
     });
-    return void answer.end(method === 'HEAD' ? undefined : (bytes ?? Buffer.alloc(length)));
+    const body = bytes ?? Buffer.alloc(length);
+    if (method === 'HEAD') return void answer.end();
+    if (bytes === undefined && this.stalls) return void answer.write(body.subarray(0, MIB));
+    return void answer.end(body);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -58,6 +63,7 @@ class Anywhere implements AsyncDisposable {
 
 const hostile = new Anywhere();
 const honest = new Anywhere();
+const good = new Anywhere();
 let fleet: LoopbackFleet;
 let agent: Agent;
 let image: TestImage;
@@ -66,6 +72,7 @@ before(async () => {
   fleet = await LoopbackFleet.start(1, {
     upstreams: [
       { ...shared, name: 'hostile.example', alias: 'h', url: await hostile.start() },
+      { ...shared, name: 'good.example', url: await good.start() },
       { ...shared, name: 'mine.example', url: await honest.start(), visibility: 'private' },
     ],
   });
@@ -83,6 +90,7 @@ after(async () => {
   await fleet[Symbol.asyncDispose]();
   await hostile[Symbol.asyncDispose]();
   await honest[Symbol.asyncDispose]();
+  await good[Symbol.asyncDispose]();
 });
 
 function nameIt(registry: Anywhere, tag: string, { blobs }: Pick<TestImage, 'blobs'>): void {
@@ -158,4 +166,23 @@ test('a layer of two private repositories of an upstream comes of it for each', 
       assert.notEqual(await got(`${repository}/blobs/${digest}`), digest, 'without a token');
     }
   }
+});
+
+test('an upstream that sends nothing, or something else, holds up nobody else', async () => {
+  const [config, layer] = [Buffer.from('{"a":1}'), randomBytes(8 * MIB + 3)];
+  const blobs = [config, layer].map((bytes) => ({ digest: digestOf(bytes), size: bytes.length }));
+  for (const bytes of [config, layer]) good.blobs.set(digestOf(bytes), bytes);
+  for (const { digest, size } of blobs) hostile.claims.set(digest, size);
+  for (const registry of [hostile, good]) nameIt(registry, 'both', { blobs });
+  hostile.stalls = true;
+  const digest = digestOf(layer);
+  await got('app/manifests/both?ns=hostile.example');
+  const stop = new AbortController();
+  const url = `${agent.mirrorUrls[0]}/v2/app/blobs/${digest}?ns=hostile.example`;
+  const { body } = await request(url, { signal: stop.signal });
+  await once(body, 'readable');
+  await got('app/manifests/both?ns=good.example');
+  assert.equal(await got(`app/blobs/${digest}?ns=good.example`), digest);
+  body.on('error', () => {});
+  stop.abort();
 });

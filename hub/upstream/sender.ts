@@ -212,10 +212,12 @@ export class Sender {
     failed: boolean,
     { err, waitMs }: { err: unknown; waitMs: number | undefined },
   ): void {
-    if (!failed) return pass.worked();
-    pass.failed(waitMs);
-    if (this.#modules.breaker.waitMs > 0) this.#modules.outage.failed(messageOf(err));
-    return undefined;
+    const { breaker, outage } = this.#modules;
+    if (failed) pass.failed(waitMs);
+    else pass.worked();
+    // What only the operator can put right is told at once: clients are not told which hosts.
+    const isTold = failed ? breaker.waitMs > 0 : hasCode(err, ...NEEDS_SETTING);
+    if (isTold) outage.failed(messageOf(err));
   }
 
   #away(cause?: unknown): UpstreamError {
@@ -253,6 +255,9 @@ function slotUseOf(kind: RequestKind, urgency: Urgency): SlotUse {
   if (urgency === 'scheduled') return 'scheduled';
   return kind === 'blob' ? 'blob' : 'question';
 }
+
+/** Hosts that are not allowed. */
+const NEEDS_SETTING = ['ADDRESS_REFUSED', 'REDIRECT_REFUSED'];
 
 /** What is not counted. */
 const FREE: TakenPull = { done: () => {} };

@@ -38,6 +38,8 @@ export type FleetOptions = {
   agentChanges?: ConfigFile;
   /** Likewise to that of the hub. */
   hubChanges?: ConfigFile;
+  /** Variables of the environment of the hub beside those of this process. */
+  hubEnv?: Record<string, string | undefined>;
   /** A stand-in of Docker Hub has a machine of its own, and the hub is told of it. */
   upstream?: UpstreamOptions;
   /** Starts something else where the hub is looked for; it ends what it started by `stops`. */
@@ -199,7 +201,7 @@ async function startHub(
     config['fleet'] = { addressCidrs: [...MACHINE_NETWORKS] };
   }
   change(config, options.hubChanges);
-  const hub = new Program({ kind: 'hub', machine, folder, worker, config });
+  const hub = new Program({ kind: 'hub', machine, folder, worker, config, env: options.hubEnv });
   stops.push(() => hub.stop());
   await hub.start();
   const listenPort = options.hubPortForAgents;

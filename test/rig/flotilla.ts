@@ -29,6 +29,7 @@ export class Program {
   command: readonly string[];
   readonly #opsPort: number;
   readonly #config: ConfigFile;
+  readonly #env: Record<string, string | undefined>;
   #running: Running | undefined;
   readonly #usual: readonly string[];
 
@@ -40,6 +41,8 @@ export class Program {
     config: ConfigFile;
     /** Where its metrics are; the usual place if left out. */
     opsPort?: number;
+    /** Variables of its environment beside those of this process. */
+    env?: Record<string, string | undefined> | undefined;
   }) {
     this.kind = options.kind;
     this.machine = options.machine;
@@ -48,6 +51,7 @@ export class Program {
     this.#usual = [LAUNCHER, options.kind];
     this.command = this.#usual;
     this.#config = options.config;
+    this.#env = options.env ?? {};
     const usualPort = options.kind === 'hub' ? HUB_OPS_PORT : AGENT_OPS_PORT;
     this.#opsPort = options.opsPort ?? usualPort;
   }
@@ -72,6 +76,7 @@ export class Program {
     const running = this.machine.start([...this.command, '--config', file], {
       name: this.name,
       logFile: path.join(this.folder, 'log'),
+      env: this.#env,
     });
     this.#running = running;
     await until(`${this.name} ready`, READY_TIMEOUT_MS, async () => {

@@ -10,7 +10,7 @@ set -eu
 
 PACKAGES="containerd runc skopeo podman buildah umoci busybox-static containernetworking-plugins
 iproute2 iptables docker.io docker-registry util-linux openssl nginx-light
-ceph-mon ceph-osd radosgw postgresql procps strace"
+ceph-mon ceph-osd radosgw postgresql procps strace tinyproxy"
 # These are not in Debian 12; this release has builds that run on its libc.
 NEWER_SUITE=trixie
 NEWER_PACKAGES="oras cosign"

@@ -30,7 +30,8 @@ export class Machine {
   readonly v6: string;
   readonly #switchNetns: string;
   readonly #family: Family;
-  readonly #hostsFile: string;
+  /** The names that programs see which run with names. */
+  readonly hostsFile: string;
 
   constructor(scratch: Scratch, name: string, host: number, family: Family) {
     this.name = name;
@@ -39,7 +40,7 @@ export class Machine {
     this.v4 = `${V4_PREFIX}${host}`;
     this.v6 = `${V6_PREFIX}${host}`;
     this.#family = family;
-    this.#hostsFile = path.join(scratch.folder, 'hosts');
+    this.hostsFile = path.join(scratch.folder, 'hosts');
   }
 
   /** The address others reach this machine at. */
@@ -67,7 +68,7 @@ export class Machine {
   /** Likewise, and the name of the hub machine resolves, as if there were a DNS. */
   insideWithNames(command: readonly string[]): string[] {
     const script = 'mount --bind "$0" /etc/hosts && exec "$@"';
-    return this.inside(['unshare', '--mount', 'sh', '-c', script, this.#hostsFile, ...command]);
+    return this.inside(['unshare', '--mount', 'sh', '-c', script, this.hostsFile, ...command]);
   }
 
   start(command: readonly string[], options: StartOptions): Running {

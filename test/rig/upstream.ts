@@ -18,6 +18,10 @@ const CDN_HOST = 242;
 export type UpstreamOptions = {
   /** Of its entry in the configuration of the hub, beside how it is reached. */
   settings?: Config;
+  /** More entries for it, which differ from the first one in these settings. */
+  also?: readonly Config[];
+  /** What its certificate is for beside its addresses. */
+  names?: readonly string[];
   standIn?: Pick<StartOptions, 'accounts' | 'anonymousLimit'>;
 };
 
@@ -45,7 +49,7 @@ export class Upstream {
   static async start(
     scratch: Scratch,
     machine: Machine,
-    { settings = {}, standIn = {} }: UpstreamOptions,
+    { settings = {}, also = [], names = [], standIn = {} }: UpstreamOptions,
     stops: Stops,
   ): Promise<Upstream> {
     const urlHosts = {
@@ -56,7 +60,7 @@ export class Upstream {
     const { registry: at, token, cdn } = urlHosts;
     const places = { registry: placeOf(at), token: placeOf(token), cdn: placeOf(cdn) };
     const addresses = Object.values(places).map(({ host }) => host);
-    const files = await makeCertificate(await scratch.make('upstream'), addresses);
+    const files = await makeCertificate(await scratch.make('upstream'), [...addresses, ...names]);
     const registry = new RemoteDockerHub({ places, ...files, ...standIn }, (command, options) =>
       machine.start(command, options),
     );
@@ -72,7 +76,8 @@ export class Upstream {
       allowedNetworks: MACHINE_NETWORKS,
       ...settings,
     };
-    return new Upstream({ machine, registry, hubSections: { upstreams: [entry] }, caFile });
+    const upstreams = [entry, ...also.map((other) => ({ ...entry, ...other }))];
+    return new Upstream({ machine, registry, hubSections: { upstreams }, caFile });
   }
 
   /**

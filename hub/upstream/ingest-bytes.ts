@@ -66,10 +66,10 @@ export class IngestBytes {
       await pending.discard();
       return undefined;
     }
-    const { id, size } = pending;
-    const spool = pending.readBeside
-      ? undefined
-      : ((await spools.reopen(id, size)) ?? (await spools.create(id, size)));
+    const spool = await spoolOf(pending, spools).catch(async (err: unknown) => {
+      await pending.release();
+      throw err;
+    });
     const bytes = new IngestBytes({ pending, spool, digest, saved });
     if (spool !== undefined && spool.base > 0) {
       bytes.#unhashed = pending.size;
@@ -212,6 +212,15 @@ export class IngestBytes {
     this.#hasher = hasher;
     this.#unhashed = 0;
   }
+}
+
+/** Where readers find what was appended, when the store cannot tell them. */
+async function spoolOf(
+  { id, size, readBeside }: PendingBlob,
+  spools: SpoolFolder,
+): Promise<Spool | undefined> {
+  if (readBeside !== undefined) return undefined;
+  return (await spools.reopen(id, size)) ?? (await spools.create(id, size));
 }
 
 function leavesIn(size: number): number {

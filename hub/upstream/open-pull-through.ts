@@ -80,8 +80,9 @@ export async function openPullThrough(
   const { db } = catalog;
   const access = new KyselyAccessStore({ db: db.withTables<AccessTables>() });
   await openUpstreamProjects(upstreams, { store: access, rights, logger });
-  const spools = new SpoolFolder({ folder: path.join(dataDir, 'upstream', 'spool') });
-  await spools.open((ids) => uploads.known(ids));
+  const folder = path.join(dataDir, 'upstream', 'spool');
+  const spools = new SpoolFolder({ folder, now }, { known: (ids) => uploads.known(ids) });
+  await spools.sweep();
   const own = { running: (): number => 0 };
   const metrics = createPullMetrics(modules.metrics, () => own.running());
   const store = new KyselyUpstreamStore({ db: db.withTables<UpstreamTables>() });

@@ -53,6 +53,8 @@ export const PARK_BYTES = 8 * 1_048_576;
 export const PARKS_MAX = 1024;
 /** A parked blob that nobody goes on with is dropped after this. */
 export const PARKED_MAX_AGE_MS = 24 * 3_600_000;
+/** How often files with bytes of blobs that nobody goes on with are looked for. */
+export const SPOOL_SWEEP_MS = 10 * 60_000;
 /** How long a hub that fetches a blob keeps others from it without saying that it goes on. */
 export const INGEST_HOLD_MS = 6000;
 /** How often it says so. */

@@ -3,24 +3,43 @@ import path from 'node:path';
 import { hasCode } from '../../proto/std/errors.ts';
 import { storeFault } from '../blobs/faults.ts';
 import { readFully } from '../blobs/pending-file.ts';
+import { SPOOL_SWEEP_MS } from './pull-constants.ts';
 
 const NAME = /^[0-9a-f-]{36}$/;
 
 /** Bytes of blobs on their way, for readers here, where the store cannot be read before its end. */
 export class SpoolFolder {
   readonly #folder: string;
+  readonly #now: () => number;
+  readonly #known: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
+  readonly #inUse = new Set<string>();
+  #sweptMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: { folder: string }) {
+  /** `known` tells which of these blobs somebody goes on with. */
+  constructor(
+    options: { folder: string; now: () => number },
+    modules: { known: (ids: readonly string[]) => Promise<ReadonlySet<string>> },
+  ) {
     this.#folder = options.folder;
+    this.#now = options.now;
+    this.#known = modules.known;
   }
 
-  /** Removes what nobody goes on with. @throws BlobStoreError */
-  async open(known: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
+  /**
+   * Removes what nobody goes on with, unless that was done a moment ago: blobs that were given up,
+   * or that another hub went on with. @throws BlobStoreError
+   */
+  async sweep(): Promise<void> {
+    const nowMs = this.#now();
+    if (nowMs - this.#sweptMs < SPOOL_SWEEP_MS) return;
+    this.#sweptMs = nowMs;
     try {
       await mkdir(this.#folder, { recursive: true });
       const names = (await readdir(this.#folder)).filter((name) => NAME.test(name));
-      const wanted = await known(names);
-      for (const name of names) if (!wanted.has(name)) await this.#remove(name);
+      const wanted = await this.#known(names);
+      for (const name of names) {
+        if (!wanted.has(name) && !this.#inUse.has(name)) await this.#remove(name);
+      }
     } catch (err) {
       throw storeFault(err, this.#folder);
     }
@@ -28,11 +47,14 @@ export class SpoolFolder {
 
   /** A new one for the bytes from `base` on. @throws BlobStoreError NO_SPACE, STORE_IO */
   async create(id: string, base: number): Promise<Spool> {
+    await this.sweep();
     const file = path.join(this.#folder, id);
+    this.#inUse.add(id);
     try {
       await mkdir(this.#folder, { recursive: true });
-      return new Spool(file, await open(file, 'w+'), { base, size: base });
+      return this.#spool(id, await open(file, 'w+'), { base, size: base });
     } catch (err) {
+      this.#inUse.delete(id);
       throw storeFault(err, file);
     }
   }
@@ -42,13 +64,19 @@ export class SpoolFolder {
     const file = path.join(this.#folder, id);
     try {
       const handle = await open(file, 'r+');
-      if ((await handle.stat()).size >= size) return new Spool(file, handle, { base: 0, size });
+      if ((await handle.stat()).size >= size) return this.#spool(id, handle, { base: 0, size });
       await handle.close();
       return undefined;
     } catch (err) {
       if (hasCode(err, 'ENOENT')) return undefined;
       throw storeFault(err, file);
     }
+  }
+
+  #spool(id: string, handle: FileHandle, extent: { base: number; size: number }): Spool {
+    this.#inUse.add(id);
+    const closed = (): void => void this.#inUse.delete(id);
+    return new Spool({ ...extent, file: path.join(this.#folder, id) }, { handle, closed });
   }
 
   #remove(name: string): Promise<void> {
@@ -60,15 +88,20 @@ export class SpoolFolder {
 export class Spool {
   readonly #file: string;
   readonly #handle: FileHandle;
+  readonly #closed: () => void;
   readonly #base: number;
   #size: number;
 
   /** `base`: where in the blob its first byte is; `size`: of the blob so far. */
-  constructor(file: string, handle: FileHandle, { base, size }: { base: number; size: number }) {
-    this.#file = file;
-    this.#handle = handle;
-    this.#base = base;
-    this.#size = size;
+  constructor(
+    options: { file: string; base: number; size: number },
+    modules: { handle: FileHandle; closed: () => void },
+  ) {
+    this.#file = options.file;
+    this.#base = options.base;
+    this.#size = options.size;
+    this.#handle = modules.handle;
+    this.#closed = modules.closed;
   }
 
   get base(): number {
@@ -100,5 +133,6 @@ export class Spool {
   async close({ keep }: { keep: boolean }): Promise<void> {
     await this.#handle.close().catch(() => undefined);
     if (!keep) await rm(this.#file, { force: true }).catch(() => undefined);
+    this.#closed();
   }
 }

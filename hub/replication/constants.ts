@@ -16,6 +16,8 @@ export const PAGE = 500;
 export const EXECUTIONS_AT_ONCE = 5;
 /** How often the job of an execution is tried. */
 export const EXECUTION_ATTEMPTS = 5;
+/** The same of what was pushed, which may come again by nothing else: for half an hour and more. */
+export const PUSH_ATTEMPTS = 13;
 /** Attempts at an artifact in one run, unless the rule says otherwise. */
 export const ARTIFACT_ATTEMPTS = 4;
 /** Artifacts copied at the same time, unless the rule says otherwise. */

@@ -93,7 +93,7 @@ export class ArtifactCopy {
         : await this.#modules.source.tagged(from, reference.tag, o);
     if (this.digest === undefined) throw unchosen('it is not at the source any more');
     const top = await this.#read(this.digest);
-    const unfit = whyUnfit(this.#rule, top);
+    const unfit = await whyUnfit(this.#rule, top, () => this.#labelsOf(top.parsed));
     if (unfit !== undefined) throw unchosen(unfit);
     const chosen = await this.#chosenChildren(top);
     if (chosen !== undefined) return this.#copyChildren(chosen, reference);
@@ -142,20 +142,40 @@ export class ArtifactCopy {
   }
 
   async #isWantedImage({ config }: ParsedManifest): Promise<boolean> {
-    if (config === undefined || !/image|container/.test(config.mediaType)) return true;
-    const { from } = this.#places;
-    const signal = this.#signal;
-    const found = await this.#modules.source.openBlob(from, config.digest, { start: 0, signal });
-    if (found === undefined || found.size > CONFIG_MAX_BYTES) {
-      throw sourceLacks(`the source lacks the config ${config.digest}`);
-    }
-    const parts: Buffer[] = [];
-    for await (const part of found.body) parts.push(part);
-    const value: unknown = JSON.parse(Buffer.concat(parts).toString());
-    const { os, architecture, variant }: Record<string, unknown> = { ...Object(value) };
+    if (config === undefined || !isOfImage(config)) return true;
+    const { os, architecture, variant } = await this.#configOf(config);
     if (typeof os !== 'string' || typeof architecture !== 'string') return true;
     const platform = { os, architecture, ...(typeof variant === 'string' ? { variant } : {}) };
     return isWanted(platform, this.#rule.platforms);
+  }
+
+  /** The labels of an image, or of the first one of an index. */
+  async #labelsOf({ manifests, config }: ParsedManifest, level = 0): Promise<Labels> {
+    const first = manifests.find(
+      ({ platform }) => platform !== undefined && platform.os !== 'unknown',
+    );
+    if (first !== undefined && level < INDEX_LEVELS_MAX) {
+      return this.#labelsOf((await this.#read(first.digest)).parsed, level + 1);
+    }
+    if (config === undefined || !isOfImage(config)) return {};
+    const own: unknown = (await this.#configOf(config))['config'];
+    const { Labels: labels }: { Labels?: unknown } = { ...Object(own) };
+    return { ...Object(labels) };
+  }
+
+  /** The config of an image, as it says itself. @throws ReplicationError SOURCE_LACKS */
+  async #configOf({ digest }: Descriptor): Promise<Record<string, unknown>> {
+    const { from } = this.#places;
+    const unread = new AbortController();
+    const signal = AbortSignal.any([unread.signal, this.#signal]);
+    const found = await this.#modules.source.openBlob(from, digest, { start: 0, signal });
+    if (found === undefined || found.size > CONFIG_MAX_BYTES) {
+      unread.abort();
+      throw sourceLacks(`the source lacks the config ${digest}`);
+    }
+    const parts: Buffer[] = [];
+    for await (const part of found.body) parts.push(part);
+    return { ...Object(JSON.parse(Buffer.concat(parts).toString())) };
   }
 
   /** One image gets the tag of the index, several get it with their platforms behind it. */
@@ -338,19 +358,32 @@ function tagOf(tag: Tag, suffix: string): Tag {
   throw refused(`the tag ${text} would be too long`);
 }
 
-/** Why the rule does not choose a manifest, by its type and annotations; undefined: it does. */
-export function whyUnfit(
+type Labels = Readonly<Record<string, unknown>>;
+
+function isOfImage({ mediaType }: Descriptor): boolean {
+  return /image|container/.test(mediaType);
+}
+
+/**
+ * Why the rule does not choose a manifest, by its type and its annotations; undefined: it does.
+ * `labels` counts where the manifest has no such annotation, as most images have none.
+ */
+export async function whyUnfit(
   { artifactTypes, annotations }: Pick<Rule, 'artifactTypes' | 'annotations'>,
   { mediaType, parsed }: { mediaType: string; parsed: ParsedManifest },
-): string | undefined {
+  labelsOf: () => Promise<Labels>,
+): Promise<string | undefined> {
   const type = parsed.artifactType || parsed.config?.mediaType || mediaType;
   if (artifactTypes !== undefined && !artifactTypes.includes(type)) {
     return `the rule does not choose artifacts of type ${type}`;
   }
-  for (const [key, value] of Object.entries(annotations)) {
-    const own = Object.hasOwn(parsed.annotations, key) ? parsed.annotations[key] : undefined;
-    if (own !== undefined && (value === '*' || own === value)) continue;
-    return `the rule wants the annotation ${key}=${value}`;
-  }
-  return undefined;
+  const keys = Object.keys(annotations);
+  const isTold = keys.every((key) => Object.hasOwn(parsed.annotations, key));
+  const own: Labels = { ...(isTold ? {} : await labelsOf()), ...parsed.annotations };
+  const unfit = keys.find((key) => {
+    const wanted = annotations[key];
+    return !Object.hasOwn(own, key) || (wanted !== '*' && own[key] !== wanted);
+  });
+  if (unfit === undefined) return undefined;
+  return `the rule wants the annotation or label ${unfit}=${annotations[unfit]}`;
 }

@@ -356,7 +356,9 @@ export class Execution {
     const found = digest && (await target.manifest(to, digest, o));
     if (found === undefined) return false;
     const parsed = parseManifest(found.bytes, found.mediaType);
-    return whyUnfit(rule, { mediaType: found.mediaType, parsed }) === undefined;
+    const { mediaType } = found;
+    // What only its labels would tell stays.
+    return (await whyUnfit(rule, { mediaType, parsed }, async () => ({}))) === undefined;
   }
 
   async #note(
@@ -408,13 +410,15 @@ function isPassing(err: unknown): boolean {
   if (err instanceof DistributionError) {
     const { data } = err;
     if (data.code !== 'HTTP_STATUS') return !LASTING.includes(data.code);
-    return data.status >= 500 || [408, 425, 429].includes(data.status);
+    return data.status >= 500 || PASSING.includes(data.status);
   }
   if (err instanceof OciError)
     return err.status >= 500 || hasCode(err, 'TOOMANYREQUESTS', ...REPEATED);
   return !hasCode(err, 'PURGED', 'SOURCE_LACKS', 'NAME_INVALID');
 }
 
+/** 416: the bytes of a request that was cut were still being taken when the next one came. */
+const PASSING: readonly number[] = [408, 416, 425, 429];
 const LASTING: readonly string[] = [
   'BASE_URL_INVALID',
   'AUTH_FAILED',

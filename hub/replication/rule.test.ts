@@ -3,8 +3,13 @@ import { test } from 'node:test';
 import type { RuleSettings } from '../../proto/hubapi/replication.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
+import { backoffMs } from '../../proto/std/backoff.ts';
+import { JOB_RETRY_BASE_MS, JOB_RETRY_MAX_MS } from '../jobs/constants.ts';
 import { companionTags, subjectOfTag } from './companions.ts';
 import { isWanted, parseRule } from './rule.ts';
+import { executionJob } from './rules.ts';
+
+const HALF_HOUR_MS = 30 * 60_000;
 
 function rule(settings: Partial<RuleSettings> = {}) {
   const base = { direction: 'push', registry: 'other', repositories: ['**'] } as const;
@@ -61,4 +66,12 @@ test('tags that belong to a manifest are known by their names', () => {
   for (const tag of ['v1', 'sha256-abc.sig', `${digest.replace(':', '-')}.other`]) {
     assert.equal(subjectOfTag(tag), undefined, tag);
   }
+});
+
+test('what was pushed is tried for as long as a registry may be away', () => {
+  const scope = { repository: 'team/app', reference: 'v1', onlyIfThere: false };
+  const { attemptsMax } = executionJob({ rule: 'x', trigger: 'push', scope });
+  const bounds = { baseMs: JOB_RETRY_BASE_MS, maxMs: JOB_RETRY_MAX_MS, random: () => 1 / 2 };
+  const pauses = Array.from({ length: attemptsMax - 1 }, (_, i) => backoffMs(i, bounds));
+  assert.ok(pauses.reduce((sum, ms) => sum + ms, 0) >= HALF_HOUR_MS);
 });

@@ -1,6 +1,6 @@
 import type { RuleSettings } from '../../proto/hubapi/replication.ts';
 import type { JobStore, NewJob } from '../jobs/store.ts';
-import { EXECUTION_ATTEMPTS, RULES_KNOWN_MS, RULES_MAX } from './constants.ts';
+import { EXECUTION_ATTEMPTS, PUSH_ATTEMPTS, RULES_KNOWN_MS, RULES_MAX } from './constants.ts';
 import { invalidRule, ReplicationError } from './errors.ts';
 import { parseRule, type Rule, type StoredRule } from './rule.ts';
 import type { ReplicationStore } from './store.ts';
@@ -136,7 +136,8 @@ export function executionJob(wish: ExecutionWish): NewJob {
   const lane = [REPLICATION, rule, ...(scope ? [scope.repository] : [])].join('/');
   const key = [lane, trigger, ...(scope ? [scope.reference] : [])].join(' ');
   const payload = JSON.stringify(wish);
-  return { kind: REPLICATION, subject: rule, lane, key, payload, attemptsMax: EXECUTION_ATTEMPTS };
+  const attemptsMax = trigger === 'push' ? PUSH_ATTEMPTS : EXECUTION_ATTEMPTS;
+  return { kind: REPLICATION, subject: rule, lane, key, payload, attemptsMax };
 }
 
 export function scheduleName(rule: string): string {

@@ -73,7 +73,9 @@ export const RuleSettings = Type.Object(
     ),
     annotations: Type.Optional(
       Type.Record(Type.String({ maxLength: PATTERN_MAX_CHARS }), Text, {
-        description: 'annotations that the manifest must have; * is any value',
+        description:
+          'annotations that the manifest must have, or labels of its image (of an index, of its ' +
+          'first one); * is any value',
         maxProperties: ANNOTATIONS_MAX,
       }),
     ),

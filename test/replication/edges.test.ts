@@ -146,16 +146,24 @@ test(
   },
 );
 
-test('artifacts are chosen by their type and their annotations', { skip }, async (t) => {
+test('artifacts are chosen by their type, annotations and labels', { skip }, async (t) => {
   const { there, rule, run } = await replicationRig(t);
   const annotations = { 'org.example.tier': 'gold' };
   await there.image('team/app', 'gold', [someBytes(10)], { annotations });
   await there.image('team/app', 'plain', [someBytes(10)]);
   await there.image('team/app', 'model', [], { annotations, artifactType: 'application/x-model' });
+  const labels = { config: { Labels: annotations } };
+  const labelled = await there.image('team/app', 'labelled', [someBytes(10)], {}, labels);
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const { digest, bytes } = labelled;
+  const child = { mediaType: OCI_MANIFEST, digest, size: bytes.length, platform };
+  await there.index('team/app', 'index', [child]);
   const common = { direction: 'pull', repositories: ['team/app'], namespace: 'copies' };
   await rule('tier', { ...common, annotations: { 'org.example.tier': 'gold' } });
   assert.deepEqual(statesOf(await run('tier')), [
     'team/app:gold copied',
+    'team/app:index copied',
+    'team/app:labelled copied',
     'team/app:model copied',
     'team/app:plain skipped',
   ]);
@@ -163,6 +171,8 @@ test('artifacts are chosen by their type and their annotations', { skip }, async
   const models = await run('models');
   assert.deepEqual(statesOf(models), [
     'team/app:gold skipped',
+    'team/app:index skipped',
+    'team/app:labelled skipped',
     'team/app:model copied',
     'team/app:plain skipped',
   ]);

@@ -81,6 +81,27 @@ const CASES: Record<string, (store: PrefetchStore) => Promise<void>> = {
     assert.equal(await store.addOrder(order('f'), ['n1'], LIMITS), 'ok');
   },
 
+  'one who orders leaves room for others': async (store) => {
+    const limits = { ...LIMITS, own: { orders: 2, rows: 3 } };
+    assert.equal(await store.addOrder(order('a'), ['n1', 'n2'], limits), 'ok');
+    assert.equal(await store.addOrder(order('b'), ['n1', 'n2'], limits), 'own');
+    assert.equal(await store.addOrder(order('b'), ['n1'], limits), 'ok');
+    assert.equal(await store.addOrder(order('c'), [], limits), 'own');
+    const other = order('c', { subject: 'account:bob' });
+    assert.equal(await store.addOrder(other, ['n1'], limits), 'ok');
+  },
+
+  'an order that finds no room replaces none': async (store) => {
+    const replaces = { ...LIMITS, rowsMax: 2, replaces: true };
+    const nightly = { policy: 'nightly' };
+    assert.equal(await store.addOrder(order('a', nightly), ['n1', 'n2'], replaces), 'ok');
+    const more = ['n1', 'n2', 'n3'];
+    assert.equal(await store.addOrder(order('b', nightly), more, replaces), 'full');
+    assert.deepEqual(await idsOf(store.openOrders()), ['a']);
+    assert.equal(await store.addOrder(order('b', nightly), ['n1', 'n2'], replaces), 'ok');
+    assert.equal((await store.order('a'))?.result, 'replaced');
+  },
+
   'a node has its work in the order it was ordered in, until it has ended': async (store) => {
     await store.addOrder(order('late', { createdAtMs: NOW_MS + 1 }), ['n1'], LIMITS);
     await store.addOrder(order('early'), ['n1', 'n2'], LIMITS);

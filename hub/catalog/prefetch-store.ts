@@ -1,9 +1,10 @@
-import type { Insertable, Kysely, Transaction } from 'kysely';
+import type { Insertable, Kysely, Selectable, Transaction } from 'kysely';
 import type {
   NodeReport,
   NodeRow,
   NodeState,
   Order,
+  OrderLimits,
   OrderResult,
   PrefetchStore,
 } from '../prefetch/store.ts';
@@ -37,23 +38,26 @@ export class KyselyPrefetchStore extends PrefetchPolicies implements PrefetchSto
   addOrder(
     order: Order,
     nodes: readonly string[],
-    limits: { openMax: number; rowsMax: number; replaces: boolean },
-  ): Promise<'ok' | 'full'> {
+    limits: OrderLimits,
+  ): Promise<'ok' | 'full' | 'own'> {
     return transact(
       this.#db,
       async (db) => {
-        if (limits.replaces) await replaceOrders(db, order);
-        const { open } = await openIn(db)
-          .select((count) => count.fn.countAll<number | string>().as('open'))
-          .executeTakeFirstOrThrow();
-        const { rows } = await db
-          .selectFrom('prefetch_node')
-          .where('order_id', 'in', openIn(db).select('id'))
-          .select((count) => count.fn.countAll<number | string>().as('rows'))
-          .executeTakeFirstOrThrow();
-        const isFull =
-          Number(open) >= limits.openMax || Number(rows) + nodes.length > limits.rowsMax;
-        if (isFull) return 'full';
+        const open = await openIn(db).selectAll().execute();
+        const earlier = limits.replaces ? open.filter((one) => isReplaced(one, order)) : [];
+        const kept = open.filter((one) => !earlier.includes(one));
+        const own = kept.filter(({ subject }) => subject === order.subject);
+        const rows = (await rowsIn(db, kept)) + nodes.length;
+        if (kept.length >= limits.openMax || rows > limits.rowsMax) return 'full';
+        const { own: most } = limits;
+        if (most !== undefined) {
+          const ownRows = (await rowsIn(db, own)) + nodes.length;
+          if (own.length >= most.orders || ownRows > most.rows) return 'own';
+        }
+        for (const { id } of earlier) {
+          // oxlint-disable-next-line no-await-in-loop -- in one transaction
+          await end(db, id, 'replaced', order.createdAtMs);
+        }
         await db.insertInto('prefetch_order').values(rowOf(order)).execute();
         await addNodes(db, order.id, nodes, order.createdAtMs);
         return 'ok';
@@ -284,15 +288,23 @@ async function end(db: Open, id: string, result: OrderResult, nowMs: number): Pr
   return true;
 }
 
-async function replaceOrders(db: Open, order: Order): Promise<void> {
-  const { policy, repository, reference, createdAtMs } = order;
-  if (policy === undefined) return;
-  const earlier = await openIn(db)
-    .select('id')
-    .where('policy', '=', policy)
-    .where('repository', '=', repository)
-    .where('reference', '=', reference)
-    .execute();
-  // oxlint-disable-next-line no-await-in-loop -- in one transaction
-  for (const { id } of earlier) await end(db, id, 'replaced', createdAtMs);
+/** Whether an order of a policy takes the place of another one. */
+function isReplaced(
+  one: Selectable<OrderTable>,
+  { policy, repository, reference }: Order,
+): boolean {
+  const isSame = one.repository === repository && one.reference === reference;
+  return policy !== undefined && one.policy === policy && isSame;
+}
+
+/** Nodes of these orders together. */
+async function rowsIn(db: Open, orders: readonly { id: string }[]): Promise<number> {
+  if (orders.length === 0) return 0;
+  const ids = orders.map(({ id }) => id);
+  const { rows } = await db
+    .selectFrom('prefetch_node')
+    .where('order_id', 'in', ids)
+    .select((count) => count.fn.countAll<number | string>().as('rows'))
+    .executeTakeFirstOrThrow();
+  return Number(rows);
 }

@@ -2,6 +2,10 @@
 export const ORDERS_OPEN_MAX = 100;
 /** Nodes of all orders together that have not ended. */
 export const ORDER_NODES_MAX = 200_000;
+/** Of the open orders, those of one account or robot: the others still find room. */
+export const ORDERS_OWN_MAX = 20;
+/** Nodes of these orders together. */
+export const ORDER_NODES_OWN_MAX = 50_000;
 /** Ended orders that the catalog remembers. */
 export const ORDERS_KEPT = 100;
 /** Nodes of ended orders that it remembers; the oldest orders go. */

@@ -5,8 +5,10 @@ import {
   NODES_PAGE,
   ORDER_LIFE_MS,
   ORDER_NODES_MAX,
+  ORDER_NODES_OWN_MAX,
   ORDERS_KEPT,
   ORDERS_OPEN_MAX,
+  ORDERS_OWN_MAX,
   REACH_MS,
 } from './constants.ts';
 import { PrefetchError, unknown } from './errors.ts';
@@ -14,7 +16,8 @@ import { digestOfImage, type NamedImage } from './images.ts';
 import type { PrefetchMetrics } from './metrics.ts';
 import type { Images, OrderFleet, OrderRights } from './ports.ts';
 import { checkChoice, chosen } from './selection.ts';
-import type { Choice, NodeRow, NodeState, Order, Orderer, PrefetchStore } from './store.ts';
+import type { Choice, NodeRow, NodeState, Order, Orderer } from './store.ts';
+import type { OrderLimits, PrefetchStore } from './store.ts';
 
 const ID_BYTES = 8;
 
@@ -78,12 +81,8 @@ export class Orders {
       createdAtMs,
       expiresAtMs: createdAtMs + (wish.lifeMs ?? ORDER_LIFE_MS),
     };
-    const limits = { openMax: ORDERS_OPEN_MAX, rowsMax: ORDER_NODES_MAX };
-    const replaces = policy !== undefined;
-    if ((await store.addOrder(order, nodes, { ...limits, replaces })) === 'full') {
-      const message = `${limits.openMax} orders, or ${limits.rowsMax} nodes of them, are waiting`;
-      throw new PrefetchError(message, { code: 'FULL', max: limits.openMax });
-    }
+    const isFull = await store.addOrder(order, nodes, limitsOf(order));
+    if (isFull !== 'ok') throw full(isFull);
     this.#modules.changed();
     const { id } = order;
     logger.info({ order: id, repository, digest, nodes: nodes.length, policy }, 'prefetch ordered');
@@ -131,6 +130,26 @@ export class Orders {
     metrics.orders.inc({ result: 'stopped' });
     logger.info({ order: id, repository }, 'prefetch stopped');
   }
+}
+
+/** Who may order for a project alone leaves room for others. */
+function limitsOf({ subject, policy }: Order): OrderLimits {
+  const own = { orders: ORDERS_OWN_MAX, rows: ORDER_NODES_OWN_MAX };
+  return {
+    openMax: ORDERS_OPEN_MAX,
+    rowsMax: ORDER_NODES_MAX,
+    own: subject === 'admin' ? undefined : own,
+    replaces: policy !== undefined,
+  };
+}
+
+function full(what: 'full' | 'own'): PrefetchError {
+  const [orders, nodes, of] =
+    what === 'own'
+      ? [ORDERS_OWN_MAX, ORDER_NODES_OWN_MAX, ' of yours']
+      : [ORDERS_OPEN_MAX, ORDER_NODES_MAX, ''];
+  const message = `${orders} orders${of}, or ${nodes} nodes of them, are waiting; stop some`;
+  return new PrefetchError(message, { code: 'FULL', max: orders });
 }
 
 const NOT_THERE = 'has not been heard of since; see that its agent runs and is new enough';

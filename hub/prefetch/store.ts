@@ -88,17 +88,25 @@ export type Policy = PolicySpec & {
   note: string;
 };
 
+/** Orders that may be open, and nodes in them, over all and of one who orders. */
+export type OrderLimits = {
+  openMax: number;
+  rowsMax: number;
+  own?: { orders: number; rows: number } | undefined;
+  replaces: boolean;
+};
+
 /** Orders and policies, shared by all hubs of a catalog. Every method is one transaction. */
 export interface PrefetchStore {
   /**
    * Stores an order for these nodes. With `replaces`, the open orders of its policy for the same
-   * repository and reference end as replaced.
+   * repository and reference end as replaced. `own`: who ordered it has too many already.
    */
   addOrder(
     order: Order,
     nodes: readonly string[],
-    limits: { openMax: number; rowsMax: number; replaces: boolean },
-  ): Promise<'ok' | 'full'>;
+    limits: OrderLimits,
+  ): Promise<'ok' | 'full' | 'own'>;
   order(id: string): Promise<Order | undefined>;
   /** The newest first. */
   orders(max: number): Promise<Order[]>;

@@ -31,7 +31,7 @@ async function hub(t: TestContext) {
   const world = { nowMs: 1_700_000_000_000, allowed: true, members: MEMBERS, round: noRound };
   const granted: object[] = [];
   const images: Images = {
-    repositoryOf: (name) => parseRepository(name),
+    repositoryOf: (name) => parseRepository(name.replace(/^hub\.test\//, '')),
     resolve: async (_repository, reference) =>
       reference.kind === 'tag' && reference.tag === 'gone' ? undefined : IMAGE,
     tags: async () => ['v1', 'v2', 'dev'],
@@ -185,4 +185,16 @@ test('a schedule orders what its tags are when its time comes, once', async (t) 
   world.nowMs += 86_400_000;
   await world.round();
   assert.equal((await orders.list()).length, 2);
+});
+
+test('a policy that follows pushes names repositories as they are called here', async (t) => {
+  const { policies, orders } = await hub(t);
+  const spec = { tag: 'v*', choice: { nodes: '' }, platforms: [], lifeMs: 60_000, enabled: true };
+  const put = (repository: string) =>
+    policies.put('follow', { ...spec, repository, on: 'push' as const });
+  await assert.rejects(put('Team/*'), { code: 'INVALID', message: /no pattern/ });
+  assert.equal((await put('hub.test/team/app')).repository, 'team/app');
+  policies.pushed({ repository: parseRepository('team/app'), digest: IMAGE, tags: ['v1'] });
+  await policies.settled();
+  assert.equal((await orders.list()).length, 1);
 });

@@ -3,7 +3,7 @@ import type { Digest } from '../../proto/oci/digest.ts';
 import type { Repository } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import { hasCode, messageOf } from '../../proto/std/errors.ts';
-import { fitsGlob } from '../access/glob.ts';
+import { fitsGlob, isGlob } from '../access/glob.ts';
 import { isAccountName } from '../access/project.ts';
 import { nextTime, parseCron } from '../jobs/cron.ts';
 import {
@@ -64,16 +64,16 @@ export class Policies {
     }
     checkChoice(spec.choice);
     const createdAtMs = this.#now();
-    if (spec.on === 'push') {
-      await this.#put({ ...spec, name, createdAtMs, note: '' });
-    } else {
-      if (spec.repository.includes('*')) {
-        throw invalidOrder('a policy with a schedule names one repository');
-      }
-      const repository = images.repositoryOf(spec.repository);
-      const nextAtMs = nextOf(spec.on.cron, createdAtMs);
-      await this.#put({ ...spec, repository, name, createdAtMs, nextAtMs, note: '' });
+    const isPattern = spec.repository.includes('*');
+    if (isPattern && spec.on !== 'push') {
+      throw invalidOrder('a policy with a schedule names one repository');
     }
+    if (isPattern && !isGlob(spec.repository)) {
+      throw invalidOrder(`"${spec.repository}" is no pattern for repositories`);
+    }
+    const repository = isPattern ? spec.repository : images.repositoryOf(spec.repository);
+    const next = spec.on === 'push' ? {} : { nextAtMs: nextOf(spec.on.cron, createdAtMs) };
+    await this.#put({ ...spec, repository, name, createdAtMs, ...next, note: '' });
     return (await store.policy(name)) ?? this.find(name);
   }
 

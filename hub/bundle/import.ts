@@ -55,10 +55,10 @@ export async function importBundle(
   const bundle = await checkBundle(source, options.believed, { progress, signal });
   const { list } = bundle;
   const names = new Names(options.to, list);
-  await assertBase(list, names, { registry, signal });
+  const base = await placesOfBase(list, names, { registry, signal });
   const of = { bundle: options.from, url: registry.url, id: list.id };
   const uploads = await RememberedUploads.open(of);
-  const run = new Run({ list, names, signal, ...options }, { source, uploads, ...modules });
+  const run = new Run({ list, names, base, signal, ...options }, { source, uploads, ...modules });
   await run.blobs();
   await run.manifests();
   const images = await run.tags();
@@ -89,14 +89,15 @@ class Names {
 }
 
 /**
- * What the bundle leaves out has to be at the hub before anything is sent.
+ * Where the hub has what the bundle leaves out: it has to be there before anything is sent.
  * @throws BundleError BASE_MISSING
  */
-async function assertBase(
+async function placesOfBase(
   { blobs, since }: BundleList,
   names: Names,
   { registry, signal }: { registry: HubRegistry; signal: AbortSignal },
-): Promise<void> {
+): Promise<ReadonlyMap<Digest, string>> {
+  const found = new Map<Digest, string>();
   const lacking = new Map<string, Digest[]>();
   await using lanes = new Lanes(BLOBS_AT_ONCE);
   for (const { digest, repositories, in: from } of blobs) {
@@ -106,13 +107,15 @@ async function assertBase(
       for (const place of new Set([from.repository, ...repositories].map((one) => names.of(one)))) {
         const has = () => registry.has(place, `blobs/${digest}`, { signal });
         // oxlint-disable-next-line no-await-in-loop -- the first that has it will do
-        if (await patiently(has, { signal })) return;
+        if (!(await patiently(has, { signal }))) continue;
+        found.set(digest, place);
+        return;
       }
       lacking.set(from.id, [...(lacking.get(from.id) ?? []), digest]);
     });
   }
   await lanes.end();
-  if (lacking.size === 0) return;
+  if (lacking.size === 0) return found;
   const bundles = since.filter(({ id }) => lacking.has(id)).toReversed();
   const told = bundles.map(({ id, time }) => {
     const digests = lacking.get(id) ?? [];
@@ -129,6 +132,7 @@ class Run {
   readonly #wish: {
     list: BundleList;
     names: Names;
+    base: ReadonlyMap<Digest, string>;
     signal: AbortSignal;
   };
   readonly #modules: Modules & { source: BundleSource; uploads: RememberedUploads };
@@ -136,7 +140,14 @@ class Run {
   readonly counts = { sent: 0, sentBytes: 0, kept: 0 };
 
   constructor(
-    wish: { list: BundleList; names: Names; signal: AbortSignal; resumedMinBytes?: number },
+    wish: {
+      list: BundleList;
+      names: Names;
+      /** Repositories of the hub that have what the bundle leaves out. */
+      base: ReadonlyMap<Digest, string>;
+      signal: AbortSignal;
+      resumedMinBytes?: number;
+    },
     modules: Modules & { source: BundleSource; uploads: RememberedUploads },
   ) {
     this.#wish = wish;
@@ -175,9 +186,9 @@ class Run {
   }
 
   async #blob({ digest, size, repositories, in: from }: BundleBlob): Promise<void> {
-    const { names, signal, list } = this.#wish;
+    const { names, base, signal, list } = this.#wish;
     const { registry, source, progress } = this.#modules;
-    let there = from === undefined ? undefined : names.of(from.repository);
+    let there = base.get(digest);
     for (const place of repositories.map((one) => names.of(one))) {
       signal.throwIfAborted();
       const blob = { repository: place, digest, size };

@@ -4,7 +4,8 @@ import { cp, mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
-import { TestHub } from '../registry/test-hub.ts';
+import { ADMIN, TestHub } from '../registry/test-hub.ts';
+import { Pusher } from '../replication/rig.ts';
 import { exportTo, importTo, scratch } from './bundle-rig.ts';
 
 const BASE = randomBytes(300_000);
@@ -93,4 +94,26 @@ test('what an earlier bundle has goes into other repositories as well', async (t
   await importTo(to, file, from);
   const pulled = await to.ask(`/v2/other/tool/blobs/${digestOf(BASE)}`);
   assert.ok(pulled.body.equals(BASE));
+});
+
+test('what an earlier bundle brought counts wherever it is by now', async (t) => {
+  const folder = await scratch(t);
+  await using from = await TestHub.start();
+  await using to = await TestHub.start();
+  await using there = new Pusher(from.url, ADMIN);
+  await using here = new Pusher(to.url, ADMIN);
+  const base = path.join(folder, 'base.tar');
+  const { digest } = await there.image('a/app', 'v1', [BASE]);
+  await exportTo(from, base, ['a/app:v1']);
+  await importTo(to, base, from);
+  await here.image('c/app', 'old', [BASE, LAYERS[0] ?? BASE]);
+  for (const what of [`manifests/${digest}`, `blobs/${digestOf(BASE)}`]) {
+    const gone = await to.ask(`/v2/a/app/${what}`, { method: 'DELETE' });
+    assert.equal(gone.status, 202, gone.body.toString());
+  }
+  for (const name of ['b/app', 'c/app']) await there.image(name, 'v1', [BASE]);
+  const next = path.join(folder, 'next.tar');
+  await exportTo(from, next, ['b/app:v1', 'c/app:v1'], { since: base });
+  await importTo(to, next, from);
+  assert.equal(await here.tagged('b/app', 'v1'), digest);
 });

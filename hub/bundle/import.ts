@@ -6,6 +6,7 @@ import { AdminError } from '../../proto/ops/join-token-request.ts';
 import { BLOBS_AT_ONCE } from '../backup/constants.ts';
 import { Lanes } from '../backup/lanes.ts';
 import { roundBytes, type Progress } from '../backup/progress.ts';
+import { eachAtOnce } from '../../proto/std/each.ts';
 import { checkBundle, type CheckedBundle } from './check.ts';
 import { BundleError, damaged } from './errors.ts';
 import { HubPusher } from './hub-pusher.ts';
@@ -159,10 +160,10 @@ class Run {
   }
 
   async blobs(): Promise<void> {
-    const { list } = this.#wish;
-    await using lanes = new Lanes(BLOBS_AT_ONCE);
-    for (const blob of list.blobs) await lanes.add(() => this.#blob(blob));
-    await lanes.end();
+    const { list, signal } = this.#wish;
+    await eachAtOnce(list.blobs, { atOnce: BLOBS_AT_ONCE, signal }, (blob, o) =>
+      this.#blob(blob, o.signal),
+    );
   }
 
   async manifests(): Promise<void> {
@@ -185,8 +186,11 @@ class Run {
     return named;
   }
 
-  async #blob({ digest, size, repositories, in: from }: BundleBlob): Promise<void> {
-    const { names, base, signal, list } = this.#wish;
+  async #blob(
+    { digest, size, repositories, in: from }: BundleBlob,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { names, base, list } = this.#wish;
     const { registry, source, progress } = this.#modules;
     let there = base.get(digest);
     for (const place of repositories.map((one) => names.of(one))) {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { HubRegistry, type Wish } from '../../hub/bundle/hub-registry.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
+import { AdminError } from '../../proto/ops/join-token-request.ts';
 import { ADMIN, TestHub } from '../registry/test-hub.ts';
 import { until } from '../rig/until.ts';
 import { exportTo, importTo, scratch } from './bundle-rig.ts';
@@ -42,6 +44,25 @@ class Interrupting extends HubRegistry {
       this.stop.signal.throwIfAborted();
       yield bytes;
     }
+  }
+}
+
+/** Refuses the second upload, and gets nowhere with the others. */
+class Refusing extends HubRegistry {
+  readonly #sending = Promise.withResolvers<void>();
+  #begun = 0;
+
+  override async send(wish: Wish): ReturnType<HubRegistry['send']> {
+    const { method, path: target, signal } = wish;
+    if (method === 'PATCH') {
+      this.#sending.resolve();
+      await once(signal, 'abort');
+      signal.throwIfAborted();
+    }
+    if (method === 'POST' && target.includes('digest-algorithm')) this.#begun += 1;
+    if (method !== 'POST' || this.#begun !== 2) return super.send(wish);
+    await this.#sending.promise;
+    throw new AdminError('no room', { code: 'HUB_REFUSED', url: this.url, status: 403 });
   }
 }
 
@@ -158,4 +179,14 @@ test('an upload that the hub forgot is begun anew', async (t) => {
   }
   await importTo(to, file, from, { resumedMinBytes: MIB });
   assert.equal((await to.ask('/v2/team/app/manifests/v1')).status, 200);
+});
+
+test('an import that is refused ends at once, whatever else is on its way', async (t) => {
+  const file = path.join(await scratch(t), 'bundle.tar');
+  await using from = await TestHub.start();
+  await using to = await TestHub.start();
+  await from.pushImage('v1', LAYERS);
+  await exportTo(from, file, ['team/app:v1']);
+  const registry = new Refusing({ url: to.url, ...ADMIN });
+  await assert.rejects(importTo(to, file, from, { registry }), /no room/);
 });

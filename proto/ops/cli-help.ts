@@ -181,12 +181,19 @@ export const PREFETCH_HELP = `usage: flotilla prefetch IMAGE [--nodes TERMS] [--
        flotilla prefetch list
        flotilla prefetch show ID [--wait]
        flotilla prefetch stop ID
+       flotilla prefetch policies
+       flotilla prefetch policy|run|delete NAME
+       flotilla prefetch put FILE
 
 Asks the running hub, as its administrator, to have nodes fetch an image before a runtime asks for
 it; all take --config FILE, --url URL and --json. A tag counts as what it is now. Nodes fetch from
 each other and from the hub, behind everything that somebody waits for (bandwidth.prefetch of the
-agent), and only what fits below the high-water mark of their store. An image called list, show or
-stop is written with its tag.
+agent), and only what fits below the high-water mark of their store. An image that is called like a
+command is written with its tag.
+
+A policy orders by itself, whenever a tag that fits it is set, or by cron: put makes or changes the
+one in a file of YAML or JSON, with name, repository, tag, onPush: true or cron, and what an order
+says (nodes, percent, copies, platforms); run orders now what it names.
 
   --nodes TERMS    such as zone=a, node=gpu-* or both with a comma (default: every node)
   --percent N      only this part of them; a repeat chooses the same ones

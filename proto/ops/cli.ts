@@ -260,13 +260,17 @@ async function replicate(args: readonly string[], modules: CliModules): Promise<
     const done = await runReplicationCommand(positionals, wish, {
       out: (text) => modules.out(text),
       ask: (request) => modules.admin.ask(place, request),
-      readDocument: async (file) => parseDocumentText(await readConfigFile(file), file).value,
+      readDocument,
     });
     return done ? EXIT.ok : EXIT.failure;
   } catch (err) {
     if (err instanceof AdminUsage) throw new UsageError(err.message, REPLICATION_HELP);
     throw err;
   }
+}
+
+async function readDocument(file: string): Promise<unknown> {
+  return parseDocumentText(await readConfigFile(file), file).value;
 }
 
 async function prefetch(args: readonly string[], modules: CliModules): Promise<number> {
@@ -278,7 +282,7 @@ async function prefetch(args: readonly string[], modules: CliModules): Promise<n
   const ask = (request: AdminRequest) => modules.admin.ask(place, request);
   const out = (text: string): void => modules.out(text);
   try {
-    const done = await runPrefetchCommand(positionals, wish, { out, ask });
+    const done = await runPrefetchCommand(positionals, wish, { out, ask, readDocument });
     return done ? EXIT.ok : EXIT.failure;
   } catch (err) {
     if (err instanceof AdminUsage) throw new UsageError(err.message, PREFETCH_HELP);

@@ -5,6 +5,7 @@ import { sleep } from '../std/abort.ts';
 import { formatByteSize } from '../std/byte-size.ts';
 import { parseDuration } from '../std/duration.ts';
 import { AdminUsage, type AdminRequest } from './admin-commands.ts';
+import { POLICY_VERBS, runPolicyCommand } from './prefetch-policy-cli.ts';
 import { PREFETCH_POLL_MS, PREFETCH_STEP_PERCENT } from './constants.ts';
 
 /** Options of `flotilla prefetch`, beside those of all commands that ask a hub. */
@@ -33,11 +34,14 @@ export type PrefetchOptions = {
 type Modules = {
   out: (text: string) => void;
   ask: (request: AdminRequest) => Promise<unknown>;
+  /** The document in a file, YAML or JSON. */
+  readDocument: (file: string) => Promise<unknown>;
 };
 
 type NodeState = PrefetchNodeList['nodes'][number];
 
 const BASE = `${API_BASE}/prefetches`;
+const ORDER_VERBS = ['list', 'show', 'stop'];
 
 /**
  * Runs `prefetch` with these words behind it; false when nodes failed or were not reached, or
@@ -50,8 +54,8 @@ export async function runPrefetchCommand(
   modules: Modules,
 ): Promise<boolean> {
   const [verb = '', id] = words;
-  if (verb === '') throw new AdminUsage('prefetch needs an image, or list, show or stop');
-  if (!['list', 'show', 'stop'].includes(verb)) {
+  if (verb === '') throw new AdminUsage('prefetch needs an image or a command');
+  if (![...ORDER_VERBS, ...POLICY_VERBS].includes(verb)) {
     if (id !== undefined) throw new AdminUsage('prefetch takes one image');
     return order(verb, options, modules);
   }
@@ -59,6 +63,7 @@ export async function runPrefetchCommand(
   const given = Object.entries(stray).find(([, value]) => value !== undefined)?.[0];
   if (given !== undefined) throw new AdminUsage(`prefetch ${verb} takes no --${given}`);
   if (wait && verb !== 'show') throw new AdminUsage(`prefetch ${verb} takes no --wait`);
+  if (POLICY_VERBS.includes(verb)) return runPolicyCommand(verb, id, { json }, modules);
   if (verb === 'list') {
     if (id !== undefined) throw new AdminUsage('prefetch list takes nothing behind it');
     return list(json, modules);

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Agent } from '../../agent/agent.ts';
 import {
@@ -251,6 +254,27 @@ test('what policies want is ordered when it is pushed', async () => {
     /^ordered team\/policy:rel-1/,
   );
   assert.equal((await fleet.ask('DELETE', '/prefetch-policies/releases')).status, 204);
+});
+
+test('policies are made of files, told, run and deleted by command', async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-policy-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'policy.yaml');
+  const lines = ['name: nightly', 'repository: team/nightly', 'tag: v*', 'cron: 0 3 * * *'];
+  await writeFile(file, [...lines, 'nodes: zone=b', ''].join('\n'));
+  await fleet.push('team/nightly', 'v1', [randomBytes(50_000)]);
+  assert.deepEqual(await flotilla('prefetch', 'put', file), { code: 0, out: '', err: '' });
+  const { out } = await flotilla('prefetch', 'policies');
+  assert.match(out, /^nightly\ton\tteam\/nightly:v\*\t0 3 \* \* \*\t\S+T03:00:00\S*\t$/m);
+  const ran = await flotilla('prefetch', 'run', 'nightly');
+  const [, id = ''] = /^order (\w+)$/m.exec(ran.out) ?? [];
+  assert.match(ran.out, /^1 of 1 tags ordered$/m);
+  assert.equal((await settled(id)).result, 'done');
+  assert.match((await flotilla('prefetch', 'policy', 'nightly')).out, /"nodes": "zone=b"/);
+  assert.equal((await flotilla('prefetch', 'delete', 'nightly')).code, 0);
+  assert.equal((await flotilla('prefetch', 'run', 'nightly')).code, 1);
+  const odd = await flotilla('prefetch', 'put');
+  assert.deepEqual([odd.code, odd.err.includes('prefetch put takes FILE')], [2, true]);
 });
 
 function flotilla(...words: string[]): Promise<Outcome> {

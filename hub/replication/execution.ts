@@ -21,7 +21,7 @@ import {
 import { ArtifactCopy, whyUnfit, type ArtifactCounts, type CopyModules } from './copy.ts';
 import { refused } from './errors.ts';
 import type { ReplicationMetrics } from './metrics.ts';
-import { indexTagsOf, type Rule } from './rule.ts';
+import { indexTagsOf, nameOf, type Rule } from './rule.ts';
 import type { ArtifactResult, ArtifactState, ReplicationStore } from './store.ts';
 
 /** One artifact that was pushed, rather than all that the rule chooses. */
@@ -143,6 +143,7 @@ export class Execution {
     const { rule, scope } = this.#options;
     if (scope !== undefined) {
       const { repository: from, reference, onlyIfThere } = scope;
+      await this.#learnNames(from);
       const to = await this.#destinationOf(from);
       if (to === undefined) return;
       if (!onlyIfThere || (await this.#isThere(to, reference))) yield { from, to, reference };
@@ -224,6 +225,19 @@ export class Execution {
   #isArtifact(tag: Tag): boolean {
     const { rule } = this.#options;
     return rule.choosesTag(tag) && !(rule.referrers && subjectOfTag(tag) !== undefined);
+  }
+
+  /** Which repositories go before one, and so have their names at the destination before it. */
+  async #learnNames(until: Repository): Promise<void> {
+    const { rule } = this.#options;
+    if (!rule.flattens) return;
+    const signal = this.#signal;
+    for await (const from of this.#modules.source.repositories(rule.repositories, { signal })) {
+      if (from === until) return;
+      if (!rule.choosesRepository(from)) continue;
+      const to = nameOf(rule, from);
+      if (to !== undefined && !this.#sources.has(to)) this.#sources.set(to, from);
+    }
   }
 
   /** Two repositories that would become one are refused rather than mixed. */

@@ -18,7 +18,7 @@ import type { RegistryConfig } from './options.ts';
 import { openRemote, type RemoteRegistry } from './remote-registry.ts';
 import { RemoteSource } from './remote-source.ts';
 import { RemoteTarget } from './remote-target.ts';
-import { parseRule, type Rule } from './rule.ts';
+import { nameOf, parseRule, type Rule } from './rule.ts';
 import { executionJob, type ExecutionWish, type Rules } from './rules.ts';
 import { SeenBlobs } from './seen-blobs.ts';
 import type { ReplicationStore } from './store.ts';
@@ -156,7 +156,9 @@ export class Replication {
     }
     const mayHave = async (digest: Digest): Promise<Repository[]> => {
       const own = await catalog.repositoriesWith(digest, MOUNT_SOURCES_MAX);
-      return own.filter(rule.choosesRepository).flatMap((one) => destinationOf(rule, one));
+      return own
+        .filter(rule.choosesRepository)
+        .flatMap((one) => nameOf(rule, parseRepository(one)) ?? []);
     };
     const target = new RemoteTarget(
       { name, chunkBytes, seen, mayHave },
@@ -202,14 +204,6 @@ function scopeOf({ scope }: ExecutionWish): Scope | undefined {
     reference: parseReference(reference),
     onlyIfThere,
   };
-}
-
-function destinationOf(rule: Rule, repository: string): Repository[] {
-  try {
-    return [rule.destinationOf(parseRepository(repository))];
-  } catch {
-    return [];
-  }
 }
 
 function hopeless(message: string): JobError {

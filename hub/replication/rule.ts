@@ -30,6 +30,8 @@ export type Rule = {
   annotations: Readonly<Record<string, string>>;
   /** What a repository is called at the destination. @throws ReplicationError REFUSED */
   destinationOf: (repository: Repository) => Repository;
+  /** Several repositories may have one name there. */
+  flattens: boolean;
   /** Empty: all. */
   platforms: readonly Platform[];
   platformPolicy: 'refuse' | 'children';
@@ -69,6 +71,7 @@ export function parseRule(name: string, settings: RuleSettings): Rule {
     artifactTypes: settings.artifactTypes,
     annotations: settings.annotations ?? {},
     destinationOf: naming(settings),
+    flattens: (settings.dropSegments ?? 0) !== 0,
     platforms: (settings.platforms ?? []).map(platformOf),
     platformPolicy: settings.platformPolicy ?? 'refuse',
     override: settings.override ?? true,
@@ -158,4 +161,13 @@ export function indexTagsOf(tag: string, platforms: readonly Platform[]): string
     const at = tag.lastIndexOf(platformSuffix({ os, architecture }));
     return at > 0 ? [tag.slice(0, at)] : [];
   });
+}
+
+/** What a repository is called at the destination, where it may be there at all. */
+export function nameOf(rule: Rule, from: Repository): Repository | undefined {
+  try {
+    return rule.destinationOf(from);
+  } catch {
+    return undefined;
+  }
 }

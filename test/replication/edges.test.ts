@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkBody } from '../../proto/hubapi/body.ts';
-import { ExecutionAnswer } from '../../proto/hubapi/replication.ts';
+import { ExecutionAnswer, ExecutionList } from '../../proto/hubapi/replication.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
 import { missingDockerRegistry } from '../rig/docker-registry.ts';
@@ -113,6 +113,21 @@ test('two repositories that would become one are not mixed', { skip }, async (t)
   assert.deepEqual(statesOf(ended), ['a/app:v1 copied', 'b/app:* refused']);
   assert.match(ended.artifacts[1]?.message ?? '', /a\/app is copied to flat\/app already/);
   assert.equal(await here.tagged('flat/app', 'v1'), first.digest);
+});
+
+test('a push does not take a name that another repository has there', { skip }, async (t) => {
+  const { hub, here, there, rule, ended } = await replicationRig(t);
+  await rule('flat', { direction: 'push', repositories: ['*/app'], dropSegments: 1, onPush: true });
+  const states: string[] = [];
+  const digests = [];
+  for (const name of ['a/app', 'b/app', 'a/app']) {
+    digests.push((await here.image(name, 'v1', [someBytes(9)])).digest);
+    const { json } = await hub.api('GET', '/replication/executions?n=1');
+    const { executions } = checkBody(ExecutionList, json);
+    states.push(...statesOf(await ended(executions[0]?.id ?? '')));
+  }
+  assert.deepEqual(states, ['a/app:v1 copied', 'b/app:* refused', 'a/app:v1 copied']);
+  assert.equal(await there.tagged('app', 'v1'), digests[2]);
 });
 
 test(

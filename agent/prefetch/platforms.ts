@@ -1,4 +1,5 @@
 import type { Descriptor } from '../../proto/oci/manifest.ts';
+import { fitsPlatforms, parsePlatform, platformText } from '../../proto/oci/platform.ts';
 
 const ARCHITECTURES: Readonly<Record<string, string>> = {
   x64: 'amd64',
@@ -20,20 +21,16 @@ export function forPlatforms(
   platforms: readonly string[],
 ): Descriptor[] {
   if (platforms.includes('all')) return [...manifests];
+  const wanted = platforms.flatMap((text) => parsePlatform(text) ?? []);
   return manifests.filter(({ platform }) => {
-    if (platform === undefined) return true;
-    const short = `${platform.os}/${platform.architecture}`;
-    const long = `${short}/${platform.variant ?? ''}`;
-    return platforms.includes(short) || platforms.includes(long);
+    return platform === undefined || fitsPlatforms(platform, wanted);
   });
 }
 
 /** What platforms an index has, for a person. */
 export function platformsOf(manifests: readonly Descriptor[]): string {
   const all = manifests.flatMap(({ platform }) =>
-    platform === undefined || platform.os === 'unknown'
-      ? []
-      : [[platform.os, platform.architecture, platform.variant].filter(Boolean).join('/')],
+    platform === undefined || platform.os === 'unknown' ? [] : [platformText(platform)],
   );
   return [...new Set(all)].sort().join(', ') || 'none';
 }

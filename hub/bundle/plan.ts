@@ -9,7 +9,7 @@ import { BundleError, damaged } from './errors.ts';
 import type { FoundManifest, HubRegistry } from './hub-registry.ts';
 import type { BundleBlob, BundleList } from './list.ts';
 import { patiently } from './patience.ts';
-import { chosenOf, parsePlatform } from './platforms.ts';
+import { chosenOf, chosenPlatform } from './platforms.ts';
 
 export type PlanWish = {
   /** `team/app:v1` or `team/app@sha256:...`. */
@@ -91,7 +91,7 @@ export class Planner {
   }
 
   async #visitChildren(repository: string, parsed: ParsedManifest, depth: number): Promise<void> {
-    const platforms = this.#wish.platforms.map(parsePlatform);
+    const platforms = this.#wish.platforms.map(chosenPlatform);
     const chosen = chosenOf(parsed.manifests, platforms);
     this.#plan.leftOut += parsed.manifests.length - chosen.length;
     for (const child of chosen) {

@@ -5,6 +5,7 @@ import {
   type Descriptor,
   type ParsedManifest,
 } from '../../proto/oci/manifest.ts';
+import { fitsPlatforms, platformText } from '../../proto/oci/platform.ts';
 import { parseTag, type Reference, type Repository, type Tag } from '../../proto/oci/name.ts';
 import { eachAtOnce } from '../../proto/std/each.ts';
 import type { RateBudget } from '../../proto/std/rate-budget.ts';
@@ -20,7 +21,7 @@ import {
 } from './constants.ts';
 import { refused, sourceLacks, unchosen } from './errors.ts';
 import type { FoundManifest, ReplicationSource, ReplicationTarget } from './place.ts';
-import { isWanted, platformSuffix, platformText, type Rule } from './rule.ts';
+import { platformSuffix, type Rule } from './rule.ts';
 import type { Turns } from './turns.ts';
 
 /** What was done for one artifact. */
@@ -130,7 +131,7 @@ export class ArtifactCopy {
     const images = parsed.manifests.filter(
       ({ platform }) => platform !== undefined && platform.os !== 'unknown',
     );
-    const chosen = images.filter(({ platform }) => isWanted(platform, platforms));
+    const chosen = images.filter(({ platform }) => fitsPlatforms(platform, platforms));
     if (chosen.length === images.length) return undefined;
     if (chosen.length === 0) throw unchosen(`the index has no image for ${names}`);
     if (platformPolicy === 'children') return chosen;
@@ -146,7 +147,7 @@ export class ArtifactCopy {
     const { os, architecture, variant } = await this.#configOf(config);
     if (typeof os !== 'string' || typeof architecture !== 'string') return true;
     const platform = { os, architecture, ...(typeof variant === 'string' ? { variant } : {}) };
-    return isWanted(platform, this.#rule.platforms);
+    return fitsPlatforms(platform, this.#rule.platforms);
   }
 
   /** The labels of an image, or of the first one of an index. */

@@ -6,7 +6,7 @@ import { parseRepository } from '../../proto/oci/name.ts';
 import { backoffMs } from '../../proto/std/backoff.ts';
 import { JOB_RETRY_BASE_MS, JOB_RETRY_MAX_MS } from '../jobs/constants.ts';
 import { companionTags, subjectOfTag } from './companions.ts';
-import { isWanted, parseRule } from './rule.ts';
+import { parseRule } from './rule.ts';
 import { executionJob } from './rules.ts';
 
 const HALF_HOUR_MS = 30 * 60_000;
@@ -48,15 +48,6 @@ test('what the hub keeps of upstreams is pushed only when it is named', () => {
   assert.ok(rule({ direction: 'pull' }).choosesRepository('example.com/app'));
   const { choosesRepository } = rule({ excludedRepositories: ['team/secret*'] });
   assert.ok(choosesRepository('team/app') && !choosesRepository('team/secret-app'));
-});
-
-test('a platform without variant is any of that architecture', () => {
-  const arm = { os: 'linux', architecture: 'arm' };
-  const { platforms } = rule({ platforms: ['linux/arm', 'windows/amd64'] });
-  assert.ok(isWanted({ ...arm, variant: 'v7' }, platforms));
-  assert.ok(!isWanted({ os: 'linux', architecture: 'amd64' }, platforms));
-  assert.ok(!isWanted({ ...arm, variant: 'v6' }, rule({ platforms: ['linux/arm/v7'] }).platforms));
-  assert.ok(!isWanted(undefined, platforms));
 });
 
 test('tags that belong to a manifest are known by their names', () => {

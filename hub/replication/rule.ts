@@ -1,6 +1,7 @@
 import type { RuleSettings } from '../../proto/hubapi/replication.ts';
 import type { Platform } from '../../proto/oci/manifest.ts';
 import { parseRepository, type Repository } from '../../proto/oci/name.ts';
+import { parsePlatform, platformText } from '../../proto/oci/platform.ts';
 import { fitsGlob, isGlob } from '../access/glob.ts';
 import { parseCron } from '../jobs/cron.ts';
 import { ARTIFACT_ATTEMPTS, ARTIFACTS_AT_ONCE } from './constants.ts';
@@ -72,7 +73,7 @@ export function parseRule(name: string, settings: RuleSettings): Rule {
     annotations: settings.annotations ?? {},
     destinationOf: naming(settings),
     flattens: (settings.dropSegments ?? 0) !== 0,
-    platforms: (settings.platforms ?? []).map(platformOf),
+    platforms: (settings.platforms ?? []).flatMap((text) => parsePlatform(text) ?? []),
     platformPolicy: settings.platformPolicy ?? 'refuse',
     override: settings.override ?? true,
     mirrors: settings.deletion === 'mirror',
@@ -129,25 +130,6 @@ function naming({
 /** Names of content of upstreams begin with a host. */
 function hasHost(name: string): boolean {
   return name.split('/', 1)[0]?.includes('.') === true;
-}
-
-function platformOf(text: string): Platform {
-  const [os = '', architecture = '', variant] = text.split('/');
-  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
-}
-
-/** Whether a platform is one of those; one that is wanted without variant is there in any. */
-export function isWanted(platform: Platform | undefined, wanted: readonly Platform[]): boolean {
-  return wanted.some(
-    ({ os, architecture, variant }) =>
-      platform?.os === os &&
-      platform.architecture === architecture &&
-      (variant === undefined || platform.variant === variant),
-  );
-}
-
-export function platformText({ os, architecture, variant }: Platform): string {
-  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
 
 /** What is behind a tag for an image that goes without its index. */

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { globSync, readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { run } from 'node:test';
 import { limitFiles } from './file-limit.ts';
@@ -20,6 +20,11 @@ const E2E_FILE_LIMIT_MS = 10 * 60_000;
 const SOAK_FILE_LIMIT_MS = 90 * 60_000;
 const INSTALL_TIMEOUT_MS = 5 * 60_000;
 const CHECK_TIMEOUT_MS = 3 * 60_000;
+/** Trials that compare times, or what went over links: nothing runs beside these. */
+const ALONE =
+  /^test\/e2e\/(faults|lane|replicas|swarm|upstream-replicas|uplink|without-hub)\.test\.ts$/;
+/** Other trials mostly wait: for drains, for budgets, for what is restarted. */
+const TRIALS_AT_ONCE = 2;
 const STEPS = ['install', 'check', 'unit', 'e2e'] as const;
 
 const USAGE = `usage: npm test [-- [--full] [STEP...] [PATH PART...]]
@@ -47,6 +52,24 @@ function testFiles(step: 'unit' | 'e2e', parts: readonly string[]): string[] {
     .sort();
 }
 
+type Round = { files: readonly string[]; concurrency: number };
+
+/** What runs beside each other, and one after the other. */
+function roundsOf(step: 'unit' | 'e2e', files: readonly string[]): Round[] {
+  const cores = availableParallelism();
+  if (isFull()) return [{ files, concurrency: step === 'e2e' ? 1 : cores }];
+  if (step === 'e2e') {
+    return [
+      { files: files.filter((file) => !ALONE.test(file)), concurrency: TRIALS_AT_ONCE },
+      { files: files.filter((file) => ALONE.test(file)), concurrency: 1 },
+    ];
+  }
+  // The long ones first, so that no core is idle at the end; one more than cores, since some wait.
+  const long = files.filter((file) => file.startsWith('test/'));
+  const short = files.filter((file) => !file.startsWith('test/'));
+  return [{ files: [...long, ...short], concurrency: cores + 1 }];
+}
+
 async function runTests(
   step: 'unit' | 'e2e',
   parts: readonly string[],
@@ -56,6 +79,18 @@ async function runTests(
   const files = testFiles(step, parts);
   if (files.length === 0) return;
   say(`\n${step}: ${files.length} files`);
+  for (const round of roundsOf(step, files)) {
+    // oxlint-disable-next-line no-await-in-loop -- one round after the other
+    if (round.files.length > 0) await runRound(step, round, tally, signal);
+  }
+}
+
+async function runRound(
+  step: 'unit' | 'e2e',
+  { files, concurrency }: Round,
+  tally: Tally,
+  signal: AbortSignal,
+): Promise<void> {
   const paths = files.map((file) => path.join(ROOT, file));
   const { testMs, fileMs } = limitsOf(step);
   // The runner then tells that the file failed, and goes on with the next one.
@@ -65,8 +100,7 @@ async function runTests(
   const stream = run({
     cwd: ROOT,
     files: paths,
-    // The end-to-end tests share the machine's links and time their transfers: one at a time.
-    concurrency: step === 'e2e' ? 1 : availableParallelism(),
+    concurrency,
     timeout: testMs,
     signal,
   });
@@ -77,8 +111,12 @@ async function runTests(
   }
 }
 
+function isFull(): boolean {
+  return process.env['FLOTILLA_TEST_SCALE'] === 'full';
+}
+
 function limitsOf(step: 'unit' | 'e2e'): { testMs: number; fileMs: number } {
-  if (process.env['FLOTILLA_TEST_SCALE'] === 'full') {
+  if (isFull()) {
     return { testMs: SOAK_TEST_TIMEOUT_MS, fileMs: SOAK_FILE_LIMIT_MS };
   }
   if (step === 'e2e') return { testMs: E2E_TEST_TIMEOUT_MS, fileMs: E2E_FILE_LIMIT_MS };
@@ -98,6 +136,18 @@ function runCommand(
   if (ok) tally.passed += 1;
   else tally.failed += 1;
   say(`${ok ? 'ok  ' : 'FAIL'} ${name} (${Date.now() - started} ms)`);
+}
+
+/** The hundreds of processes of a run would each compile the same code, for half a second. */
+function shareCompiled(): Disposable {
+  const own = 'NODE_COMPILE_CACHE' in process.env;
+  const folder = own ? undefined : mkdtempSync(path.join(tmpdir(), 'flotilla-compiled-'));
+  if (folder !== undefined) process.env['NODE_COMPILE_CACHE'] = folder;
+  return {
+    [Symbol.dispose]: () => {
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 function install(): void {
@@ -124,6 +174,8 @@ async function main(words: readonly string[]): Promise<number> {
   const named = words.filter(isStep);
   const steps: readonly Step[] = named.length > 0 ? named : STEPS;
   const parts = words.filter((word) => !isStep(word) && !word.startsWith('--'));
+  using compiled = shareCompiled();
+  void compiled;
   const tally = newTally();
   const guard = new AbortController();
   const timer = setTimeout(

@@ -104,14 +104,12 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const baseUrl = createBaseUrl({ externalUrl, tls: certificate !== undefined, trustedProxies });
   const uplink = await openUplink(config, { metrics, logger });
   const uploads = await openUploads(catalog, { holder, shared });
-  const { policies } = room.prefetch;
-  const arrived = (push: Pushed): void => policies.pushed(push);
+  const arrived = (push: Pushed): void => room.prefetch.policies.pushed(push);
   const kept = { ...own, uploads, rights, fleet, arrived, metrics, logger };
   const pull = await openPulling({ dataDir, holder, shared }, starting, kept);
   const jobs = openJobs({ holder }, starting, { catalog, metrics, logger });
   const copying = { ...config.replication, holder };
-  const works = { ...kept, jobs, build };
-  const replication = openReplication(copying, starting, { ...room, ...works });
+  const replication = openReplication(copying, starting, { ...room, ...kept, jobs, build });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {

@@ -176,7 +176,7 @@ test('a hub that was alone for a while finds what others have added', async (t) 
   await ended(store, id, 'done');
 });
 
-test('a job whose lease has ended is let go of, also when the database never answers', async (t) => {
+test('a job whose lease has ended is let go of, though the database never answers', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const { store, workers } = await rig(t);
   const begun = Promise.withResolvers<void>();

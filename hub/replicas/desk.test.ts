@@ -138,7 +138,7 @@ test('a hub that another one does not know yet is asked after a look', async (t)
   assert.equal(a.tracker.stats.digests, 1);
 });
 
-test('of chunks still to come to their owner no member of another hub gets more than its share', async (t) => {
+test('of chunks still to come no member of another hub gets more than its share', async (t) => {
   const fleet = new TestReplicas(t);
   const [a, b] = await fleet.start('a', 'b');
   assert.ok(a && b);

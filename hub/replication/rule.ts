@@ -137,7 +137,7 @@ export function platformSuffix(platform: Platform): string {
   return `-${platformText(platform).replaceAll('/', '-')}`;
 }
 
-/** The tag of an index whose image for one of these platforms this tag would be, without variant. */
+/** The tag of an index whose image for one of these platforms this would be, without variant. */
 export function indexTagsOf(tag: string, platforms: readonly Platform[]): string[] {
   return platforms.flatMap(({ os, architecture }) => {
     const at = tag.lastIndexOf(platformSuffix({ os, architecture }));

@@ -37,7 +37,7 @@ export const SLOW_ANSWER_MS = 3_000;
 /** First and longest time that it is left alone by that hub. */
 export const BREAKER_BASE_MS = 5_000;
 export const BREAKER_MAX_MS = 5 * 60_000;
-/** Longest time that it is left alone because it says so, until one request tries it all the same. */
+/** Longest time that it is left alone because it says so; then one request tries it anyway. */
 export const BREAKER_TOLD_MAX_MS = 15 * 60_000;
 /** Tries of one request that a runtime waits for, and of one that was planned. */
 export const INTERACTIVE_TRIES = 2;

@@ -17,6 +17,8 @@ const CONFIG = Buffer.from('{}');
 const REQUESTS_MAX = 200;
 const WIDTH = 20;
 
+type Named = { mediaType: string; digest: Digest; size: number };
+
 /** Manifests of any name under one repository. */
 class Shelf {
   readonly asked: string[] = [];
@@ -24,19 +26,19 @@ class Shelf {
   instead: (request: IncomingMessage, response: ServerResponse) => boolean = () => false;
   readonly #manifests = new Map<string, { bytes: Buffer; type: string }>();
 
-  put(tag: string, type: string, fields: object): { mediaType: string; digest: Digest } {
+  put(tag: string, type: string, fields: object): Named {
     const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: type, ...fields }));
     const digest = digestOf(bytes);
     for (const name of [tag, digest]) this.#manifests.set(name, { bytes, type });
     return { mediaType: type, digest, size: bytes.length };
   }
 
-  image(tag: string): { mediaType: string; digest: Digest } {
+  image(tag: string): Named {
     const config = { mediaType: 'application/x-test', digest: digestOf(CONFIG), size: 2 };
     return this.put(tag, OCI_MANIFEST, { config, layers: [], annotations: { tag } });
   }
 
-  index(tag: string, manifests: readonly object[]): { mediaType: string; digest: Digest } {
+  index(tag: string, manifests: readonly object[]): Named {
     return this.put(tag, OCI_INDEX, { manifests, annotations: { tag } });
   }
 

@@ -102,7 +102,7 @@ test('who is told of wrong bytes by another hub hears of it there', async (t) =>
   assert.deepEqual(last.session, first?.session);
 });
 
-test('who checks leaves gets all that has come, also of a blob that nobody else may read', async (t) => {
+test('who checks leaves gets all that has come, also what nobody else may read', async (t) => {
   const { origin, hubs, bytes, digest, finish } = await halfSent(t, {
     provisional: 'swarm-only',
   });
@@ -134,7 +134,7 @@ test('a blob goes on being shared when the hub that fetched it is gone', async (
   assert.ok(first && !second.session.equals(first.session), 'another try is another session');
 });
 
-test('agents hear of a blob from the hub that goes on with it, when another owns it now', async (t) => {
+test('agents hear of a blob from the hub that goes on with it, whoever owns it', async (t) => {
   const bytes = bytesThat(2 * PARK_BYTES, (digest) => {
     return ownerOf(digest, ['a', 'b']) === 'a' && ownerOf(digest, ['a', 'b', 'c']) === 'c';
   });

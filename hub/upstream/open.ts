@@ -31,7 +31,7 @@ export type UpstreamModules = {
 
 export type OpenUpstreams = { upstreams: UpstreamSet; close: () => Promise<void> };
 
-const CLOCK: SenderClock = { now: Date.now, random: Math.random, sleep };
+const CLOCK: SenderClock = { now: () => Date.now(), random: Math.random, sleep };
 const NO_ACCOUNT = '';
 
 /** Makes what asks the configured upstreams, and asks none yet. @throws ConfigError */

@@ -5,8 +5,8 @@ export type DistributionErrorData =
   | { code: 'UNREACHABLE' }
   | { code: 'TIMEOUT' }
   /**
-   * `retryAfterS`: seconds until the registry wants to be asked again; `away`: the sentence in
-   * which a hub says that it means a registry behind it.
+   * `retryAfterS`: seconds after which the registry wants to be asked again; `away`: the sentence
+   * in which a hub says that it means a registry behind it.
    */
   | { code: 'HTTP_STATUS'; status: number; challenge?: string; retryAfterS?: number; away?: string }
   | { code: 'AUTH_FAILED'; status: number; challenge: string }

@@ -16,7 +16,10 @@ export const TAG_KNOWN_MS = 60_000;
 export const TOLD_TAGS_MAX = 8192;
 /** Longest media type that is remembered so. */
 export const TOLD_TYPE_MAX_CHARS = 255;
-/** Names that upstreams do not have and that are remembered for a while. */
+/**
+ * Names that upstreams do not have and that are remembered for a while; by each hub for itself and
+ * until it stops, so that another hub, or the next run, asks once more.
+ */
 export const NEGATIVES_MAX = 20_000;
 /** How long one hub has to fetch a manifest before another may try. */
 export const FETCH_LEASE_MS = 10_000;

@@ -11,6 +11,7 @@ import type { UpstreamPlace } from './port.ts';
 import { LINK_SOURCES_MAX, PASSED_ON_MAX } from './pull-constants.ts';
 import type { PullMetrics } from './pull-metrics.ts';
 import { refusalOf } from './refusals.ts';
+import type { UpstreamStore } from './store.ts';
 
 type Options = { signal: AbortSignal };
 
@@ -18,6 +19,7 @@ type Modules = {
   ingests: UpstreamIngests;
   blobs: Pick<BlobReader, 'open' | 'stat'>;
   catalog: Pick<Catalog, 'blob' | 'blobIn' | 'repositoriesWith' | 'linkBlob'>;
+  store: Pick<UpstreamStore, 'namedSize'>;
   /** Whether everybody may read a repository. */
   isPublic: (repository: string) => Promise<boolean>;
   negatives: Negatives;
@@ -107,14 +109,16 @@ export class UpstreamBlobs {
   }
 
   /**
-   * Bytes that everybody may read here are given to a repository that asks for them: that tells
-   * nobody anything. All others are fetched of the very upstream that is asked.
+   * Bytes that everybody may read here are given to a repository of which a manifest names them:
+   * that tells nobody anything, and makes no repository that its upstream does not have. All others
+   * are fetched of the very upstream that is asked.
    */
   async #isLinked({ repository, upstream }: UpstreamPlace, digest: Digest): Promise<boolean> {
-    const { catalog, blobs, isPublic, metrics } = this.#modules;
+    const { catalog, store, blobs, isPublic, metrics } = this.#modules;
     if ((await catalog.blobIn(repository, digest)) !== undefined) return true;
     const known = await catalog.blob(digest);
     if (known === undefined || (await blobs.stat(digest))?.size !== known.size) return false;
+    if ((await store.namedSize(repository, digest)) === undefined) return false;
     for (const other of await catalog.repositoriesWith(digest, LINK_SOURCES_MAX)) {
       if (!(await isPublic(other))) continue;
       if (!(await catalog.linkBlob(repository, digest))) return false;

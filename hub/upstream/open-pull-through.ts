@@ -67,6 +67,7 @@ export type OpenPullThrough = {
   others: { hubs: Replicas; streams: HubStreams } | undefined;
   /** Size in bytes that a manifest of the repository says a blob has. */
   namedSize: (repository: string, digest: Digest) => Promise<number | undefined>;
+  told: UpstreamTags['told'];
   close: () => Promise<void>;
 };
 
@@ -99,7 +100,7 @@ export async function openPullThrough(
   const parts = { catalog, store, manifests, negatives, metrics, logger };
   const tags = new UpstreamTags({ now }, parts);
   const listings = new UpstreamListings({ now }, { catalog });
-  const known = { ingests, blobs, catalog, isPublic, negatives, metrics };
+  const known = { ingests, blobs, catalog, store, isPublic, negatives, metrics };
   const here = new UpstreamBlobs({ now }, known);
   const others = otherHubs(here, ingests, modules);
   const wait = { waitMs: options.ownerWaitMs };
@@ -112,9 +113,9 @@ export async function openPullThrough(
     await ingests.close();
     await others?.streams.close();
   };
-  const told = ingestsOf(ingests, { upstreams, store, here, replicas: modules.replicas });
+  const begun = ingestsOf(ingests, { upstreams, store, here, replicas: modules.replicas });
   const namedSize: OpenPullThrough['namedSize'] = (...blob) => store.namedSize(...blob);
-  return { pullThrough, ingests: told, others, namedSize, close };
+  return { pullThrough, ingests: begun, others, namedSize, told: tags.told, close };
 }
 
 /** Blobs on their way to this hub as other rooms see them, and begin them. */
@@ -141,9 +142,14 @@ function ingestsOf(
 }
 
 /** The catalog as the fleet sees it, blobs of upstreams that are still to come included. */
-export function coldCatalogOf(catalog: OpenCatalog, upstreams: Upstreams) {
+export function coldCatalogOf(
+  catalog: OpenCatalog,
+  upstreams: Upstreams,
+  coming: { pull?: Pick<OpenPullThrough, 'told'> },
+) {
+  const told: UpstreamTags['told'] = (...tag) => coming.pull?.told(...tag);
   const store = new KyselyUpstreamStore({ db: catalog.db.withTables<UpstreamTables>() });
-  return coldCatalog({ catalog, store, upstreams, now: Date.now });
+  return coldCatalog({ catalog, store, upstreams, now: Date.now, told });
 }
 
 function otherHubs(

@@ -45,12 +45,30 @@ test('what is public here is given to another upstream without a download', asyn
   const other = await Origin.start(t, 'quay.io');
   const bytes = bytesOf(2 * MIB);
   const digest = origin.putBlob('library/app', bytes);
+  other.putImage('team/app', 'v1', bytes);
   const { hub, ingests } = await startPullHub(t, [origin, other]);
   await hub.ask(`/v2/docker.io/library/app/blobs/${digest}`);
   await ingests.find(parseRepository('docker.io/library/app'), digest)?.outcome;
+  await hub.ask('/v2/quay.io/team/app/manifests/v1');
   assert.ok((await hub.ask(`/v2/quay.io/team/app/blobs/${digest}`)).body.equals(bytes));
-  assert.equal(other.asked.length, 0);
+  assert.equal(other.count('GET', digest) + other.count('HEAD', digest), 0);
   assert.equal(await hub.metric('upstream_linked_total'), 1);
+});
+
+test('to ask for what is public here under made-up names makes no repositories', async (t) => {
+  const origin = await Origin.start(t, 'docker.io');
+  const { layer } = origin.putImage('library/app', 'v1');
+  const { hub, ingests } = await startPullHub(t, [origin]);
+  await hub.ask('/v2/docker.io/library/app/manifests/v1');
+  await hub.ask(`/v2/docker.io/library/app/blobs/${layer}`);
+  await ingests.find(parseRepository('docker.io/library/app'), layer)?.outcome;
+  for (const method of ['HEAD', 'GET'] as const) {
+    const made = await hub.ask(`/v2/docker.io/made-up/${method.toLowerCase()}/blobs/${layer}`, {
+      method,
+    });
+    assert.equal(made.status, 404);
+  }
+  assert.deepEqual(await hub.catalog.repositories({ n: 9 }), ['docker.io/library/app']);
 });
 
 test('an upstream that lies about a digest harms nobody who asks another for it', async (t) => {

@@ -216,10 +216,11 @@ export class IngestBytes {
 
 /** Where readers find what was appended, when the store cannot tell them. */
 async function spoolOf(
-  { id, size, readBeside }: PendingBlob,
+  pending: PendingBlob,
   spools: SpoolFolder,
 ): Promise<Spool | undefined> {
-  if (readBeside !== undefined) return undefined;
+  if (pending.readBeside !== undefined) return undefined;
+  const { id, size } = pending;
   return (await spools.reopen(id, size)) ?? (await spools.create(id, size));
 }
 

@@ -50,7 +50,9 @@ describe('many agents that ask for one cold image', { skip: missingFor('openssl'
     const again: string[] = [];
     const pulls = fleet.nodes.map((node) => pullsPlain(node, image, again));
     const pulled = Promise.all([exchangedBefore(fleet, image), ...pulls]);
-    const [early] = await pulled.finally(() => Promise.allSettled(pulls));
+    const [early] = await pulled.finally(async () => {
+      await Promise.allSettled(pulls);
+    });
     const ms = Date.now() - startMs;
     const hubCopies = ((await sentByHub()) - earlier) / image.bytes;
     const report = await registry.report();

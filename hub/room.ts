@@ -80,7 +80,7 @@ export async function openRoom(
     { config: config.fleet, keysDir, hubNames, upstreams: told, trustedProxies, shared },
     {
       store: new KyselyFleetStore({ db: catalog.db.withTables<FleetTables>() }),
-      catalog: upstreams === undefined ? catalog : coldCatalogOf(catalog, upstreams),
+      catalog: upstreams === undefined ? catalog : coldCatalogOf(catalog, upstreams, coming),
       coming: (...blob) => coming.provisional?.coming(...blob),
       isPublic: (repository) => rights.isPublic(repository),
       privateRights: {

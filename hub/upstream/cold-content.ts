@@ -5,6 +5,7 @@ import type { BlobLink, Catalog } from '../catalog/port.ts';
 import type { UpstreamPlace, Upstreams } from './port.ts';
 import { TAG_KNOWN_MS } from './pull-constants.ts';
 import type { UpstreamStore } from './store.ts';
+import type { UpstreamTags } from './tags.ts';
 
 type Modules = {
   catalog: Pick<Catalog, 'blobIn' | 'blobChunks' | 'reachable' | 'tagged'>;
@@ -12,13 +13,15 @@ type Modules = {
   upstreams: Pick<Upstreams, 'placeOf'>;
   /** ms since 1970. */
   now: () => number;
+  /** What upstreams said of tags whose manifests are still to come. */
+  told?: UpstreamTags['told'];
 };
 
 /**
  * The catalog as the fleet sees it. Of an upstream's repository, blobs count too that a manifest of
  * it names and that nobody has: agents are granted them, and announce them, while they come.
  */
-export function coldCatalog({ catalog, store, upstreams, now }: Modules) {
+export function coldCatalog({ catalog, store, upstreams, now, told }: Modules) {
   return {
     blobChunks: (digest: Digest) => catalog.blobChunks(digest),
     /** A tag of an upstream only while this hub knows that it is so: what is signed has a time. */
@@ -26,11 +29,17 @@ export function coldCatalog({ catalog, store, upstreams, now }: Modules) {
       const place = placeOf(repository, upstreams);
       if (place === undefined) return catalog.tagged(repository, tag);
       const { freshness } = place.policy;
-      if (freshness.kind === 'pinned') return catalog.tagged(repository, tag);
-      const check = await store.tagCheck(repository, tag);
+      const isPinned = freshness.kind === 'pinned';
       const knownMs = Math.max(TAG_KNOWN_MS, freshness.kind === 'ttl' ? freshness.ms : 0);
-      const isKnown = check !== undefined && now() - check.checkedAtMs <= knownMs;
-      return isKnown ? catalog.tagged(repository, tag) : undefined;
+      const isKnown = (atMs: number): boolean => isPinned || now() - atMs <= knownMs;
+      const check = await store.tagCheck(repository, tag);
+      const said = told?.(place, tag);
+      // An agent asks for the statement as soon as a HEAD was answered.
+      if (said !== undefined && (check === undefined || said.askedAtMs > check.checkedAtMs)) {
+        return isKnown(said.askedAtMs) ? said.digest : undefined;
+      }
+      if (!isPinned && (check === undefined || !isKnown(check.checkedAtMs))) return undefined;
+      return catalog.tagged(repository, tag);
     },
     blobIn: async (repository: string, digest: Digest): Promise<BlobLink | undefined> => {
       const known = await catalog.blobIn(repository, digest);

@@ -76,6 +76,10 @@ export class UpstreamTags {
     }
   }
 
+  /** What an upstream said of a tag whose manifest was not here. */
+  readonly told = ({ repository }: UpstreamPlace, tag: string): ToldTag | undefined =>
+    this.#told.get({ repository, tag });
+
   /** A manifest was asked for by its digest: tags that are said to name it do so from now on. */
   async came(place: UpstreamPlace, manifest: StoredManifest): Promise<void> {
     for (const { tag, told } of this.#told.of(place.repository, manifest.digest)) {

@@ -33,7 +33,7 @@ export class ToldTags {
     });
   }
 
-  get(name: Name): ToldTag | undefined {
+  get(name: { repository: string; tag: string }): ToldTag | undefined {
     return this.#entries.get(keyOf(name))?.told;
   }
 
@@ -73,7 +73,7 @@ export class ToldTags {
   }
 }
 
-function keyOf({ repository, tag }: Name): string {
+function keyOf({ repository, tag }: { repository: string; tag: string }): string {
   return `${repository}:${tag}`;
 }
 

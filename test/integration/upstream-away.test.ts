@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '../rig/until.ts';
+import { metricsOf } from './loopback-fleet.ts';
 import { assertAway, UpstreamFleet, WARNING } from './upstream-rig.ts';
 
 const MINUTE_MS = 60_000;
@@ -24,6 +26,20 @@ test('a pull through an agent within the time of its tag asks the upstream nothi
     heads: 2,
     unchanged: 1,
   });
+});
+
+test('a node that pulled once knows the tag when upstream and hub are gone', async (t) => {
+  const on = await UpstreamFleet.start(t, {});
+  const image = on.offer('library/app', 'v1');
+  await on.pull(image, 'v1');
+  await until('the statement of the tag', 20_000, async () => {
+    on.pass(50);
+    const snapshot = await metricsOf(on.agent.opsUrls[0]);
+    return snapshot.sum('flotilla_agent_tag_statements') === 1 ? true : undefined;
+  });
+  await on.stopUpstream();
+  await on.fleet.stopHub();
+  assert.equal((await on.pull(image, 'v1')).headers['warning'], WARNING);
 });
 
 test('an upstream is gone for an hour, and for longer than tags may be stale', async (t) => {

@@ -53,13 +53,18 @@ test('an upload is not taken to another host', async (t) => {
 });
 
 test('an upload that is gone is told as that, a registry in trouble is not', async (t) => {
-  const statuses = [404, 503];
+  const statuses = [404, 503, 429];
   const { peer } = await peerOf(t, (_request, response) => {
     response.statusCode = statuses.shift() ?? 500;
     response.end();
   });
   assert.equal(await peer.status(UPLOAD.location, {}), undefined);
-  await assert.rejects(peer.status(UPLOAD.location, {}), { code: 'HTTP_STATUS' });
+  for (const status of [503, 429]) {
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+    await assert.rejects(peer.status(UPLOAD.location, {}), {
+      data: { code: 'HTTP_STATUS', status },
+    });
+  }
 });
 
 test('a mount that is not done is the begin of an upload', async (t) => {

@@ -14,6 +14,8 @@ const BYTES = 'application/octet-stream';
 const NO_BODY = { 'content-length': '0' };
 /** What registries answer that do not delete, or not what was named. */
 const NO_DELETION = [400, 405, 501];
+/** Answers that say nothing of what was asked about: to come back later. */
+const PASSING = [408, 429];
 
 /** A blob upload under way: a path of the registry, which may be another after each request. */
 export type RemoteUpload = {
@@ -79,7 +81,7 @@ export class RegistryPeer {
   async status(location: string, o: CallOptions): Promise<RemoteUpload | undefined> {
     const answer = await this.#sent({ ...o, method: 'GET', path: location });
     const { statusCode: status } = answer;
-    if (status >= 400 && status < 500) return undefined;
+    if (status >= 400 && status < 500 && !PASSING.includes(status)) return undefined;
     expectStatus(answer, 204);
     // One byte and none are both told as 0-0; no upload is kept for a single byte.
     const { end = 0 } = parseUploadRange(headerOf(answer, 'range')) ?? {};

@@ -8,7 +8,7 @@ import { openAt } from './ingest-stream.ts';
 import type { Negatives } from './negatives.ts';
 import { PassedOnBlob, type StreamOpener } from './passed-on.ts';
 import type { UpstreamPlace } from './port.ts';
-import { LINK_SOURCES_MAX, PASSED_ON_MAX } from './pull-constants.ts';
+import { LINK_SOURCES_MAX, PASSED_ON_MAX, READ_STALL_MS } from './pull-constants.ts';
 import type { PullMetrics } from './pull-metrics.ts';
 import { refusalOf } from './refusals.ts';
 import type { UpstreamStore } from './store.ts';
@@ -141,7 +141,8 @@ export class UpstreamBlobs {
       isOpen = false;
     };
     const open: StreamOpener = async ({ start }) => {
-      const answer = await openAt({ place, digest, signal }, start);
+      const stallMs = READ_STALL_MS;
+      const answer = await openAt({ place, digest, signal, stallMs }, start);
       if (answer === undefined) throw unknown(place, digest);
       return answer;
     };

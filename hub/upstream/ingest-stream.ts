@@ -40,8 +40,6 @@ type Options = Source & {
 
 /** An answer of an upstream that is cut when it brings nothing for long. */
 export type OpenAnswer = UpstreamBody & {
-  /** It brought something. */
-  moved(): void;
   /** Nobody reads it any more. */
   close(): void;
 };
@@ -84,9 +82,15 @@ export async function openAt(
   start: number,
 ): Promise<OpenAnswer | undefined> {
   const stalled = new AbortController();
-  const timer = setTimeout(() => {
-    stalled.abort(new CodedError(`no byte came for ${stallMs} ms`, { code: 'TIMEOUT' }));
-  }, stallMs);
+  const begin = (): NodeJS.Timeout =>
+    setTimeout(() => {
+      stalled.abort(new CodedError(`no byte came for ${stallMs} ms`, { code: 'TIMEOUT' }));
+    }, stallMs);
+  let timer = begin();
+  const moved = (): void => {
+    clearTimeout(timer);
+    if (!stalled.signal.aborted) timer = begin();
+  };
   const close = (): void => {
     clearTimeout(timer);
     stalled.abort();
@@ -95,13 +99,22 @@ export async function openAt(
   const ask = { signal, urgency: 'interactive' as const, ...(start === 0 ? {} : { start }) };
   try {
     const answer = await place.upstream.openBlob(place.remote, digest, ask);
-    if (answer !== undefined) return { ...answer, moved: () => void timer.refresh(), close };
+    if (answer !== undefined) return { ...answer, body: moving(answer.body, moved), close };
   } catch (err) {
     close();
     throw err;
   }
   close();
   return undefined;
+}
+
+/** Tells when a part has come, and when the next one is waited for. */
+async function* moving(body: AsyncIterable<Buffer>, moved: () => void): AsyncGenerator<Buffer> {
+  for await (const part of body) {
+    moved();
+    yield part;
+    moved();
+  }
 }
 
 /** One answer of the upstream, to its end. */
@@ -116,11 +129,9 @@ async function one(sink: Sink, options: Options & { ignoresRange: boolean }): Pr
       throw fault('SIZE_CHANGED', `it has ${answer.size} bytes now and had ${size}`);
     }
     for await (const slice of answer.body) {
-      answer.moved();
       const part = skip > 0 ? slice.subarray(skip) : slice;
       skip = Math.max(0, skip - slice.length);
       if (part.length > 0) await sink.take(part);
-      answer.moved();
     }
   } finally {
     answer.close();

@@ -80,6 +80,21 @@ test('referrers are those of the list, else of the tag, whose pull is counted', 
   assert.equal(await metric('upstream_requests_total', 'kind="pull",result="ok"'), 1);
 });
 
+test('what nothing refers to costs no pull', async (t) => {
+  const registry = new CountingRegistry(FREE);
+  const { upstream, registry: server, metric } = await upstreamRig(t, registry.answer);
+  registry.instead = (_request, response) => {
+    response.writeHead(404).end();
+    return true;
+  };
+  assert.equal(await upstream.referrers(REMOTE, MANIFEST_DIGEST, INTERACTIVE), undefined);
+  assert.deepEqual(
+    server.requests.map(({ method }) => method),
+    ['GET', 'HEAD'],
+  );
+  assert.equal(await metric('upstream_requests_total', 'kind="pull"'), 0);
+});
+
 test('a page for people and a compressed answer are no content', async (t) => {
   const registry = new CountingRegistry(FREE);
   const { upstream } = await upstreamRig(t, registry.answer);

@@ -142,8 +142,11 @@ export class UpstreamClient implements Upstream {
       client.listReferrers(repository, subject, own),
     );
     if (listed !== undefined) return listed;
+    const tag = fallbackTag(subject);
+    // Most manifests have no such tag, and a HEAD is not counted.
+    if ((await this.headManifest(repository, tag, o)) === undefined) return undefined;
     return this.#ask('pull', repository, o, async (client, own) => {
-      const found = await client.getManifest(repository, fallbackTag(subject), own);
+      const found = await client.getManifest(repository, tag, own);
       return found && referrersOf(found.bytes);
     });
   }

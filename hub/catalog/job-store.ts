@@ -17,10 +17,9 @@ import type { NewJob, Schedule } from '../jobs/store.ts';
 import { databaseNow } from './database-clock.ts';
 import * as schedules from './job-schedules.ts';
 import { NamedLeases, type LeaseTables, type NamedLease } from './named-lease.ts';
+import type { Big } from './schema.ts';
 import { change, transact } from './transact.ts';
 
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 type OptionalTime = ColumnType<number | string | null, number | null | undefined, number | null>;
 
 /** Tables of migration 0013 that are about jobs. */

@@ -2,9 +2,8 @@ import type { ColumnType, Selectable } from 'kysely';
 import { parseDigest } from '../../proto/oci/digest.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import type { NodeRow, NodeState, Order, OrderResult, Policy } from '../prefetch/store.ts';
+import type { Big } from './schema.ts';
 
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 type OptionalBig = ColumnType<number | string | null, number | null, number | null>;
 
 export type OrderTable = {

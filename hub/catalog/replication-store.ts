@@ -1,12 +1,10 @@
-import type { ColumnType, Kysely, Selectable } from 'kysely';
+import type { Kysely, Selectable } from 'kysely';
 import type { ArtifactResult, ArtifactState } from '../replication/store.ts';
 import type { ReplicationStore, ResultPage } from '../replication/store.ts';
 import type { StoredRule } from '../replication/rule.ts';
 import { databaseNow } from './database-clock.ts';
+import type { Big } from './schema.ts';
 import { change, transact } from './transact.ts';
-
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 
 /** Tables of migration 0013 that are about replication. */
 export type ReplicationTables = {

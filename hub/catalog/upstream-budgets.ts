@@ -8,10 +8,9 @@ import {
   type NoRoom,
 } from '../upstream/budget-store.ts';
 import { databaseNow } from './database-clock.ts';
+import type { Big } from './schema.ts';
 import { change, transact } from './transact.ts';
 
-/** A number of 64 bits; some databases give it back as text. */
-type Big = ColumnType<number | string, number, number>;
 type OptionalBig = ColumnType<number | string | null, number | null, number | null>;
 
 /** A table of migration 0011; times by the clock of the database. */

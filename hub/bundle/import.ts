@@ -112,7 +112,9 @@ async function placesOfBase(
         found.set(digest, place);
         return;
       }
-      lacking.set(from.id, [...(lacking.get(from.id) ?? []), digest]);
+      const others = lacking.get(from.id) ?? [];
+      lacking.set(from.id, others);
+      others.push(digest);
     });
   }
   await lanes.end();

@@ -22,6 +22,7 @@ export function isBundlePath(name: string): boolean {
   return FILES.has(name) || BLOB.test(name);
 }
 
+/** Whether a bundle has a folder of this name. */
 export function isBundleFolder(name: string): boolean {
   return FOLDERS.includes(name.replace(/\/$/, ''));
 }

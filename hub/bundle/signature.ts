@@ -43,6 +43,7 @@ export function parseKeyFile(text: string, file: string): ExporterKey {
   throw new BundleError(message, { code: 'KEY_FILE_INVALID', file });
 }
 
+/** Bytes of `bundle.sig`. */
 export function formatSignature(signature: BundleSignature): Buffer {
   return Buffer.from(`${JSON.stringify(signature)}\n`);
 }

@@ -192,6 +192,7 @@ export function countsOf({ progress }: Pick<Job, 'progress'>): ReplicationCounts
   return { ...NO_COUNTS, ...told };
 }
 
+/** What the job of an execution is to do. */
 export function wishOf({ payload }: Pick<Job, 'payload'>): ExecutionWish {
   return JSON.parse(payload);
 }

@@ -140,6 +140,7 @@ export function executionJob(wish: ExecutionWish): NewJob {
   return { kind: REPLICATION, subject: rule, lane, key, payload, attemptsMax };
 }
 
+/** The schedule of a rule, as the jobs name it. */
 export function scheduleName(rule: string): string {
   return `${REPLICATION}/${rule}`;
 }

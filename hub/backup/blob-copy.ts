@@ -1,9 +1,10 @@
 import { createHash, type Hash } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { digestAlgorithm, digestFromBytes, type Digest } from '../../proto/oci/digest.ts';
+import { isPassing } from '../../proto/ops/join-token-request.ts';
 import { sleep } from '../../proto/std/abort.ts';
 import { backoffMs } from '../../proto/std/backoff.ts';
-import { isPassing, type BackupClient } from './client.ts';
+import type { BackupClient } from './client.ts';
 import { ATTEMPTS_MAX, ATTEMPT_PAUSE_BASE_MS, ATTEMPT_PAUSE_MAX_MS } from './constants.ts';
 import { sizeOf } from './folder.ts';
 import { slicesOf, writeAll } from './slices.ts';

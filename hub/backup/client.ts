@@ -112,12 +112,6 @@ async function* told(body: AsyncIterable<Buffer>, url: string): AsyncGenerator<B
   }
 }
 
-/** Whether the same request may be answered a little later. */
-export function isPassing(err: unknown): boolean {
-  if (!(err instanceof AdminError)) return false;
-  return err.data.code === 'HUB_UNREACHABLE' || err.data.status >= 500;
-}
-
 function pathOf(id: string): string {
   return `${BACKUPS_PATH}/${encodeURIComponent(id)}`;
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../../proto/oci/digest.ts';
+import { isPassing } from '../../proto/ops/join-token-request.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { KeyRing } from '../../proto/trust/key-ring.ts';
 import { copyBlob, pause } from './blob-copy.ts';
-import { isPassing, type BackupClient } from './client.ts';
+import type { BackupClient } from './client.ts';
 import { ATTEMPTS_MAX, BLOBS_AT_ONCE } from './constants.ts';
 import { DigestSet } from './digest-set.ts';
 import { BackupError } from './errors.ts';

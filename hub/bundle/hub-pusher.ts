@@ -1,8 +1,7 @@
 import { discard, headerOf } from '../../proto/distribution/body.ts';
 import { digestAlgorithm, type Digest } from '../../proto/oci/digest.ts';
 import { parseUploadRange } from '../../proto/oci/ranges.ts';
-import { AdminError } from '../../proto/ops/join-token-request.ts';
-import { isPassing } from '../backup/client.ts';
+import { AdminError, isPassing } from '../../proto/ops/join-token-request.ts';
 import { RESUMED_UPLOAD_MIN_BYTES } from './constants.ts';
 import type { HubRegistry } from './hub-registry.ts';
 import { isBusy, patiently } from './patience.ts';

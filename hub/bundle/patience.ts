@@ -1,7 +1,6 @@
-import { AdminError } from '../../proto/ops/join-token-request.ts';
+import { AdminError, isPassing } from '../../proto/ops/join-token-request.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import { pause } from '../backup/blob-copy.ts';
-import { isPassing } from '../backup/client.ts';
 import { ATTEMPTS_MAX } from '../backup/constants.ts';
 
 /** Another request is still at work on the same upload. */

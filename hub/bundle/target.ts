@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { digestAlgorithm, digestFromBytes } from '../../proto/oci/digest.ts';
 import { pause } from '../backup/blob-copy.ts';
-import { isPassing } from '../backup/client.ts';
+import { isPassing } from '../../proto/ops/join-token-request.ts';
 import { ATTEMPTS_MAX } from '../backup/constants.ts';
 import { BundleError } from './errors.ts';
 import type { BundleEntry } from './list.ts';

@@ -33,6 +33,10 @@ export const PURGE_POLL_MS = 1000;
 export const GC_POLL_MS = 500;
 /** Time between two looks at an execution of a rule of replication that is waited for. */
 export const REPLICATION_POLL_MS = 500;
+/** How long a hub may be away while a command waits for what it does. */
+export const HUB_AWAY_MS = 60_000;
+/** Time between two tries then. */
+export const HUB_AWAY_STEP_MS = 1000;
 /** How often `prefetch --wait` asks how far the nodes are. */
 export const PREFETCH_POLL_MS = 1000;
 /** It tells of a node again when that is so much further. */

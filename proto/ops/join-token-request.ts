@@ -18,6 +18,12 @@ type AdminErrorData =
 /** The hub did not give what its administrator asked for. */
 export class AdminError extends CodedError<AdminErrorData> {}
 
+/** Whether the same request may be answered a little later. */
+export function isPassing(err: unknown): boolean {
+  if (!(err instanceof AdminError)) return false;
+  return err.data.code === 'HUB_UNREACHABLE' || err.data.status >= 500;
+}
+
 export type AdminTarget = {
   /** Address of the hub, https://host[:port]. */
   url: string;

@@ -5,6 +5,7 @@ import { sleep } from '../std/abort.ts';
 import { formatByteSize } from '../std/byte-size.ts';
 import { parseDuration } from '../std/duration.ts';
 import { AdminUsage, type AdminRequest } from './admin-commands.ts';
+import { patientAsk } from './patient-ask.ts';
 import { POLICY_VERBS, runPolicyCommand } from './prefetch-policy-cli.ts';
 import { PREFETCH_POLL_MS, PREFETCH_STEP_PERCENT } from './constants.ts';
 
@@ -121,13 +122,14 @@ async function show(id: string, json: boolean, modules: Modules): Promise<boolea
 
 /** Tells what changes until nobody is waited for any more. */
 async function follow(id: string, json: boolean, modules: Modules): Promise<boolean> {
-  const { out, ask } = modules;
+  const { out } = modules;
+  const ask = patientAsk(modules.ask);
   const told = new Map<string, string>();
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- one look after the other
     const answer = checkBody(PrefetchAnswer, await ask({ method: 'GET', path: pathOf(id) }));
     // oxlint-disable-next-line no-await-in-loop -- one look after the other
-    const nodes = await nodesOf(id, modules);
+    const nodes = await nodesOf(id, { ask });
     for (const node of nodes) {
       const step = `${node.state} ${Math.floor(percentOf(node) / PREFETCH_STEP_PERCENT)}`;
       if (told.get(node.node) !== step) out(json ? lineOf(node) : nodeText(node));
@@ -143,7 +145,7 @@ async function follow(id: string, json: boolean, modules: Modules): Promise<bool
   }
 }
 
-async function nodesOf(id: string, { ask }: Modules): Promise<NodeState[]> {
+async function nodesOf(id: string, { ask }: Pick<Modules, 'ask'>): Promise<NodeState[]> {
   const all: NodeState[] = [];
   for (let last = ''; ;) {
     const path = `${pathOf(id)}/nodes${last === '' ? '' : `?last=${encodeURIComponent(last)}`}`;

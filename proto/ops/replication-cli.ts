@@ -15,6 +15,7 @@ import { sleep } from '../std/abort.ts';
 import { formatByteSize } from '../std/byte-size.ts';
 import { AdminUsage, type AdminRequest } from './admin-commands.ts';
 import { REPLICATION_POLL_MS } from './constants.ts';
+import { patientAsk } from './patient-ask.ts';
 
 type Options = {
   json: boolean;
@@ -188,9 +189,10 @@ async function stop({ operand, options, modules: { out, ask } }: Call): Ended {
 }
 
 async function awaitEnd(id: string, options: Options, modules: Modules): Ended {
+  const ask = patientAsk(modules.ask);
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- asks until it has ended
-    const found = await executionOf(id, modules);
+    const found = await executionOf(id, { ask });
     if (found.ended !== null) {
       tell(found, options, modules);
       return found.state === 'done';
@@ -200,7 +202,7 @@ async function awaitEnd(id: string, options: Options, modules: Modules): Ended {
   }
 }
 
-async function executionOf(id: string, { ask }: Modules): Promise<ExecutionAnswer> {
+async function executionOf(id: string, { ask }: Pick<Modules, 'ask'>): Promise<ExecutionAnswer> {
   return checkBody(ExecutionAnswer, await ask({ method: 'GET', path: executionPath(id) }));
 }
 

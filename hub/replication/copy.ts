@@ -228,17 +228,23 @@ export class ArtifactCopy {
     const signal = this.#signal;
     const { parsed, digest } = manifest;
     const isThere = await target.hasManifest(to, digest, { signal });
-    if (isThere && as.kind === 'digest' && parsed.kind === 'image') return;
+    if (isThere && as.kind === 'digest' && parsed.kind === 'image') return this.#refer(manifest);
     if (level > INDEX_LEVELS_MAX) throw refused(`more than ${INDEX_LEVELS_MAX} levels of indexes`);
     for (const child of parsed.manifests) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await this.#child(child, level + 1);
     }
     if (!isThere) await this.#blobs(parsed);
-    if (isThere && as.kind === 'digest') return;
+    if (isThere && as.kind === 'digest') return this.#refer(manifest);
     await target.putManifest(to, as, manifest, { signal });
     this.#unnamed = [];
     this.counts.manifests += 1;
+  }
+
+  /** Whoever put it there may have ended before its subject led to it. */
+  async #refer(manifest: Parsed): Promise<void> {
+    if (manifest.parsed.subject === undefined) return;
+    await this.#modules.target.refer(this.#places.to, manifest, { signal: this.#signal });
   }
 
   async #child({ digest }: Descriptor, level: number): Promise<void> {

@@ -110,6 +110,10 @@ export class LocalTarget implements ReplicationTarget {
     await pushed({ repository, digest, tags, subject: subject?.digest });
   }
 
+  async refer(): Promise<void> {
+    // The catalog has them together, or none.
+  }
+
   async deleteTag(repository: Repository, tag: Tag): Promise<'deleted' | 'unknown'> {
     return (await this.#modules.catalog.deleteTag(repository, tag)) ? 'deleted' : 'unknown';
   }

@@ -62,6 +62,12 @@ export interface ReplicationTarget {
     manifest: FoundManifest & { parsed: ParsedManifest },
     o: Waiting,
   ): Promise<void>;
+  /** Sees to it that a manifest that is there is found among the referrers of its subject. */
+  refer(
+    repository: Repository,
+    manifest: FoundManifest & { parsed: ParsedManifest },
+    o: Waiting,
+  ): Promise<void>;
   /** `refused`: it cannot remove that tag and nothing else. */
   deleteTag(
     repository: Repository,

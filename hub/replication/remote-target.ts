@@ -99,11 +99,18 @@ export class RemoteTarget implements ReplicationTarget {
     const { listed } = await this.#modules.peer.putManifest(repository, reference, manifest, {
       signal,
     });
+    if (!listed) await this.#listUnder(repository, manifest, signal);
+  }
+
+  async refer(
+    repository: Repository,
+    manifest: FoundManifest & { parsed: ParsedManifest },
+    { signal }: Waiting,
+  ): Promise<void> {
     const { subject } = manifest.parsed;
-    if (subject === undefined || listed) return;
-    await this.#lists.run(`${repository}@${subject.digest}`, { signal }, () =>
-      this.#list(repository, subject.digest, manifest, signal),
-    );
+    if (subject === undefined) return;
+    const own = await this.#modules.client.listReferrers(repository, subject.digest, { signal });
+    if (own === undefined) await this.#listUnder(repository, manifest, signal);
   }
 
   async deleteTag(
@@ -235,6 +242,18 @@ export class RemoteTarget implements ReplicationTarget {
     const upload = await this.#modules.peer.begin(repository, undefined, { signal });
     if (upload !== 'mounted') return upload;
     throw refused('the registry answers that it mounted a blob that was not to be mounted');
+  }
+
+  async #listUnder(
+    repository: Repository,
+    manifest: FoundManifest & { parsed: ParsedManifest },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { subject } = manifest.parsed;
+    if (subject === undefined) return;
+    await this.#lists.run(`${repository}@${subject.digest}`, { signal }, () =>
+      this.#list(repository, subject.digest, manifest, signal),
+    );
   }
 
   /**

@@ -71,6 +71,19 @@ test('referrers travel with their subject, also those of referrers', { skip }, a
   assert.equal((await run('in')).counts.present, 1);
 });
 
+test('a referrer that was there before its subject led to it is listed', { skip }, async (t) => {
+  const { here, there, rule, run } = await replicationRig(t);
+  const app = await here.image('team/app', 'v1', [someBytes(1000)]);
+  const subject = { mediaType: OCI_MANIFEST, digest: app.digest, size: app.bytes.length };
+  const sbom = await here.image('team/app', undefined, [], { subject, artifactType: SBOM });
+  // As whoever was killed between the two leaves it.
+  await there.image('team/app', undefined, [], { subject, artifactType: SBOM });
+  assert.equal(await there.tagged('team/app', sbom.digest), sbom.digest);
+  await rule('out', { direction: 'push', repositories: ['team/app'] });
+  await run('out');
+  assert.deepEqual(await there.referrers('team/app', app.digest), [sbom.digest]);
+});
+
 test(
   'an index with chosen platforms alone is refused, or its images go without it',
   { skip },

@@ -350,7 +350,8 @@ export class ArtifactCopy {
       if (digest === undefined) continue;
       this.counts.referrers += 1;
       // oxlint-disable-next-line no-await-in-loop -- one after the other
-      if ((await target.tagged(to, tag, o)) === digest) continue;
+      const there = await target.tagged(to, tag, o);
+      if (there === digest || (there !== undefined && !this.#rule.override)) continue;
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       await this.#manifest(await this.#read(digest), { kind: 'tag', tag }, 0);
     }

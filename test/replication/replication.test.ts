@@ -124,7 +124,16 @@ test('a tag that names something else is moved, or left, as the rule says', { sk
   const careful = await run('careful');
   assert.deepEqual(statesOf(careful), ['team/app:v1 refused']);
   assert.match(careful.artifacts[0]?.message ?? '', new RegExp(mine.digest));
-  await rule('bold', common);
+  const [signed, signature] = ['signed', `sha256-${theirs.digest.slice(7)}.sig`];
+  await there.manifest('team/app', signed, JSON.parse(String(theirs.bytes)), OCI_MANIFEST);
+  await there.image('team/app', signature, [someBytes(10)]);
+  const own = await here.image('team/app', signature, [someBytes(10)]);
+  assert.deepEqual(statesOf(await run('careful')), [
+    'team/app:signed copied',
+    'team/app:v1 refused',
+  ]);
+  assert.equal(await here.tagged('team/app', signature), own.digest, 'a signature of ours');
+  await rule('bold', { ...common, tags: { globs: ['v1'] } });
   assert.deepEqual(statesOf(await run('bold')), ['team/app:v1 copied']);
   assert.equal(await here.tagged('team/app', 'v1'), theirs.digest);
 });

@@ -128,8 +128,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
     },
   );
   starting.defer(() => registry.close());
-  const { hasBlobs } = gc;
-  const backups = openBackups({ catalog, blobs, hasBlobs, fleet, build });
+  const backups = openBackups({ catalog, blobs, hasBlobs: gc.hasBlobs, fleet, build });
   const inside = { ...room, gc, replicas, backups, jobs, replication };
   const api = await startApi({ ...inside, uplink, build, callerOf, logger });
   starting.defer(() => api.close());

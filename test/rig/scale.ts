@@ -6,6 +6,7 @@ const reduced = {
   faultLayerBytes: 64 * MIB,
   swarmNodes: 4,
   coldAgents: 6,
+  coldAgentPriority: 0,
   coldImageBytes: 128 * MIB,
   memoryBlobBytes: 512 * MIB,
   catalogManifests: 100_000,
@@ -19,6 +20,8 @@ const full: typeof reduced = {
   faultLayerBytes: 256 * MIB,
   swarmNodes: 6,
   coldAgents: 20,
+  /** So many leave the processors to the hub, which has a machine of its own elsewhere. */
+  coldAgentPriority: 10,
   coldImageBytes: 1024 * MIB,
   memoryBlobBytes: 4096 * MIB,
   catalogManifests: 1_000_000,

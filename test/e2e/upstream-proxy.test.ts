@@ -92,7 +92,7 @@ describe('an upstream behind a proxy', { skip: missingFor('openssl', 'tinyproxy'
     assert.match(refused.body.toString(), /public-only\.example gives no usable answer/);
     const told =
       /"reason":"10\.77\.0\.241 is at [^"]*allowedNetworks.*public-only\.example does not/;
-    assert.match(fleet.hub.running.output(), told, 'the log says what to do');
+    assert.ok(told.test(fleet.hub.running.output()), 'the log does not say what to do');
     assert.deepEqual(asked(), new Set([`${REGISTRY}:443`]));
   });
 

@@ -88,6 +88,7 @@ export class UpstreamIngests implements Ingests {
     const scope = await this.#scopeOf(place);
     const key = `${scope} ${digest}`;
     this.#refuseWrong(place, digest, key);
+    this.#refuseGreedy(place, key);
     const { started } = this.#running.get(key) ?? this.#start(key, { place, digest, scope });
     const run = await abortable(started, signal);
     this.#join(run, place);
@@ -151,6 +152,16 @@ export class UpstreamIngests implements Ingests {
 
   #noteFull(err: unknown): void {
     if (hasCode(err, 'NO_SPACE')) this.#fullUntilMs = this.#options.now() + FULL_PAUSE_MS;
+  }
+
+  /** One that sends nothing must not have all the places: half of them are for others. */
+  #refuseGreedy({ upstream: { name } }: UpstreamPlace, key: string): void {
+    const { ingestsMax = INGESTS_MAX } = this.#options;
+    if (this.#running.has(key)) return;
+    // A scope is the name of the upstream, or a repository below it.
+    const own = [...this.#running.keys()].filter((one) => /^[^ /]*/.exec(one)?.[0] === name);
+    if (own.length < Math.ceil(ingestsMax / 2)) return;
+    throw ociError('UNAVAILABLE', `too many blobs of ${name} are on their way; try again`);
   }
 
   #refuseWrong({ upstream }: UpstreamPlace, digest: Digest, key: string): void {

@@ -35,7 +35,7 @@ export const REFERRERS_MAX = 1000;
 export const REFERRERS_ASKED_MAX = 64;
 /** What a client that meets an upstream that fails is told to wait, unless it is known better. */
 export const AWAY_RETRY_MS = 10_000;
-/** Blobs that one hub fetches of upstreams at the same time; more get 503. */
+/** Blobs that one hub fetches of upstreams at the same time, half of them of one; more get 503. */
 export const INGESTS_MAX = 256;
 /** Most bytes of a blob on its way gathered before they are written. */
 export const INGEST_BATCH_BYTES = 1_048_576;

@@ -215,10 +215,7 @@ export class IngestBytes {
 }
 
 /** Where readers find what was appended, when the store cannot tell them. */
-async function spoolOf(
-  pending: PendingBlob,
-  spools: SpoolFolder,
-): Promise<Spool | undefined> {
+async function spoolOf(pending: PendingBlob, spools: SpoolFolder): Promise<Spool | undefined> {
   if (pending.readBeside !== undefined) return undefined;
   const { id, size } = pending;
   return (await spools.reopen(id, size)) ?? (await spools.create(id, size));

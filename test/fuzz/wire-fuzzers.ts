@@ -1,5 +1,6 @@
 import { layoutOf } from '../../proto/chunks/layout.ts';
 import { ForwardRequest } from '../../hub/replicas/forward-body.ts';
+import { HubLeavesQuestion, HubQuestion, HubRefusal } from '../../hub/upstream/hub-question.ts';
 import { parseBody } from '../../proto/hubapi/body.ts';
 import {
   AnnounceRequest,
@@ -175,10 +176,15 @@ const BODIES = [
           hubChunksWanted: 1,
           bypassWanted: 1,
           leasable: true,
+          repository: 'a',
+          ready: 1,
         },
       ],
     },
   ],
+  [HubQuestion, { repository: 'a', digest: text, start: 0, end: 9, checksLeaves: true }],
+  [HubLeavesQuestion, { repository: 'a', digest: text, from: 0 }],
+  [HubRefusal, { code: 'away', message: text, retryAfterS: 1, holder: 'a' }],
 ] as const;
 
 /** Fuzzers of what peers and the fleet API send. */

@@ -38,7 +38,7 @@ test('of members that this hub knows its own word counts, of others another hub'
   assert.equal(members.knows('elsewhere'), false);
 });
 
-test('the desk of all hubs is told where a blob is, and may ask how much has come', async (t) => {
+test('the desk of all hubs is told where a blob is, and how much of it has come', async (t) => {
   const asker = new TestAgent();
   const own: { part?: FleetPart; asked?: Announcement } = {};
   const hub = await TestHub.start(t, {

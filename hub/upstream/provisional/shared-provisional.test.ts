@@ -102,7 +102,7 @@ test('who is told of wrong bytes by another hub hears of it there', async (t) =>
   assert.deepEqual(last.session, first?.session);
 });
 
-test('who checks leaves gets all that has come, also what nobody else may read', async (t) => {
+test('who checks leaves gets all that has come, also where nobody else may read it', async (t) => {
   const { origin, hubs, bytes, digest, finish } = await halfSent(t, {
     provisional: 'swarm-only',
   });

@@ -17,7 +17,7 @@ const SHARED_BYTES = 96 * MIB;
 const SHARED_COPIES_MAX = 2;
 const FORWARDS = 'flotilla_hub_upstream_provisional_forwards_total';
 /** So large that what was not parked yet is a small part. */
-const LARGE_BYTES = 640 * MIB;
+const LARGE_BYTES = 448 * MIB;
 const COPIES_MAX = 1.1;
 const TIMEOUT_MS = 60_000;
 

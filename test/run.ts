@@ -22,7 +22,7 @@ const INSTALL_TIMEOUT_MS = 5 * 60_000;
 const CHECK_TIMEOUT_MS = 3 * 60_000;
 /** Trials that nothing runs beside: they compare times, or what was sent by then. */
 const ALONE =
-  /\/(faults|ipv6|lane|replicas|swarm|uplink|upstream-c.*|upstream-replicas|without-hub)\.test/;
+  /\/(faults|ipv6|lane|replicas|swarm|uplink|upstream-(c.*|many|replicas)|without-hub)\.test/;
 /** Other trials mostly wait: for drains, for budgets, for what is restarted. */
 const TRIALS_AT_ONCE = 2;
 const STEPS = ['install', 'check', 'unit', 'e2e'] as const;

@@ -27,7 +27,7 @@ async function pull(
   }
 }
 
-/** All agents together have sent so much to runtimes. */
+/** Each of the agents has sent so much to runtimes. */
 function sent(fleet: ProvisionalFleet, bytes: number): Promise<unknown> {
   const isSo = (value: number): boolean => value >= bytes;
   return Promise.all(
@@ -35,13 +35,19 @@ function sent(fleet: ProvisionalFleet, bytes: number): Promise<unknown> {
   );
 }
 
+/** The hub has so much of the blob, and agents that pull it have sent that on. */
+async function underWay(fleet: ProvisionalFleet, bytes: number, source = BYTES) {
+  await fleet.pushManifest(DIGEST, BYTES.length);
+  const ingest = fleet.fetch(DIGEST, source);
+  const pulls = fleet.agents.map((agent) => pull(fleet, agent));
+  ingest.receive(bytes);
+  await sent(fleet, bytes);
+  return { ingest, pulls };
+}
+
 test('agents exchange and pass on a blob before the hub has fetched it', async () => {
   await using fleet = await ProvisionalFleet.start(3);
-  await fleet.pushManifest(DIGEST, BYTES.length);
-  const ingest = fleet.fetch(DIGEST, BYTES);
-  const pulls = fleet.agents.map((agent) => pull(fleet, agent));
-  ingest.receive(16 * MIB);
-  await sent(fleet, 16 * MIB);
+  const { ingest, pulls } = await underWay(fleet, 16 * MIB);
   const copies = (await fleet.sentBytes()) / (16 * MIB);
   assert.ok(copies <= 1.7, `${copies} copies left the hub`);
   await fleet.finish(ingest, BYTES);
@@ -53,11 +59,7 @@ test('agents exchange and pass on a blob before the hub has fetched it', async (
 
 test('a blob of another digest reaches no runtime whole, and the next pull is right', async () => {
   await using fleet = await ProvisionalFleet.start(2);
-  await fleet.pushManifest(DIGEST, BYTES.length);
-  const ingest = fleet.fetch(DIGEST, SENT);
-  const pulls = fleet.agents.map((agent) => pull(fleet, agent));
-  ingest.receive(20 * MIB);
-  await sent(fleet, 20 * MIB);
+  const { ingest, pulls } = await underWay(fleet, 20 * MIB, SENT);
   await fleet.finish(ingest);
   for (const { bytes, error } of await Promise.all(pulls)) {
     assert.ok(error !== undefined, 'the body was cut');
@@ -127,11 +129,7 @@ test('a peer that lies about a blob on its way is banned by those it lied to', a
 
 test('when the hub begins anew, what its next session says too is not fetched again', async () => {
   await using fleet = await ProvisionalFleet.start(2);
-  await fleet.pushManifest(DIGEST, BYTES.length);
-  const ingest = fleet.fetch(DIGEST, BYTES);
-  const pulls = fleet.agents.map((agent) => pull(fleet, agent));
-  ingest.receive(16 * MIB);
-  await sent(fleet, 16 * MIB);
+  const { ingest, pulls } = await underWay(fleet, 16 * MIB);
   const before = await fleet.sentBytes();
   let second = ingest;
   await fleet.restartHub(() => {

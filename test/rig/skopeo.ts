@@ -13,20 +13,8 @@ export async function push(
   reference: string,
   credentials?: Credentials,
 ): Promise<void> {
-  const auth = credentials
-    ? ['--dest-creds', `${credentials.username}:${credentials.password}`]
-    : [];
-  const flags = ['--dest-tls-verify=false', ...auth];
-  const command = [
-    'skopeo',
-    '--insecure-policy',
-    'copy',
-    '--quiet',
-    ...flags,
-    `oci:${image.layout}:v1`,
-    `docker://${reference}`,
-  ];
-  await run(machine.insideWithNames(command), { timeoutMs: COPY_TIMEOUT_MS });
+  const flags = ['--dest-tls-verify=false', ...login('--dest-creds', credentials)];
+  await copy(machine, [...flags, `oci:${image.layout}:v1`, `docker://${reference}`]);
 }
 
 /** Pulls an image into a new layout, in the machine's network, over plain http. */
@@ -36,18 +24,15 @@ export async function pull(
   layout: string,
   credentials?: Credentials,
 ): Promise<void> {
-  const auth = credentials
-    ? ['--src-creds', `${credentials.username}:${credentials.password}`]
-    : [];
-  const flags = ['--src-tls-verify=false', ...auth];
-  const command = [
-    'skopeo',
-    '--insecure-policy',
-    'copy',
-    '--quiet',
-    ...flags,
-    `docker://${reference}`,
-    `oci:${layout}:v1`,
-  ];
+  const flags = ['--src-tls-verify=false', ...login('--src-creds', credentials)];
+  await copy(machine, [...flags, `docker://${reference}`, `oci:${layout}:v1`]);
+}
+
+function login(flag: string, credentials: Credentials | undefined): string[] {
+  return credentials ? [flag, `${credentials.username}:${credentials.password}`] : [];
+}
+
+async function copy(machine: Machine, words: readonly string[]): Promise<void> {
+  const command = ['skopeo', '--insecure-policy', 'copy', '--quiet', ...words];
   await run(machine.insideWithNames(command), { timeoutMs: COPY_TIMEOUT_MS });
 }

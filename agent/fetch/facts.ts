@@ -124,7 +124,7 @@ export async function factsFromSource(
  * What a source states of a chunked blob; undefined when it states nothing.
  * @throws what factsFromSource throws
  */
-async function statedFacts(
+export async function statedFacts(
   { repository, digest }: OpenRequest,
   source: HubSource,
   modules: FactModules,

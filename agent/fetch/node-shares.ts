@@ -7,7 +7,7 @@ import { deadline } from '../../proto/std/abort.ts';
 import { messageOf } from '../../proto/std/errors.ts';
 import type { ContentStore } from '../store/port.ts';
 import { OPEN_TIMEOUT_MS, SHARES_WAITING_MAX } from './constants.ts';
-import { factsFromSource } from './facts.ts';
+import { statedFacts } from './facts.ts';
 import type { FactModules } from './facts.ts';
 import type { AnnounceItem, HubSource } from './ports.ts';
 
@@ -94,8 +94,9 @@ export class NodeShares {
     if (!(await store.isOnNode(digest))) return;
     using limit = deadline(OPEN_TIMEOUT_MS, this.#stop.signal);
     const request = { namespace, repository, digest, grant: undefined };
-    const facts = await factsFromSource(request, source, this.#modules, { signal: limit.signal });
-    if (facts === 'absent' || facts.kind !== 'chunked') return;
+    // No other question: the hub would fetch what it does not have, and nobody asked for it.
+    const facts = await statedFacts(request, source, this.#modules, { signal: limit.signal });
+    if (facts === undefined) return;
     const { size, statement, hashes } = facts;
     // The file may be gone by now, and an empty blob is of no use to anybody.
     if (!(await store.isOnNode(digest))) return;

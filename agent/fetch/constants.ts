@@ -230,6 +230,8 @@ export const READERLESS_MS = 5_000;
 export const UNREAD_CHUNKS_MAX = 1;
 /** Chunks, over all downloads, that are fetched while the hub has not signed their leaves yet. */
 export const EARLY_CHUNKS_MAX = 8;
+/** Layers of which the hub is told ahead at the same time. */
+export const AHEAD_QUESTIONS_MAX = 4;
 /** Least time between two questions for leaves of a blob that the hub still fetches. */
 export const PROVISIONAL_SPACING_MS = 25;
 /** Pause when the hub tells nothing of such a blob, doubling. */

@@ -8,6 +8,7 @@ import type { RateBudget } from '../../proto/std/rate-budget.ts';
 import { Semaphore } from '../../proto/std/semaphore.ts';
 import { HUB_NAMESPACE } from '../../proto/trust/grant.ts';
 import type { ContentStore, GrowingBlob, StoredBlob } from '../store/port.ts';
+import { Ahead } from './ahead.ts';
 import { Announcer } from './announcer.ts';
 import type { ChunkBudgets } from './chunk-fetcher.ts';
 import { ChunkMemory } from './chunk-memory.ts';
@@ -77,6 +78,7 @@ export class Downloads {
   readonly #precedence: Precedence;
   readonly #small: SmallBlobs;
   readonly #shares: NodeShares;
+  readonly #ahead: Ahead;
   readonly #reading: Reading;
   readonly #direct = new Semaphore({ permits: DIRECT_READERS_MAX, queueMax: 0 });
   readonly #opening = new Map<Digest, Opening>();
@@ -104,6 +106,7 @@ export class Downloads {
     const { trust } = fleet;
     const announce = (item: AnnounceItem): void => this.#announcer.tell(item);
     this.#shares = new NodeShares({ store, swarm, trust, sourceOf, announce, metrics, logger });
+    this.#ahead = new Ahead({ store, sourceOf, logger });
     const buffers = new ReadBuffers((lent) => metrics.readers.set(lent));
     this.#reading = { buffers, metrics, logger };
   }
@@ -113,9 +116,13 @@ export class Downloads {
     this.#announcer.start();
   }
 
-  /** An image was resolved under `place`; what the runtime has of it already is shared. */
+  /**
+   * An image was resolved under `place`: what the runtime has of it already is shared, and the hub
+   * is told what it will ask for next.
+   */
   notice(place: SharePlace, manifest: Digest, bytes?: Buffer): void {
     this.#shares.notice(place, manifest, bytes);
+    if (bytes !== undefined) this.#ahead.notice(place, bytes);
   }
 
   /** Blobs being fetched now. */

@@ -107,6 +107,12 @@ export class RegistrySource implements HubSource {
     return this.#client.getBytes(path, { ...shown, maxBytes: BATCH_MAX_BYTES });
   }
 
+  async ahead(repository: Repository, digest: Digest, o: CallOptions): Promise<void> {
+    if (this.kind === 'upstream') return;
+    const path = `/v2/${repository}/_flotilla/chunks/ahead/${digest}`;
+    await this.#client.getBytes(path, { ...this.#shown(repository, o), maxBytes: 0 });
+  }
+
   async chunk(
     repository: Repository,
     digest: Digest,

@@ -177,6 +177,8 @@ export interface HubSource {
     from: number | undefined,
     o: CallOptions,
   ): Promise<Buffer | undefined>;
+  /** The blob will probably be asked for in a moment; the hub may begin to fetch it. */
+  ahead?(repository: Repository, digest: Digest, o: CallOptions): Promise<void>;
   /**
    * Exactly the bytes of the range, unverified, to be disposed of by the caller. `provisional`: of
    * a blob that the hub may still be fetching. `seen` is called with each piece of them in order.

@@ -23,6 +23,8 @@ export interface ProvisionalBlobs {
     from: number | undefined,
     o: CallOptions,
   ): Promise<Buffer | undefined>;
+  /** A member will probably ask for it in a moment. */
+  ahead?(repository: Repository, digest: Digest): void;
   /** Its bytes, those that are not here yet as they come. */
   open(repository: Repository, digest: Digest, o: CallOptions): Promise<OpenBlob | undefined>;
 }
@@ -53,6 +55,16 @@ export async function getProvisionalBatch(
   if (bytes === undefined) throw ociError('BLOB_UNKNOWN', 'this blob is not being fetched here');
   const headers = { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' };
   send(exchange, 200, headers, bytes);
+}
+
+/** GET by a member that was asked for an image: this blob of it is probably wanted next. */
+export async function getAhead(
+  exchange: Exchange,
+  { repository, digest }: Target,
+  { provisional }: Pick<Modules, 'provisional'>,
+): Promise<void> {
+  provisional?.ahead?.(repository, digest);
+  send(exchange, 200, { 'cache-control': 'no-store' });
 }
 
 /**

@@ -26,7 +26,7 @@ import { deleteManifest, getManifest, putManifest } from './manifests.ts';
 import type { ManifestPush, SparseContent } from './manifests.ts';
 import type { RegistryMetrics } from './metrics.ts';
 import { OpenUploads } from './open-uploads.ts';
-import { getProvisionalBatch, getProvisionalBytes } from './provisional.ts';
+import { getAhead, getProvisionalBatch, getProvisionalBytes } from './provisional.ts';
 import type { ProvisionalBlobs } from './provisional.ts';
 import { isOwnHost, namedRoute, type NamedRoute } from './place-names.ts';
 import { awayHeaders, UpstreamAway, type PullThrough } from './pull-through.ts';
@@ -102,6 +102,7 @@ const METHODS: Record<RegistryRoute['kind'], readonly string[]> = {
   'chunk-statement': PULL,
   'chunk-hashes': PULL,
   'chunk-provisional': ['GET'],
+  'chunk-ahead': ['GET'],
   blob: [...PULL, 'DELETE'],
   manifest: [...PULL, 'PUT', 'DELETE'],
   'upload-start': ['POST'],
@@ -243,6 +244,8 @@ export class Registry {
         return this.#chunks(exchange, route);
       case 'chunk-provisional':
         return getProvisionalBatch(exchange, route, modules);
+      case 'chunk-ahead':
+        return getAhead(exchange, route, modules);
       case 'blob':
         if (await getProvisionalBytes(exchange, route, modules)) return undefined;
         if (method === 'GET') return getBlob(exchange, { ...route, place }, modules);

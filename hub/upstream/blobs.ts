@@ -68,6 +68,19 @@ export class UpstreamBlobs {
     await opened[Symbol.asyncDispose]();
   }
 
+  /**
+   * Brings the first bytes of a blob here in case that somebody asks for it in a moment.
+   * @throws as openHere
+   */
+  async ahead(place: UpstreamPlace, digest: Digest): Promise<void> {
+    const here = await this.stored(place, digest);
+    await here?.[Symbol.asyncDispose]();
+    const { ingests } = this.#modules;
+    if (here !== undefined || ingests.isFull) return;
+    this.#refuseUnknown(place, digest);
+    await ingests.ahead(place, digest);
+  }
+
   /** Whether it is on its way to this very hub. */
   isComing({ repository }: UpstreamPlace, digest: Digest): boolean {
     return this.#modules.ingests.find(repository, digest) !== undefined;

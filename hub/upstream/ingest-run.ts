@@ -16,12 +16,15 @@ import type { UpstreamPlace } from './port.ts';
 import type { PullMetrics } from './pull-metrics.ts';
 import type { SpoolFolder } from './spool.ts';
 import type { UpstreamStore } from './store.ts';
+import type { Wish } from './wish.ts';
 
 export type IngestTarget = {
   place: UpstreamPlace;
   digest: Digest;
   /** Who may share in it: the upstream, or one repository of it. */
   scope: string;
+  /** That somebody wants it. */
+  wish: Wish;
 };
 
 export type IngestRunOptions = {
@@ -101,7 +104,8 @@ export class IngestRun {
     const { provisional } = policy;
     const { stallMs } = options;
     const { blobs } = modules;
-    const ingest = new Ingest({ digest, size, provisional, stallMs }, { bytes, blobs });
+    const { wish } = target;
+    const ingest = new Ingest({ digest, size, provisional, stallMs, wish }, { bytes, blobs });
     return new IngestRun({ target, ingest, bytes, parking, first }, options, modules);
   }
 
@@ -119,7 +123,8 @@ export class IngestRun {
       ingest.finish(kept ? 'stored' : 'wrong');
     } catch (err) {
       await this.#leave(err).catch((failure: unknown) => this.#tell(failure));
-      this.#modules.metrics.ingests.inc({ upstream: name, result: 'failed' });
+      const result = hasCode(err, 'UNWANTED') ? 'unwanted' : 'failed';
+      this.#modules.metrics.ingests.inc({ upstream: name, result });
       ingest.finish('failed', err);
     }
   }
@@ -138,6 +143,8 @@ export class IngestRun {
       {
         bytes: this.#bytes,
         park: () => this.#parking.park(this.#bytes),
+        wish: this.#target.wish,
+        signal,
         batchBytes: () => batch.share,
         onBytes: (count) => {
           metrics.ingestBytes.inc({ upstream }, count);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { MIB } from '../registry/registry-fixture.ts';
 import { IngestSink } from './ingest-sink.ts';
 import { PARK_BYTES, PARKS_MAX } from './pull-constants.ts';
+import { Wish } from './wish.ts';
 
 /** Where a blob of this size is parked that comes in pieces of so many bytes. */
 async function parksOf(size: number, pieceBytes: number): Promise<number[]> {
@@ -20,9 +21,12 @@ async function parksOf(size: number, pieceBytes: number): Promise<number[]> {
     parked.push(stored);
     return true;
   };
+  const { signal } = new AbortController();
+  const wish = new Wish();
+  wish.make();
   const sink = new IngestSink(
     { size },
-    { bytes, park, batchBytes: () => MIB, onBytes: () => undefined },
+    { bytes, park, wish, signal, batchBytes: () => MIB, onBytes: () => undefined },
   );
   const piece = Buffer.alloc(pieceBytes);
   // oxlint-disable-next-line no-await-in-loop -- one piece after the other

@@ -1,4 +1,5 @@
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
+import { abortable } from '../../proto/std/abort.ts';
 import { CodedError } from '../../proto/std/errors.ts';
 import type { IngestBytes } from './ingest-bytes.ts';
 import type { Sink } from './ingest-stream.ts';
@@ -8,6 +9,7 @@ import {
   PARK_BYTES,
   PARKS_MAX,
 } from './pull-constants.ts';
+import type { Wish } from './wish.ts';
 
 type Options = {
   /** Bytes of the whole. */
@@ -22,6 +24,9 @@ type Modules = {
   batchBytes: () => number;
   /** So many more are here. */
   onBytes: (count: number) => void;
+  /** Somebody wants it. */
+  wish: Wish;
+  signal: AbortSignal;
 };
 
 /** Gathers pieces of a blob, stores them in batches, and parks them at whole leaves. */
@@ -45,6 +50,8 @@ export class IngestSink implements Sink {
   }
 
   async take(slice: Buffer): Promise<void> {
+    const { wish, signal } = this.#modules;
+    if (!wish.isMade && this.size >= INGEST_FIRST_BYTES) await abortable(wish.made, signal);
     this.#batch.push(slice);
     this.#gathered += slice.length;
     const { bytes } = this.#modules;

@@ -7,6 +7,7 @@ import { Growth } from './growth.ts';
 import type { IngestBytes } from './ingest-bytes.ts';
 import type { RunningIngest, UpstreamPolicy } from './port.ts';
 import { READ_STALL_MS, READ_WAIT_MAX_MS } from './pull-constants.ts';
+import type { Wish } from './wish.ts';
 
 type Outcome = Awaited<RunningIngest['outcome']>;
 
@@ -16,6 +17,8 @@ type IngestOptions = {
   size: number;
   provisional: UpstreamPolicy['provisional'];
   stallMs?: number | undefined;
+  /** That somebody wants it. */
+  wish: Wish;
 };
 
 type Modules = { bytes: IngestBytes; blobs: Pick<BlobReader, 'open'> };
@@ -27,6 +30,7 @@ export class Ingest implements RunningIngest {
   readonly size: number;
   readonly provisional: UpstreamPolicy['provisional'];
   readonly outcome: Promise<Outcome>;
+  readonly wish: Wish;
   readonly #stallMs: number;
   readonly #modules: Modules;
   readonly #growth = new Growth();
@@ -41,6 +45,7 @@ export class Ingest implements RunningIngest {
     this.size = options.size;
     this.provisional = options.provisional;
     this.outcome = this.#end.promise;
+    this.wish = options.wish;
     this.#stallMs = options.stallMs ?? READ_STALL_MS;
     this.#modules = modules;
   }
@@ -77,6 +82,10 @@ export class Ingest implements RunningIngest {
     }
   }
 
+  want(): void {
+    this.wish.make();
+  }
+
   /** More is here. */
   grew(): void {
     this.#growth.tell();
@@ -97,6 +106,7 @@ export class Ingest implements RunningIngest {
 
   async open(o: { signal?: AbortSignal | undefined; checksLeaves?: boolean }): Promise<OpenBlob> {
     const { size } = this;
+    this.want();
     this.#readers += 1;
     const own: { stored?: OpenBlob | undefined; closed: boolean } = { closed: false };
     return {

@@ -1,7 +1,7 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import { ociError } from '../../proto/oci/errors.ts';
 import { abortable } from '../../proto/std/abort.ts';
-import { hasCode } from '../../proto/std/errors.ts';
+import { CodedError, hasCode } from '../../proto/std/errors.ts';
 import type { OpenBlob } from '../blobs/port.ts';
 import { BufferMemory } from '../registry/buffer-memory.ts';
 import { UpstreamAway } from '../registry/pull-through.ts';
@@ -10,6 +10,8 @@ import { IngestRun, type IngestRunModules, type IngestTarget } from './ingest-ru
 import { Negatives } from './negatives.ts';
 import type { Ingests, RunningIngest, UpstreamPlace } from './port.ts';
 import {
+  AHEAD_MAX,
+  AHEAD_MS,
   FULL_PAUSE_MS,
   INGEST_BATCH_BYTES,
   INGEST_BATCH_MIN_BYTES,
@@ -18,6 +20,7 @@ import {
   INGESTS_MEMORY_BYTES,
   WRONG_PAUSE_MS,
 } from './pull-constants.ts';
+import { Wish } from './wish.ts';
 
 type Options = {
   /** This hub among those that share the catalog. */
@@ -33,7 +36,7 @@ type Modules = Omit<IngestRunModules, 'memory'> & {
   isPublic: (repository: string) => Promise<boolean>;
 };
 
-type Running = { started: Promise<IngestRun>; ended: Promise<void> };
+type Running = { started: Promise<IngestRun>; ended: Promise<void>; wish: Wish };
 
 /**
  * Blobs on their way to this hub, each fetched once however many ask for it. A blob of a public
@@ -41,7 +44,7 @@ type Running = { started: Promise<IngestRun>; ended: Promise<void> };
  * repository: naming a digest gives no right to it. Upstreams never share: the bytes of one that
  * lies must not be read in the name of another.
  */
-export class UpstreamIngests implements Ingests {
+export class UpstreamIngests implements Pick<Ingests, 'find'> {
   readonly #options: Options;
   readonly #modules: Modules;
   readonly #memory = new BufferMemory({
@@ -54,6 +57,8 @@ export class UpstreamIngests implements Ingests {
   /** By repository and digest, of those whose size is known. */
   readonly #named = new Map<string, Ingest>();
   readonly #wrong: Negatives;
+  /** Those that nobody wants yet. */
+  #ahead = 0;
   #fullUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: Options, modules: Modules) {
@@ -89,10 +94,39 @@ export class UpstreamIngests implements Ingests {
     const key = `${scope} ${digest}`;
     this.#refuseWrong(place, digest, key);
     this.#refuseGreedy(place, key);
-    const { started } = this.#running.get(key) ?? this.#start(key, { place, digest, scope });
-    const run = await abortable(started, signal);
+    const running = this.#running.get(key) ?? this.#start(key, { place, digest, scope });
+    running.wish.make();
+    const run = await abortable(running.started, signal);
     this.#join(run, place);
     return run.ingest.open({ signal });
+  }
+
+  /**
+   * Fetches the first bytes of a blob that somebody will probably ask for in a moment; what nobody
+   * has asked for after AHEAD_MS is dropped. Does nothing while AHEAD_MAX such are fetched.
+   * @throws as open
+   */
+  async ahead(place: UpstreamPlace, digest: Digest): Promise<void> {
+    const scope = await this.#scopeOf(place);
+    const key = `${scope} ${digest}`;
+    this.#refuseWrong(place, digest, key);
+    this.#refuseGreedy(place, key);
+    if (this.#running.has(key) || this.#ahead >= AHEAD_MAX) return;
+    const unwanted = new AbortController();
+    const running = this.#start(key, { place, digest, scope }, unwanted.signal);
+    this.#ahead += 1;
+    const limit = setTimeout(() => {
+      if (running.wish.isMade) return;
+      // Who asks from now on has it fetched anew.
+      this.#forget(key, running);
+      unwanted.abort(new CodedError('nobody asked for it', { code: 'UNWANTED' }));
+    }, AHEAD_MS);
+    try {
+      await Promise.race([running.wish.made, running.ended]);
+    } finally {
+      clearTimeout(limit);
+      this.#ahead -= 1;
+    }
   }
 
   /** Leaves what runs to other hubs, or to a later start of this one. */
@@ -105,39 +139,50 @@ export class UpstreamIngests implements Ingests {
     return (await this.#modules.isPublic(repository)) ? upstream.name : repository;
   }
 
-  #start(key: string, target: IngestTarget): Running {
+  /** `unwanted`: nobody asked for what was begun ahead. */
+  #start(
+    key: string,
+    ask: Omit<IngestTarget, 'wish'>,
+    unwanted: AbortSignal = new AbortController().signal,
+  ): Running {
     const { ingestsMax = INGESTS_MAX } = this.#options;
     if (this.#end.signal.aborted || this.#running.size >= ingestsMax) {
       throw ociError('UNAVAILABLE', 'the hub fetches all the blobs it can at a time; try again');
     }
-    const options = { ...this.#options, signal: this.#end.signal };
+    const signal = AbortSignal.any([this.#end.signal, unwanted]);
     const modules = { ...this.#modules, memory: this.#memory };
-    const started = IngestRun.begin(target, options, modules);
-    const running = { started, ended: this.#follow(key, target, started) };
+    const target = { ...ask, wish: new Wish() };
+    const started = IngestRun.begin(target, { ...this.#options, signal }, modules);
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const running: Running = { started, ended, wish: target.wish };
     this.#running.set(key, running);
+    void this.#follow(key, target, running).then(resolve);
     return running;
   }
 
-  async #follow(key: string, target: IngestTarget, started: Promise<IngestRun>): Promise<void> {
-    const names: string[] = [];
+  async #follow(key: string, target: IngestTarget, running: Running): Promise<void> {
     try {
-      const run = await started;
-      names.push(...this.#name(run, target.place.repository));
+      const run = await running.started;
+      if (this.#running.get(key) === running) {
+        this.#named.set(`${target.place.repository} ${target.digest}`, run.ingest);
+      }
       await run.run();
       if ((await run.ingest.outcome) === 'wrong') this.#wrong.add(key, WRONG_PAUSE_MS);
       this.#noteFull(run.ingest.reason);
-      names.push(...run.repositories);
     } catch (err) {
       this.#noteFull(err);
     } finally {
-      this.#running.delete(key);
-      for (const name of names) this.#named.delete(`${name} ${target.digest}`);
+      this.#forget(key, running);
     }
   }
 
-  #name(run: IngestRun, repository: string): string[] {
-    this.#named.set(`${repository} ${run.ingest.digest}`, run.ingest);
-    return [repository];
+  /** Nobody finds it any more. */
+  #forget(key: string, running: Running): void {
+    if (this.#running.get(key) !== running) return;
+    this.#running.delete(key);
+    for (const [name, { wish }] of this.#named) {
+      if (wish === running.wish) this.#named.delete(name);
+    }
   }
 
   /** Another repository of the same public upstream: it gets the blob at the end. */

@@ -1,7 +1,9 @@
 import path from 'node:path';
 import type { Digest } from '../../proto/oci/digest.ts';
+import type { Repository } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { messageOf } from '../../proto/std/errors.ts';
 import type { Rights } from '../access/rights.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { KyselyAccessStore } from '../catalog/access-store.ts';
@@ -113,7 +115,8 @@ export async function openPullThrough(
     await ingests.close();
     await others?.streams.close();
   };
-  const begun = ingestsOf(ingests, { upstreams, store, here, replicas: modules.replicas });
+  const { replicas } = modules;
+  const begun = ingestsOf(ingests, { upstreams, store, here, replicas, logger });
   const namedSize: OpenPullThrough['namedSize'] = (...blob) => store.namedSize(...blob);
   return { pullThrough, ingests: begun, others, namedSize, told: tags.told, close };
 }
@@ -121,23 +124,38 @@ export async function openPullThrough(
 /** Blobs on their way to this hub as other rooms see them, and begin them. */
 function ingestsOf(
   ingests: UpstreamIngests,
-  modules: Pick<Modules, 'upstreams' | 'replicas'> & {
+  modules: Pick<Modules, 'upstreams' | 'replicas' | 'logger'> & {
     store: Pick<KyselyUpstreamStore, 'namedSize'>;
     here: UpstreamBlobs;
   },
 ): Ingests {
-  const { upstreams, store, here, replicas } = modules;
+  const { upstreams, store, here, replicas, logger } = modules;
+  /** Where this hub is to fetch it; undefined: it is not. */
+  const placeOf = async (repository: Repository, digest: Digest) => {
+    if (ingests.find(repository, digest) !== undefined) return undefined;
+    const place = upstreams.placeOf(repository);
+    if (place === undefined || place.repository !== repository) return undefined;
+    // Another hub fetches it, and lets its agents know.
+    if ((replicas?.ownership.partIn(digest).kind ?? 'owner') !== 'owner') return undefined;
+    return (await store.namedSize(repository, digest)) === undefined ? undefined : place;
+  };
+  const ahead = async (repository: Repository, digest: Digest): Promise<void> => {
+    try {
+      const place = await placeOf(repository, digest);
+      if (place !== undefined) await here.ahead(place, digest);
+    } catch (err) {
+      const fields = { repository, digest, reason: messageOf(err) };
+      logger.debug(fields, 'a blob is not fetched ahead');
+    }
+  };
   return {
     find: (repository, digest) => ingests.find(repository, digest),
     start: async (repository, digest, { signal }) => {
-      if (ingests.find(repository, digest) !== undefined) return;
-      const place = upstreams.placeOf(repository);
-      if (place === undefined || place.repository !== repository) return;
-      // Another hub fetches it, and is asked.
-      if ((replicas?.ownership.partIn(digest).kind ?? 'owner') !== 'owner') return;
-      if ((await store.namedSize(repository, digest)) === undefined) return;
+      const place = await placeOf(repository, digest);
+      if (place === undefined) return;
       await here.begin(place, digest, { signal: signal ?? new AbortController().signal });
     },
+    ahead: (repository, digest) => void ahead(repository, digest),
   };
 }
 

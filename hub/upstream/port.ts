@@ -155,6 +155,8 @@ export interface RunningIngest {
    * have to wait for the digest.
    */
   open(o: { signal?: AbortSignal | undefined; checksLeaves?: boolean }): Promise<OpenBlob>;
+  /** Somebody is to have it: of one that was begun ahead, more than its first bytes are fetched. */
+  want?(): void;
 }
 
 /** Ingests that run at this hub. */
@@ -169,4 +171,9 @@ export interface Ingests {
     digest: Digest,
     o: { signal?: AbortSignal | undefined },
   ): Promise<void>;
+  /**
+   * Fetches the first bytes of such a blob, which somebody will probably ask for in a moment; they
+   * are dropped if nobody does. Never throws.
+   */
+  ahead?(repository: Repository, digest: Digest): void;
 }

@@ -41,8 +41,12 @@ export const INGESTS_MAX = 256;
 export const INGEST_BATCH_BYTES = 1_048_576;
 /** The same of its first bytes, for which readers wait: little is left to do at their end. */
 export const INGEST_FIRST_BATCH_BYTES = 65_536;
-/** So many of a blob are its first bytes: a chunk of all but the largest. */
+/** So many of a blob are its first bytes: a chunk of all but the largest. No more come ahead. */
 export const INGEST_FIRST_BYTES = 4 * 1_048_576;
+/** How long a blob whose first bytes are fetched ahead waits for who wants it. */
+export const AHEAD_MS = 2_000;
+/** Blobs that are fetched ahead at the same time. */
+export const AHEAD_MAX = 4;
 /** Bytes of all such batches; each has at least INGEST_BATCH_MIN_BYTES. */
 export const INGESTS_MEMORY_BYTES = 32 * 1_048_576;
 /** Bytes of a batch while there are very many. */

@@ -15,8 +15,10 @@ export type RegistryRoute =
   | { kind: 'referrers'; repository: Repository; digest: Digest }
   | { kind: 'chunk-statement'; repository: Repository; digest: Digest }
   | { kind: 'chunk-hashes'; repository: Repository; digest: Digest }
-  | { kind: 'chunk-provisional'; repository: Repository; digest: Digest };
+  | { kind: 'chunk-provisional'; repository: Repository; digest: Digest }
+  | { kind: 'chunk-ahead'; repository: Repository; digest: Digest };
 
+const CHUNK_PATHS = ['statement', 'hashes', 'provisional', 'ahead'] as const;
 const SESSION = /^[A-Za-z0-9_-]{1,128}$/;
 
 /**
@@ -39,8 +41,9 @@ export function parseRegistryRoute(rawPath: string): RegistryRoute {
   const before = parts.at(-2);
   const name = (drop: number): Repository => parseRepository(parts.slice(0, -drop).join('/'));
   if (parts.length >= 5 && parts.at(-4) === '_flotilla' && parts.at(-3) === 'chunks') {
-    if (before === 'statement' || before === 'hashes' || before === 'provisional') {
-      return { kind: `chunk-${before}`, repository: name(4), digest: parseDigest(last) };
+    const asked = CHUNK_PATHS.find((one) => one === before);
+    if (asked !== undefined) {
+      return { kind: `chunk-${asked}`, repository: name(4), digest: parseDigest(last) };
     }
   }
   if (parts.length >= 3 && before === 'tags' && last === 'list') {

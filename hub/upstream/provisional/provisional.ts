@@ -97,10 +97,16 @@ export class Provisional {
     const news =
       this.#newsOf(repository, digest) ?? (await this.#startedNews(repository, digest, o));
     if (news === undefined) return undefined;
+    news.ingest.want?.();
     if (from !== undefined && !hasNews(news, from)) await this.#wait(news, from, o);
     const state = stateOf(news);
     this.#modules.metrics.batches.inc({ state: state ?? 'none' });
     return state === undefined ? undefined : this.#sign(news.ingest, state, from ?? 0);
+  }
+
+  /** Brings the first bytes of a blob here, in case that somebody asks for it in a moment. */
+  ahead(repository: Repository, digest: Digest): void {
+    this.#modules.ingests.ahead?.(repository, digest);
   }
 
   /** How far a blob is that is being fetched for this repository; undefined when none is. */

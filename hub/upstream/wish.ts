@@ -1,0 +1,19 @@
+/** Whether somebody wants a blob that is fetched; of another only the beginning is. */
+export class Wish {
+  readonly #made = Promise.withResolvers<void>();
+  #isMade = false;
+
+  get isMade(): boolean {
+    return this.#isMade;
+  }
+
+  /** Resolves when it is. */
+  get made(): Promise<void> {
+    return this.#made.promise;
+  }
+
+  make(): void {
+    this.#isMade = true;
+    this.#made.resolve();
+  }
+}

@@ -32,5 +32,5 @@ export const JOB_TEXT_MAX_CHARS = 16_384;
 export const JOB_MESSAGE_MAX_CHARS = 2_000;
 /** How long a hub that ends waits for its jobs to let go. */
 export const JOBS_END_MS = 10_000;
-/** Years in which a schedule must come once; the longest gap of leap days is 8. */
-export const CRON_YEARS_MAX = 9;
+/** Years in which a schedule must come once; a date on a day of the week may take as long. */
+export const CRON_YEARS_MAX = 40;

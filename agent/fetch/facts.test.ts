@@ -100,7 +100,7 @@ test('who gives up does not wait for a hub that fetches nothing', async () => {
   await assert.rejects(asked, /gone/);
 });
 
-test('of a blob of the hub itself nothing is begun while there is a statement', async () => {
+test('of a blob of the hub itself nothing is set on its way beside a statement', async () => {
   const { hub, ask } = room();
   let asked = 0;
   hub.provisional = async () => {

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Digest } from '../../proto/oci/digest.ts';
 import { parseRepository } from '../../proto/oci/name.ts';
 import { MIB } from '../registry/registry-fixture.ts';
-import { AHEAD_MAX, INGEST_FIRST_BATCH_BYTES, INGEST_FIRST_BYTES } from './pull-constants.ts';
+import { AHEAD_MAX, INGEST_FIRST_BYTES } from './pull-constants.ts';
 import { bytesOf, Origin, startPullHub } from './pull-fixture.ts';
 
 const APP = parseRepository('docker.io/library/app');
@@ -35,7 +35,7 @@ test('ahead come the first bytes of a blob, and all when somebody asks for it', 
   await ingest.progress(INGEST_FIRST_BYTES - 1, {});
   ahead(layer);
   for (let turns = 0; turns < 100; turns += 1) await setImmediate();
-  assert.ok(ingest.received < INGEST_FIRST_BYTES + INGEST_FIRST_BATCH_BYTES, `${ingest.received}`);
+  assert.ok(ingest.received < INGEST_FIRST_BYTES + MIB, `${ingest.received}`);
   assert.equal(ingest.leavesFrom(0).length, (INGEST_FIRST_BYTES / MIB) * 32);
   assert.ok((await read()).body.equals(LAYER));
   assert.equal(await ingest.outcome, 'stored');

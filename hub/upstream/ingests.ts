@@ -122,7 +122,7 @@ export class UpstreamIngests implements Pick<Ingests, 'find'> {
       unwanted.abort(new CodedError('nobody asked for it', { code: 'UNWANTED' }));
     }, AHEAD_MS);
     try {
-      await Promise.race([running.wish.made, running.ended]);
+      await running.wish.made;
     } finally {
       clearTimeout(limit);
       this.#ahead -= 1;
@@ -173,6 +173,8 @@ export class UpstreamIngests implements Pick<Ingests, 'find'> {
       this.#noteFull(err);
     } finally {
       this.#forget(key, running);
+      // Nobody waits for it any more.
+      running.wish.make();
     }
   }
 

@@ -39,7 +39,7 @@ export const AWAY_RETRY_MS = 10_000;
 export const INGESTS_MAX = 256;
 /** Most bytes of a blob on its way gathered before they are written. */
 export const INGEST_BATCH_BYTES = 1_048_576;
-/** The same of its first bytes, for which readers wait: little is left to do at their end. */
+/** The same of its first bytes, for which readers wait. */
 export const INGEST_FIRST_BATCH_BYTES = 65_536;
 /** So many of a blob are its first bytes: a chunk of all but the largest. No more come ahead. */
 export const INGEST_FIRST_BYTES = 4 * 1_048_576;

@@ -1,4 +1,4 @@
-/** Whether somebody wants a blob that is fetched; of another only the beginning is. */
+/** That somebody wants a blob that is fetched. Of one that nobody wants only its beginning is. */
 export class Wish {
   readonly #made = Promise.withResolvers<void>();
   #isMade = false;

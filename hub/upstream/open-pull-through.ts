@@ -4,6 +4,7 @@ import type { Repository } from '../../proto/oci/name.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import { messageOf } from '../../proto/std/errors.ts';
+import { Semaphore } from '../../proto/std/semaphore.ts';
 import type { Rights } from '../access/rights.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { KyselyAccessStore } from '../catalog/access-store.ts';
@@ -30,6 +31,7 @@ import { UpstreamManifests, type TaggedManifest } from './manifests.ts';
 import { Negatives } from './negatives.ts';
 import type { Ingests, Upstreams } from './port.ts';
 import { openUpstreamProjects } from './projects.ts';
+import { AHEAD_QUESTIONS_MAX } from './pull-constants.ts';
 import { createPullMetrics } from './pull-metrics.ts';
 import { HubPullThrough } from './pull-through.ts';
 import { SharedBlobs } from './shared-blobs.ts';
@@ -135,11 +137,14 @@ function ingestsOf(
     if (ingests.find(repository, digest) !== undefined) return undefined;
     const place = upstreams.placeOf(repository);
     if (place === undefined || place.repository !== repository) return undefined;
-    // Another hub fetches it, and lets its agents know.
+    // Another hub fetches it, and is asked.
     if ((replicas?.ownership.partIn(digest).kind ?? 'owner') !== 'owner') return undefined;
     return (await store.namedSize(repository, digest)) === undefined ? undefined : place;
   };
+  const turns = new Semaphore({ permits: AHEAD_QUESTIONS_MAX, queueMax: 0 });
   const ahead = async (repository: Repository, digest: Digest): Promise<void> => {
+    using turn = turns.tryAcquire();
+    if (turn === undefined) return;
     try {
       const place = await placeOf(repository, digest);
       if (place !== undefined) await here.ahead(place, digest);

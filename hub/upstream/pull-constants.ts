@@ -47,6 +47,8 @@ export const INGEST_FIRST_BYTES = 4 * 1_048_576;
 export const AHEAD_MS = 2_000;
 /** Blobs that are fetched ahead at the same time. */
 export const AHEAD_MAX = 4;
+/** Wishes for such that are looked at or under way; more are passed over. */
+export const AHEAD_QUESTIONS_MAX = 16;
 /** Bytes of all such batches; each has at least INGEST_BATCH_MIN_BYTES. */
 export const INGESTS_MEMORY_BYTES = 32 * 1_048_576;
 /** Bytes of a batch while there are very many. */

@@ -1,10 +1,10 @@
 // What somebody can push, or another registry can answer, so that a rule would never end.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { OCI_INDEX, OCI_MANIFEST } from '../../proto/oci/media-types.ts';
+import { ownRegistry } from './own-registry.ts';
 import { replicationRig, statesOf, type Ended } from './rig.ts';
 
 const RULE = {
@@ -42,16 +42,8 @@ class Shelf {
     return this.put(tag, OCI_INDEX, { manifests, annotations: { tag } });
   }
 
-  async start(t: TestContext): Promise<string> {
-    const server = createServer((request, response) => this.#answer(request, response));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    t.after(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const address = server.address();
-    return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+  start(t: TestContext): Promise<string> {
+    return ownRegistry(t, (_path, response, request) => this.#answer(request, response));
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {

@@ -34,12 +34,14 @@ test('what the hub takes down is gone from the store, and neither served nor fet
   const source = purged.source({
     manifest: async () => small,
     notice: () => assert.fail('not to be fetched'),
+    ahead: () => assert.fail('not to be fetched'),
     open: () => assert.fail('not to be fetched'),
   });
   const request = { namespace: 'hub', repository, digest, grant: undefined };
   await assert.rejects(source.open(request, signal()), { data: { code: 'NOT_FOUND', digest } });
   assert.equal(await source.manifest(request, signal()), undefined);
   source.notice({ namespace: 'hub', repository }, digest);
+  source.ahead({ namespace: 'hub', repository }, digest, Buffer.from('{}'));
   await purged.replace([]);
   assert.deepEqual(await source.manifest(request, signal()), small);
 });

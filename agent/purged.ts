@@ -179,6 +179,9 @@ export class PurgedContent implements Disposable {
       notice: (place, manifest, bytes) => {
         if (!this.#digests.has(manifest)) content.notice(place, manifest, bytes);
       },
+      ahead: (place, manifest, bytes) => {
+        if (!this.#digests.has(manifest)) content.ahead(place, manifest, bytes);
+      },
       open: async (request, o) => {
         await this.#heard.promise;
         if (!this.#isPurged(request.digest)) return content.open(request, o);

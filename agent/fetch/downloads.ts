@@ -116,13 +116,14 @@ export class Downloads {
     this.#announcer.start();
   }
 
-  /**
-   * An image was resolved under `place`: what the runtime has of it already is shared, and the hub
-   * is told what it will ask for next.
-   */
+  /** An image was resolved under `place`: what the runtime has of it already is shared. */
   notice(place: SharePlace, manifest: Digest, bytes?: Buffer): void {
     this.#shares.notice(place, manifest, bytes);
-    if (bytes !== undefined) this.#ahead.notice(place, bytes);
+  }
+
+  /** A runtime begins to pull this image: the hub is told which layer it will ask for. */
+  ahead(place: SharePlace, _manifest: Digest, bytes: Buffer): void {
+    this.#ahead.notice(place, bytes);
   }
 
   /** Blobs being fetched now. */

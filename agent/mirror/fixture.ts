@@ -120,6 +120,8 @@ export class FakeContent {
 
   notice(): void {}
 
+  ahead(): void {}
+
   async manifest(request: OpenRequest): Promise<Buffer | undefined> {
     this.opened.push(request);
     return this.blobs.get(request.digest);

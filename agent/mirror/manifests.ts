@@ -181,14 +181,16 @@ export class Manifests {
    */
   #learn(ask: ManifestAsk, found: ManifestBytes, proof: Proof = 'registry'): ManifestAnswer {
     const { bytes, digest } = found;
-    const { local, logger, rights } = this.#modules;
+    const { content, local, logger, rights } = this.#modules;
     let mediaType = found.mediaType;
     try {
       const manifest = parseManifest(bytes, mediaType === '' ? undefined : mediaType);
       mediaType = manifest.mediaType;
       if (proof === 'registry') rights.learn(placeOf(ask), digest, manifest, ask.authorization);
       if (proof === 'book') rights.inherit(placeOf(ask), digest, manifest);
-      if (proof !== 'none') this.#modules.content.notice(placeOf(ask), digest, bytes);
+      if (proof !== 'none') content.notice(placeOf(ask), digest, bytes);
+      // Whether it is a manifest of the place the hub knows best.
+      content.ahead(placeOf(ask), digest, bytes);
       local.putSmall(digest, bytes, placeOf(ask)).catch((err: unknown) => {
         logger.debug({ err, digest }, 'manifest is not kept');
       });

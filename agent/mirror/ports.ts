@@ -68,6 +68,8 @@ export interface ContentSource {
   manifest(request: OpenRequest, o: CallOptions): Promise<Buffer | undefined>;
   /** The manifest was resolved under `place`; its bytes are given if they are at hand. */
   notice(place: Place, manifest: Digest, bytes?: Buffer): void;
+  /** A runtime was given this manifest: it will ask for what it names in a moment. */
+  ahead(place: Place, manifest: Digest, bytes: Buffer): void;
   /** Rejects with code NOT_FOUND when no source has the blob. */
   open(request: OpenRequest, o: CallOptions): Promise<BlobHandle>;
 }

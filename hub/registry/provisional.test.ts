@@ -72,7 +72,7 @@ test('bytes that come in small pieces take no more of the link than they are', a
       BYTES.copy(into, 0, position, position + 10_000),
     [Symbol.asyncDispose]: async () => undefined,
   });
-  const provisional = { open, batch: async () => undefined };
+  const provisional = { open, ahead: () => {}, batch: async () => undefined };
   const hub = await TestRegistry.start(t, { provisional, uplink: 1024 * LEAF_BYTES });
   const range = `bytes=0-${LEAF_BYTES - 1}`;
   const { status, body } = await hub.ask(BLOB, { headers: { ...CHECKED, range } });

@@ -23,8 +23,8 @@ export interface ProvisionalBlobs {
     from: number | undefined,
     o: CallOptions,
   ): Promise<Buffer | undefined>;
-  /** A member will probably ask for it in a moment. */
-  ahead?(repository: Repository, digest: Digest): void;
+  /** A member will probably ask for it in a moment. Never throws. */
+  ahead(repository: Repository, digest: Digest): void;
   /** Its bytes, those that are not here yet as they come. */
   open(repository: Repository, digest: Digest, o: CallOptions): Promise<OpenBlob | undefined>;
 }
@@ -63,7 +63,7 @@ export async function getAhead(
   { repository, digest }: Target,
   { provisional }: Pick<Modules, 'provisional'>,
 ): Promise<void> {
-  provisional?.ahead?.(repository, digest);
+  provisional?.ahead(repository, digest);
   send(exchange, 200, { 'cache-control': 'no-store' });
 }
 

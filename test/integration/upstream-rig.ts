@@ -61,7 +61,12 @@ export class UpstreamFleet {
   }
 
   /** An image of one layer for each platform; a single platform has no index. */
-  offer(repository: string, tag: string, architectures: readonly string[] = ['amd64']): AddedImage {
+  offer(
+    repository: string,
+    tag: string,
+    architectures: readonly string[] = ['amd64'],
+    bytes = LAYER_BYTES,
+  ): AddedImage {
     const plan: ImagePlan = {
       repository,
       tags: [tag],
@@ -69,7 +74,7 @@ export class UpstreamFleet {
       platforms: architectures.map((architecture) => ({
         os: 'linux',
         architecture,
-        layers: [{ seed: `${repository} ${architecture}`, bytes: LAYER_BYTES }],
+        layers: [{ seed: `${repository} ${architecture}`, bytes }],
       })),
     };
     this.#plans.push(plan);

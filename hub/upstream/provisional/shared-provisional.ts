@@ -60,6 +60,11 @@ export class SharedProvisional implements ProvisionalBlobs {
     }
   }
 
+  /** As Provisional.ahead, where this hub is the one to fetch the blob. */
+  ahead(repository: Repository, digest: Digest): void {
+    this.#modules.own.ahead(repository, digest);
+  }
+
   /** How far a blob is that is on its way to this very hub; as Provisional.coming. */
   coming(repository: string, digest: Digest): { size: number; received: number } | undefined {
     return this.#modules.own.coming(repository, digest);

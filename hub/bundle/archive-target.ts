@@ -7,7 +7,7 @@ import { BUNDLE_LIST_MAX_BYTES } from './constants.ts';
 import { LIST_PATH, SIGNATURE_PATH } from './layout.ts';
 import type { BundleEntry } from './list.ts';
 import { decodeTarHeader, encodeTarHeader, padded, TAR_RECORD } from './tar-header.ts';
-import { fill, targetExists, type Adding, type BundleTarget } from './target.ts';
+import { claimTarget, fill, targetExists, type Adding, type BundleTarget } from './target.ts';
 import type { Head, OpenContent } from './target.ts';
 
 const FILE_MODE = 0o600;
@@ -21,21 +21,28 @@ export class ArchiveTarget implements BundleTarget {
   readonly #path: string;
   readonly #part: string;
   readonly #file: FileHandle;
+  readonly #lock: AsyncDisposable;
   #at = 0;
 
-  private constructor(place: string, part: string, file: FileHandle) {
+  private constructor(place: string, file: FileHandle, lock: AsyncDisposable) {
     this.#path = place;
-    this.#part = part;
+    this.#part = partOf(place);
     this.#file = file;
+    this.#lock = lock;
   }
 
-  /** @throws BundleError TARGET_EXISTS; errors of node:fs */
+  /** @throws BundleError TARGET_EXISTS, TARGET_BUSY; OpsError FOLDER_UNUSABLE; errors of node:fs */
   static async open(options: { path: string }): Promise<ArchiveTarget> {
     const place = path.resolve(options.path);
-    if (await exists(place)) throw targetExists(place, 'is there already; name another file');
+    await refuseExisting(place);
     await makeDurableFolder(path.dirname(place));
-    const part = `${place}.new`;
-    return new ArchiveTarget(place, part, await openEither(part));
+    await using begun = new AsyncDisposableStack();
+    const lock = begun.use(await claimTarget(place, `${place}.lock`));
+    // Another export may have ended since the first look.
+    await refuseExisting(place);
+    const file = await openEither(partOf(place));
+    begun.move();
+    return new ArchiveTarget(place, file, lock);
   }
 
   async left(): Promise<Head | undefined> {
@@ -81,8 +88,9 @@ export class ArchiveTarget implements BundleTarget {
     await nodeFolderOps.syncFolder(path.dirname(this.#path));
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#file.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+    await this.#lock[Symbol.asyncDispose]();
   }
 
   async #put(name: string, bytes: Buffer): Promise<void> {
@@ -133,14 +141,18 @@ export class ArchiveTarget implements BundleTarget {
   }
 }
 
-async function exists(place: string): Promise<boolean> {
+function partOf(place: string): string {
+  return `${place}.new`;
+}
+
+async function refuseExisting(place: string): Promise<void> {
   try {
     await access(place);
-    return true;
   } catch (err) {
-    if (hasCode(err, 'ENOENT')) return false;
+    if (hasCode(err, 'ENOENT')) return;
     throw err;
   }
+  throw targetExists(place, 'is there already; name another file');
 }
 
 /** To be read and written, whether it is there or not. */

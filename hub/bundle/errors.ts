@@ -15,6 +15,7 @@ type BundleProblem =
   | { code: 'CONTENT_LOST'; digest: string }
   | { code: 'BUNDLE_TOO_LARGE'; what: string }
   | { code: 'TARGET_EXISTS'; target: string }
+  | { code: 'TARGET_BUSY'; target: string }
   | { code: 'NAME_TOO_LONG'; name: string }
   | { code: 'TAR_INVALID'; offset: number };
 

@@ -4,9 +4,9 @@ import { makeDurableFolder, nodeFolderOps } from '../../proto/std/durable-folder
 import { hasCode } from '../../proto/std/errors.ts';
 import { sizeOf } from '../backup/folder.ts';
 import { slicesOf } from '../backup/slices.ts';
-import { isBundleFolder, isBundlePath, LIST_PATH, SIGNATURE_PATH } from './layout.ts';
+import { isBundleFolder, isBundlePath, LIST_PATH, LOCK_PATH, SIGNATURE_PATH } from './layout.ts';
 import type { BundleEntry } from './list.ts';
-import { fill, targetExists, type Adding, type BundleTarget } from './target.ts';
+import { claimTarget, fill, targetExists, type Adding, type BundleTarget } from './target.ts';
 import type { Head, OpenContent } from './target.ts';
 
 const FILE_MODE = 0o600;
@@ -16,23 +16,25 @@ const NEW = '.new';
 /** A bundle as an OCI image layout in a folder; what is being written has `.new` behind it. */
 export class FolderTarget implements BundleTarget {
   readonly #path: string;
+  readonly #lock: AsyncDisposable;
 
-  private constructor(place: string) {
+  private constructor(place: string, lock: AsyncDisposable) {
     this.#path = place;
+    this.#lock = lock;
   }
 
-  /** @throws BundleError TARGET_EXISTS; errors of node:fs */
+  /** @throws BundleError TARGET_EXISTS, TARGET_BUSY; OpsError FOLDER_UNUSABLE; errors of node:fs */
   static async open(options: { path: string }): Promise<FolderTarget> {
     const place = path.resolve(options.path);
     await makeDurableFolder(place);
+    await refuseOthers(place);
     await chmod(place, FOLDER_MODE);
-    for (const name of await readdir(place)) {
-      if (name === LIST_PATH) throw targetExists(place, 'has a bundle already; name another one');
-      const known = isBundlePath(name.replace(/\.new$/, '')) || isBundleFolder(name);
-      if (known || name === 'lost+found') continue;
-      throw targetExists(place, `has ${name} in it; name a folder of its own`);
-    }
-    return new FolderTarget(place);
+    await using begun = new AsyncDisposableStack();
+    const lock = begun.use(await claimTarget(place, path.join(place, LOCK_PATH)));
+    // Another export may have ended since the first look.
+    await refuseOthers(place);
+    begun.move();
+    return new FolderTarget(place, lock);
   }
 
   async left(): Promise<Head | undefined> {
@@ -75,7 +77,7 @@ export class FolderTarget implements BundleTarget {
   }
 
   async finish(entries: readonly BundleEntry[]): Promise<void> {
-    const wanted = new Set(entries.map((entry) => entry.path));
+    const wanted = new Set([LOCK_PATH, ...entries.map((entry) => entry.path)]);
     const heads = [LIST_PATH, SIGNATURE_PATH].map((name) => `${name}${NEW}`);
     for (const found of await readdir(this.#path, { withFileTypes: true, recursive: true })) {
       const name = path.relative(this.#path, path.join(found.parentPath, found.name));
@@ -90,11 +92,21 @@ export class FolderTarget implements BundleTarget {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Nothing is open between two entries.
+    await this.#lock[Symbol.asyncDispose]();
   }
 
   #at(name: string): string {
     return path.join(this.#path, name);
+  }
+}
+
+/** A folder is taken that has nothing, or what an export that was broken off left. */
+async function refuseOthers(place: string): Promise<void> {
+  for (const name of await readdir(place)) {
+    if (name === LIST_PATH) throw targetExists(place, 'has a bundle already; name another one');
+    const known = isBundlePath(name.replace(/\.new$/, '')) || isBundleFolder(name);
+    if (known || name === LOCK_PATH || name === 'lost+found') continue;
+    throw targetExists(place, `has ${name} in it; name a folder of its own`);
   }
 }
 

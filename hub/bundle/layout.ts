@@ -7,6 +7,8 @@ export const LIST_PATH = 'bundle.json';
 export const SIGNATURE_PATH = 'bundle.sig';
 export const LAYOUT_PATH = 'oci-layout';
 export const INDEX_PATH = 'index.json';
+/** Held by the export that writes a folder; no part of a bundle. */
+export const LOCK_PATH = 'lock';
 
 const FILES = new Set([LIST_PATH, SIGNATURE_PATH, LAYOUT_PATH, INDEX_PATH]);
 const BLOB = /^blobs\/(?:sha256\/[0-9a-f]{64}|sha512\/[0-9a-f]{128})$/;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { hasCode } from '../../proto/std/errors.ts';
 import { BACKUP_BUFFER_BYTES } from '../backup/constants.ts';
 import { BundleError, damaged } from './errors.ts';
-import { isBundleFolder, isBundlePath } from './layout.ts';
+import { isBundleFolder, isBundlePath, LOCK_PATH } from './layout.ts';
 import { indexTar } from './tar-index.ts';
 
 /** Where the files of a bundle are read from. */
@@ -80,6 +80,7 @@ async function openFolder(place: string): Promise<BundleSource> {
     const name = path.relative(place, path.join(found.parentPath, found.name));
     if (found.isDirectory() && isBundleFolder(name)) continue;
     // What an export leaves that was broken off.
+    if (found.isFile() && name === LOCK_PATH) continue;
     if (found.isFile() && isBundlePath(name.replace(/\.new$/, ''))) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       if (isBundlePath(name)) sizes.set(name, (await lstat(path.join(place, name))).size);

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { digestAlgorithm, digestFromBytes } from '../../proto/oci/digest.ts';
 import { pause } from '../backup/blob-copy.ts';
+import { takeLockFile } from '../../proto/ops/folder-lock.ts';
 import { isPassing } from '../../proto/ops/join-token-request.ts';
 import { ATTEMPTS_MAX } from '../backup/constants.ts';
 import { BundleError } from './errors.ts';
@@ -95,4 +96,15 @@ async function isFilled(
 
 export function targetExists(target: string, what: string): BundleError {
   return new BundleError(`${target} ${what}`, { code: 'TARGET_EXISTS', target });
+}
+
+/**
+ * Takes a place for one export; what a killed one held is free. `file`: the lock, gone afterwards.
+ * @throws BundleError TARGET_BUSY; OpsError FOLDER_UNUSABLE; errors of node:fs
+ */
+export async function claimTarget(target: string, file: string): Promise<AsyncDisposable> {
+  const lock = await takeLockFile(file);
+  if (lock !== undefined) return lock;
+  const message = `another export writes ${target} now; wait for its end, or name another place`;
+  throw new BundleError(message, { code: 'TARGET_BUSY', target });
 }

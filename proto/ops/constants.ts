@@ -41,3 +41,5 @@ export const HUB_AWAY_STEP_MS = 1000;
 export const PREFETCH_POLL_MS = 1000;
 /** It tells of a node again when that is so much further. */
 export const PREFETCH_STEP_PERCENT = 10;
+/** Tries to take a lock file that others take and remove meanwhile; then it counts as held. */
+export const LOCK_FILE_TRIES_MAX = 8;

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { hasCode } from '../std/errors.ts';
-import { claimFolder, lockFolder } from './folder-lock.ts';
+import { claimFolder, lockFolder, takeLockFile } from './folder-lock.ts';
 
 const inUse = (err: unknown): boolean => hasCode(err, 'FOLDER_IN_USE');
 const refused = (): Promise<never> => Promise.reject(new Error('EACCES: permission denied'));
@@ -44,6 +44,33 @@ test('within one process as well, and given back', async () => {
   lock[Symbol.dispose]();
   lockFolder(folder)[Symbol.dispose]();
   await rm(folder, { recursive: true, force: true });
+});
+
+test('a lock file goes when it is given back, and is free when its holder is killed', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'flotilla-lock-'));
+  const file = path.join(folder, 'lock');
+  const module = path.join(import.meta.dirname, 'folder-lock.ts');
+  const code = HOLDER.replaceAll('lockFolder', 'takeLockFile').replace(
+    '\n  take',
+    '\n  await take',
+  );
+  const args = ['--input-type=module', '-e', code, '--', module, file];
+  const holder = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    await once(holder.stdout, 'data');
+    assert.equal(await takeLockFile(file), undefined);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    assert.deepEqual(await readdir(folder), ['lock']);
+    const lock = await takeLockFile(file);
+    assert.ok(lock);
+    assert.equal(await takeLockFile(file), undefined, 'within one process as well');
+    await lock[Symbol.asyncDispose]();
+    assert.deepEqual(await readdir(folder), []);
+  } finally {
+    holder.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 test('a folder that is not there is named', () => {

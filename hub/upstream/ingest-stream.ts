@@ -86,7 +86,7 @@ export async function openAt(
     setTimeout(() => {
       stalled.abort(new CodedError(`no byte came for ${stallMs} ms`, { code: 'TIMEOUT' }));
     }, stallMs);
-  let timer = begin();
+  let timer: NodeJS.Timeout | undefined;
   const moved = (): void => {
     clearTimeout(timer);
     if (!stalled.signal.aborted) timer = begin();
@@ -96,9 +96,11 @@ export async function openAt(
     stalled.abort();
   };
   const signal = AbortSignal.any([source.signal, stalled.signal]);
-  const ask = { signal, urgency: 'interactive' as const, ...(start === 0 ? {} : { start }) };
+  // Others that are served before it, however long, are no silence.
+  const ask = { signal, urgency: 'interactive' as const, onTurn: moved };
+  const range = start === 0 ? {} : { start };
   try {
-    const answer = await place.upstream.openBlob(place.remote, digest, ask);
+    const answer = await place.upstream.openBlob(place.remote, digest, { ...ask, ...range });
     if (answer !== undefined) return { ...answer, body: moving(answer.body, moved), close };
   } catch (err) {
     close();

@@ -7,7 +7,12 @@ import type { OpenBlob } from '../blobs/port.ts';
  */
 export type Urgency = 'interactive' | 'scheduled';
 
-export type AskOptions = { signal?: AbortSignal | undefined; urgency: Urgency };
+export type AskOptions = {
+  signal?: AbortSignal | undefined;
+  urgency: Urgency;
+  /** Called when its turn has come: the wait for that says nothing of the upstream. */
+  onTurn?: (() => void) | undefined;
+};
 
 /** What an upstream says of a manifest without sending it. */
 export type UpstreamHead = {

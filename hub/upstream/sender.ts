@@ -93,6 +93,7 @@ export class Sender {
     only?: string,
   ): Promise<{ value: T; slot: Disposable }> {
     const slot = await this.#slot(kind, o);
+    o.onTurn?.();
     try {
       return { value: await this.#tried({ kind, o, work, only }), slot };
     } catch (err) {

@@ -152,11 +152,12 @@ export class IngestBytes {
   }
 
   /**
-   * What the whole blob is; 'wrong' when its bytes have another digest.
+   * What the whole blob is; 'wrong' when its bytes have another digest. `onBytes` is called as it
+   * goes on where all of it has to be read back.
    * @throws CodedError PARKED_WRONG; BlobStoreError
    */
-  async check(): Promise<FinishedUpload | 'wrong'> {
-    if (this.#unhashed > 0) await this.#hashWhole();
+  async check({ onBytes }: { onBytes: () => void }): Promise<FinishedUpload | 'wrong'> {
+    if (this.#unhashed > 0) await this.#hashWhole(onBytes);
     const found = this.#hasher.finish();
     if (found.digests[digestAlgorithm(this.#digest)] !== this.#digest) return 'wrong';
     const layout = layoutOf(found.size);
@@ -193,7 +194,7 @@ export class IngestBytes {
     return Promise.resolve(0);
   }
 
-  async #hashWhole(): Promise<void> {
+  async #hashWhole(onBytes: () => void): Promise<void> {
     const saved = this.leavesFrom(0);
     const hasher = this.#newHasher();
     const buffer = Buffer.allocUnsafe(READ_BACK_BYTES);
@@ -203,6 +204,7 @@ export class IngestBytes {
         if (got === 0) break;
         hasher.update(buffer.subarray(0, got));
         at += got;
+        onBytes();
       }
     } finally {
       freeBytes(buffer);

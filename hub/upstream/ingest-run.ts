@@ -171,7 +171,7 @@ export class IngestRun {
   async #keep(): Promise<boolean> {
     const { place, digest } = this.#target;
     const { signal } = this.#options;
-    const found = await this.#bytes.check();
+    const found = await this.#bytes.check({ onBytes: () => this.ingest.grew() });
     if (found === 'wrong') return false;
     this.ingest.checked();
     const target = { repository: place.repository, digest, id: this.#parking.id };

@@ -136,10 +136,12 @@ export class Exchange {
     this.#metrics.requests.inc({ kind: this.kind, code: String(code) });
   }
 
-  /** What is asked for, as the registry behind us calls it; undefined while that is not known. */
-  get repository(): string | undefined {
+  /** Host of the upstream that is asked for, here or behind the hub; undefined: none is known. */
+  get upstream(): string | undefined {
     const parsed = this.#parsed;
-    return parsed === undefined || parsed.kind === 'base' ? undefined : parsed.repository;
+    if (parsed === undefined || parsed.kind === 'base') return undefined;
+    const { kind, namespace, behind } = parsed.target;
+    return kind === 'upstream' ? namespace : behind;
   }
 
   /** Only values that were parsed; nothing a client wrote freely. */

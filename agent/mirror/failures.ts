@@ -33,10 +33,10 @@ const OVERLOADED_REMEDY =
 const CODES = { 400: 'UNSUPPORTED', 401: 'UNAUTHORIZED', 404: 'UNKNOWN', 503: 'UNAVAILABLE' };
 
 /**
- * Maps whatever was thrown before the headers to an answer. `repository` is what was asked for, as
- * the registry behind us calls it.
+ * Maps whatever was thrown before the headers to an answer. `upstream` is the host of the one that
+ * was asked for, here or behind the hub.
  */
-export function failureOf(err: unknown, repository = ''): Failure {
+export function failureOf(err: unknown, upstream?: string): Failure {
   const status = statusOf(err);
   const headers: Record<string, string> = {
     'docker-distribution-api-version': 'registry/2.0',
@@ -53,7 +53,7 @@ export function failureOf(err: unknown, repository = ''): Failure {
   return {
     status,
     headers,
-    body: laterBody(repository, later) ?? bodyOf(err, status),
+    body: laterBody(upstream, later) ?? bodyOf(err, status),
     remedy: reason === 'overloaded' ? OVERLOADED_REMEDY : REMEDIES[status],
     level: status === 503 && reason !== 'draining' ? 'warn' : 'debug',
   };
@@ -112,14 +112,10 @@ function laterOf(err: unknown): Later {
   return {};
 }
 
-/**
- * In its own words, where it means a registry behind it. Else a repository of a registry that the
- * hub stands for begins with its host, so that it is named. undefined: it says nothing.
- */
-function laterBody(repository: string, { retryAfterS, away }: Later): string | undefined {
+/** In its own words, where it means a registry behind it. undefined: it says nothing. */
+function laterBody(upstream: string | undefined, { retryAfterS, away }: Later): string | undefined {
   if (retryAfterS === undefined && away === undefined) return undefined;
-  const [host = ''] = repository.split('/');
-  const who = host.includes('.') ? host : 'the registry behind this mirror';
+  const who = upstream ?? 'the registry behind this mirror';
   const message = away ?? `${who} gives nothing new at the moment; try again in ${retryAfterS} s`;
   return JSON.stringify({ errors: [{ code: CODES[503], message }] });
 }

@@ -241,7 +241,7 @@ export const TEST_CONFIG: MirrorConfig = {
 
 export const TEST_RULES: NamespaceRules = {
   hubNames: () => ['hub.example'],
-  hubUpstreams: () => [],
+  hubUpstreams: () => [{ namespace: 'registry.example:5000' }],
   hubPort: 7400,
   upstreams: [{ namespace: 'docker.io' }, { namespace: 'quay.example:5000', alias: 'quay' }],
 };

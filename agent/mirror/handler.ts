@@ -263,7 +263,7 @@ export class MirrorHandler {
     const isGone = exchange.gone.aborted || err instanceof ClientGone;
     if (isGone && !exchange.stopped) exchange.clientGone();
     else if (response.headersSent || exchange.stopped) exchange.cut(err);
-    else exchange.refuse(failureOf(err, exchange.repository), err);
+    else exchange.refuse(failureOf(err, exchange.upstream), err);
   }
 
   #noteStall(exchange: Exchange, err: unknown): void {

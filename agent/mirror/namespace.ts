@@ -16,8 +16,11 @@ export type NamespaceRules = {
 /** Canonical host, and a first path segment that means the same. */
 export type UpstreamRule = { namespace: string; alias?: string | undefined };
 
-/** Which registry a request is for: HUB_NAMESPACE or the canonical host of an upstream. */
-export type Target = { kind: 'hub' | 'upstream'; namespace: string };
+/**
+ * Which registry a request is for: HUB_NAMESPACE or the canonical host of an upstream. `behind`:
+ * canonical host of the upstream that the hub is asked for.
+ */
+export type Target = { kind: 'hub' | 'upstream'; namespace: string; behind?: string };
 
 export type Resolution =
   /** `path` is the registry path below that registry, still undecoded. */
@@ -111,7 +114,7 @@ function atHub(host: string, path: string): Resolution {
   if (rest === '') return { kind: 'found', target: HUB, path };
   return {
     kind: 'found',
-    target: HUB,
+    target: { ...HUB, behind: host },
     path: `${API_PREFIX}${segmentOf(host)}/${withLibrary(host, rest)}`,
   };
 }

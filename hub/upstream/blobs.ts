@@ -135,7 +135,7 @@ export class UpstreamBlobs {
     for (const other of await catalog.repositoriesWith(digest, LINK_SOURCES_MAX)) {
       if (!(await isPublic(other))) continue;
       if (!(await catalog.linkBlob(repository, digest))) return false;
-      metrics.linked.inc({ upstream: upstream.name });
+      metrics.linked.inc({ upstream: upstream.host });
       return true;
     }
     return false;
@@ -163,7 +163,7 @@ export class UpstreamBlobs {
       const ask = { signal, urgency: 'interactive' as const };
       const found = await upstream.headBlob(remote, digest, ask);
       if (found === undefined) throw unknown(place, digest);
-      this.#modules.metrics.passedOn.inc({ upstream: upstream.name });
+      this.#modules.metrics.passedOn.inc({ upstream: upstream.host });
       return new PassedOnBlob(found.size, { open, closed });
     } catch (err) {
       closed();
@@ -180,7 +180,7 @@ export class UpstreamBlobs {
     if (hasCode(err, 'BLOB_UNKNOWN')) {
       negatives.add(keyOf(place, digest), place.policy.negativeMs);
     }
-    return refusalOf(err, place.upstream.name, this.#now());
+    return refusalOf(err, place.upstream.host, this.#now());
   }
 }
 
@@ -189,5 +189,5 @@ function keyOf({ repository }: UpstreamPlace, digest: Digest): string {
 }
 
 function unknown({ upstream }: UpstreamPlace, digest: Digest): Error {
-  return ociError('BLOB_UNKNOWN', `${upstream.name} has no blob ${digest} there`);
+  return ociError('BLOB_UNKNOWN', `${upstream.host} has no blob ${digest} there`);
 }

@@ -23,7 +23,7 @@ export function checkUpstreams(
   for (const [index, upstream] of upstreams.entries()) {
     const at = (key: string): string => `upstreams[${index}].${key}`;
     const name = segmentOf(upstream.name);
-    claim(name, at('name'), taken, refuse);
+    claim(canonicalHost(upstream.name), at('name'), taken, refuse);
     if (!name.includes('.')) refuse(at('name'), 'has neither a dot nor a port');
     const { alias } = upstream;
     if (alias !== undefined) {
@@ -42,8 +42,9 @@ export function checkUpstreams(
 }
 
 function claim(name: string, path: string, taken: Map<string, string>, refuse: Refuse): void {
-  const by = taken.get(name);
-  if (by === undefined) taken.set(name, `${path} has this name already`);
+  const key = segmentOf(name);
+  const by = taken.get(key);
+  if (by === undefined) taken.set(key, `${path} has this name already`);
   else refuse(path, `${name}: ${by}`);
 }
 

@@ -32,7 +32,7 @@ export type UpstreamClientModules = {
 /** One configured registry, asked within its limits. */
 export class UpstreamClient implements Upstream {
   readonly name: string;
-  readonly #host: string;
+  readonly host: string;
   readonly #repositories: readonly string[];
   readonly #modules: UpstreamClientModules;
   readonly #positions = new LRUCache<string, Position>({
@@ -46,7 +46,7 @@ export class UpstreamClient implements Upstream {
     modules: UpstreamClientModules,
   ) {
     this.name = options.name;
-    this.#host = options.host;
+    this.host = options.host;
     this.#repositories = options.repositories;
     this.#modules = modules;
   }
@@ -165,8 +165,8 @@ export class UpstreamClient implements Upstream {
 
   #checkAllowed(repository: Repository): void {
     if (isAllowed(this.#repositories, repository)) return;
-    const message = `this hub does not pull ${repository} of ${this.#host}`;
-    throw upstreamError({ code: 'NOT_ALLOWED', upstream: this.#host }, message);
+    const message = `this hub does not pull ${repository} of ${this.host}`;
+    throw upstreamError({ code: 'NOT_ALLOWED', upstream: this.host }, message);
   }
 
   /**
@@ -206,7 +206,7 @@ export class UpstreamClient implements Upstream {
     const { bandwidth, metrics, clock } = this.#modules;
     try {
       for await (const part of body) {
-        metrics.bytes.inc({ upstream: this.#host }, part.length);
+        metrics.bytes.inc({ upstream: this.host }, part.length);
         const waitMs = bandwidth?.take(part.length) ?? 0;
         if (waitMs > 0) await clock.sleep(waitMs, { signal });
         yield part;

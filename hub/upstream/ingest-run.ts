@@ -112,19 +112,19 @@ export class IngestRun {
   /** Resolves when the blob is stored, or cannot be. Never rejects. */
   async run(): Promise<void> {
     const { ingest } = this;
-    const { name } = this.#target.place.upstream;
+    const { host: upstream } = this.#target.place.upstream;
     this.#parking.keep(() => this.#lost.abort(heldElsewhere('')));
     try {
       await this.#fill();
       const kept = await this.#keep();
       if (kept) await this.#link();
       else await this.#refuse();
-      this.#modules.metrics.ingests.inc({ upstream: name, result: kept ? 'stored' : 'wrong' });
+      this.#modules.metrics.ingests.inc({ upstream, result: kept ? 'stored' : 'wrong' });
       ingest.finish(kept ? 'stored' : 'wrong');
     } catch (err) {
       await this.#leave(err).catch((failure: unknown) => this.#tell(failure));
       const result = hasCode(err, 'UNWANTED') ? 'unwanted' : 'failed';
-      this.#modules.metrics.ingests.inc({ upstream: name, result });
+      this.#modules.metrics.ingests.inc({ upstream, result });
       ingest.finish('failed', err);
     }
   }
@@ -132,7 +132,7 @@ export class IngestRun {
   async #fill(): Promise<void> {
     const { place, digest } = this.#target;
     const { metrics, memory } = this.#modules;
-    const { name: upstream } = place.upstream;
+    const { host: upstream } = place.upstream;
     const signal = AbortSignal.any([this.#options.signal, this.#lost.signal]);
     const grew = (): void => this.ingest.grew();
     await this.#bytes.recheck({ signal, onBytes: grew });
@@ -226,7 +226,7 @@ export class IngestRun {
 
   #names(): { upstream: string; repository: string; digest: string } {
     const { place, digest } = this.#target;
-    return { upstream: place.upstream.name, repository: place.repository, digest };
+    return { upstream: place.upstream.host, repository: place.repository, digest };
   }
 
   #tell(failure: unknown): void {
@@ -241,7 +241,7 @@ async function firstOf(
 ): Promise<OpenAnswer> {
   const first = await openAt({ place, digest, signal }, 0);
   if (first !== undefined) return first;
-  throw ociError('BLOB_UNKNOWN', `${place.upstream.name} has no blob ${digest}`);
+  throw ociError('BLOB_UNKNOWN', `${place.upstream.host} has no blob ${digest}`);
 }
 
 /** As the upstream says; one that says something else than its manifest is not believed. */
@@ -258,9 +258,9 @@ async function sizeOf(
   const named = await store.namedSize(repository, digest);
   const ask = { signal, urgency: 'interactive' as const };
   const size = answered ?? named ?? (await upstream.headBlob(remote, digest, ask))?.size;
-  if (size === undefined) throw ociError('BLOB_UNKNOWN', `${upstream.name} has no blob ${digest}`);
+  if (size === undefined) throw ociError('BLOB_UNKNOWN', `${upstream.host} has no blob ${digest}`);
   if (named !== undefined && named !== size) {
-    const message = `${upstream.name} has ${size} bytes of ${digest}, its manifest says ${named}`;
+    const message = `${upstream.host} has ${size} bytes of ${digest}, its manifest says ${named}`;
     throw new CodedError(message, { code: 'SIZE_CHANGED' });
   }
   if (size <= blobs.sizeMax) return size;

@@ -125,7 +125,7 @@ async function one(sink: Sink, options: Options & { ignoresRange: boolean }): Pr
   const start = ignoresRange ? 0 : sink.size;
   let skip = sink.size - start;
   const answer = first ?? (await openAt(options, start));
-  if (answer === undefined) throw fault('GONE', `${place.upstream.name} has it no more`);
+  if (answer === undefined) throw fault('GONE', `${place.upstream.host} has it no more`);
   try {
     if (answer.size !== size) {
       throw fault('SIZE_CHANGED', `it has ${answer.size} bytes now and had ${size}`);

@@ -202,19 +202,19 @@ export class UpstreamIngests implements Pick<Ingests, 'find'> {
   }
 
   /** One that sends nothing must not have all the places: half of them are for others. */
-  #refuseGreedy({ upstream: { name } }: UpstreamPlace, key: string): void {
+  #refuseGreedy({ upstream: { name, host } }: UpstreamPlace, key: string): void {
     const { ingestsMax = INGESTS_MAX } = this.#options;
     if (this.#running.has(key)) return;
     // A scope is the name of the upstream, or a repository below it.
     const own = [...this.#running.keys()].filter((one) => /^[^ /]*/.exec(one)?.[0] === name);
     if (own.length < Math.ceil(ingestsMax / 2)) return;
-    throw ociError('UNAVAILABLE', `too many blobs of ${name} are on their way; try again`);
+    throw ociError('UNAVAILABLE', `too many blobs of ${host} are on their way; try again`);
   }
 
   #refuseWrong({ upstream }: UpstreamPlace, digest: Digest, key: string): void {
     if (!this.#wrong.has(key)) return;
     const retryAfterS = Math.ceil(WRONG_PAUSE_MS / 1000);
-    const message = `${upstream.name} sends other bytes for ${digest}; it is asked again soon`;
+    const message = `${upstream.host} sends other bytes for ${digest}; it is asked again soon`;
     throw new UpstreamAway(message, { retryAfterS });
   }
 }

@@ -43,11 +43,11 @@ export class UpstreamListings {
     } catch (err) {
       o.signal.throwIfAborted();
       const known = isAway(err) ? await this.#catalog.tags(repository, page) : undefined;
-      if (known === undefined) throw refusalOf(err, upstream.name, this.#now());
+      if (known === undefined) throw refusalOf(err, upstream.host, this.#now());
       return { tags: known, isStale: true };
     }
     if (found === undefined)
-      throw ociError('NAME_UNKNOWN', `${upstream.name} has no ${place.remote}`);
+      throw ociError('NAME_UNKNOWN', `${upstream.host} has no ${place.remote}`);
     return { tags: found, isStale: false };
   }
 
@@ -66,7 +66,7 @@ export class UpstreamListings {
       return { referrers: wanted, isStale: false };
     } catch (err) {
       o.signal.throwIfAborted();
-      const refusal = refusalOf(err, place.upstream.name, this.#now());
+      const refusal = refusalOf(err, place.upstream.host, this.#now());
       if (!isAway(err) || known.length === 0) throw refusal;
       return { referrers: known, isStale: true };
     }

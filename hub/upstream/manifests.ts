@@ -92,7 +92,7 @@ export class UpstreamManifests {
     const { upstream, remote } = place;
     const ask = { signal, urgency: 'interactive' as const };
     const found = await upstream.getManifest(remote, reference, ask);
-    this.#modules.metrics.fetched.inc({ upstream: upstream.name });
+    this.#modules.metrics.fetched.inc({ upstream: upstream.host });
     return found && this.#keep(place, found, { tags: [] });
   }
 
@@ -125,13 +125,13 @@ function parsed({ upstream }: UpstreamPlace, bytes: Buffer, mediaType: string): 
   try {
     return parseManifest(bytes, mediaType);
   } catch (err) {
-    const { name } = upstream;
+    const { host } = upstream;
     if (hasCode(err, 'UNSUPPORTED')) {
-      const message = `${name} has it in a form that this hub does not keep: ${mediaType}`;
+      const message = `${host} has it in a form that this hub does not keep: ${mediaType}`;
       throw ociError('MANIFEST_UNKNOWN', message, { cause: err });
     }
     // A page that says something else, with a status that says it were the manifest.
-    throw new Error(`${name} sent ${bytes.length} bytes that are no manifest`, { cause: err });
+    throw new Error(`${host} sent ${bytes.length} bytes that are no manifest`, { cause: err });
   }
 }
 

@@ -50,8 +50,10 @@ export type UpstreamBody = {
  * distribution-spec says.
  */
 export interface Upstream {
-  /** First segment of its repositories: `docker.io`; for a host with a port that behind a dot. */
+  /** First segment of its repositories, and never for people: a port stands behind a dot. */
   readonly name: string;
+  /** What people know it by, as in image names: `docker.io`, `registry.example:5000`. */
+  readonly host: string;
   headManifest(
     repository: Repository,
     reference: Reference,
@@ -116,7 +118,7 @@ export type UpstreamPlace = {
 export type UpstreamNames = {
   /** First segment of its repositories: its host, a port behind a dot. */
   name: string;
-  /** As in image names: `docker.io`, `registry.example:5000`. */
+  /** What people know it by, as in image names: `docker.io`, `registry.example:5000`. */
   host: string;
   alias: string | undefined;
   /** Who may read its project when that is made. */

@@ -112,6 +112,7 @@ export class Origin {
     const { client, name, url } = this;
     return {
       name,
+      host: name,
       headManifest: async (repository, reference, { ifNoneMatch, signal }) => {
         const path = `${url}/v2/${repository}/manifests/${referenceText(reference)}`;
         const { statusCode, headers, body } = await request(path, {

@@ -84,10 +84,10 @@ export class HubPullThrough implements PullThrough {
     { signal, headOnly }: Options & { headOnly: boolean },
   ): Promise<PulledManifest> {
     const { manifests, tags, negatives, metrics } = this.#modules;
-    const { name } = place.upstream;
+    const { host } = place.upstream;
     const kept = await manifests.kept(place, digest);
     if (kept !== undefined) {
-      if (!headOnly) metrics.avoided.inc({ upstream: name });
+      if (!headOnly) metrics.avoided.inc({ upstream: host });
       await tags.came(place, kept);
       return answerOf(kept);
     }
@@ -100,13 +100,13 @@ export class HubPullThrough implements PullThrough {
       const asks = (): void => void (asked = true);
       const found = head && (await abortable(manifests.byDigest(place, digest, asks), signal));
       if (found !== undefined) {
-        if (!asked && !headOnly) metrics.avoided.inc({ upstream: name });
+        if (!asked && !headOnly) metrics.avoided.inc({ upstream: host });
         await tags.came(place, found);
         return answerOf(found);
       }
     } catch (err) {
       signal.throwIfAborted();
-      throw refusalOf(err, name, this.#now());
+      throw refusalOf(err, host, this.#now());
     }
     negatives.add(key, place.policy.negativeMs);
     throw unknown(place, digest);
@@ -133,5 +133,5 @@ function answerOf({ digest, mediaType, bytes }: StoredManifest): PulledManifest 
 }
 
 function unknown({ upstream, remote }: UpstreamPlace, digest: Digest): Error {
-  return ociError('MANIFEST_UNKNOWN', `${upstream.name} has no manifest ${digest} in ${remote}`);
+  return ociError('MANIFEST_UNKNOWN', `${upstream.host} has no manifest ${digest} in ${remote}`);
 }

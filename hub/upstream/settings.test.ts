@@ -69,6 +69,10 @@ test('what is not said follows from what is: who may read, and when', async () =
 test('two upstreams of one name stop the start, and names that mean something else', () => {
   const name = 'a.example';
   refused(/upstreams\[1\]\.name: a\.example/, [{ name }, { name: 'A.example' }]);
+  refused(/upstreams\[1\]\.name: b\.example:5000: /, [
+    { name: 'b.example.5000' },
+    { name: 'b.example:5000' },
+  ]);
   refused(/upstreams\[1\]\.name/, [{ name: 'docker.io' }, { name: 'registry-1.docker.io' }]);
   refused(/upstreams\[1\]\.alias: x/, [
     { name, alias: 'x' },

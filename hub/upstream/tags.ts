@@ -68,9 +68,9 @@ export class UpstreamTags {
       return await abortable(this.#ask(target, known, o), limit.signal);
     } catch (err) {
       o.signal.throwIfAborted();
-      const { name } = place.upstream;
-      if (!isUsable || !isAway(err)) throw refusalOf(err, name, this.#now());
-      const fields = { upstream: name, repository: place.repository, tag: reference.tag };
+      const { host: upstream } = place.upstream;
+      if (!isUsable || !isAway(err)) throw refusalOf(err, upstream, this.#now());
+      const fields = { upstream, repository: place.repository, tag: reference.tag };
       this.#modules.logger.info({ ...fields, reason: messageOf(err) }, 'answered a stale tag');
       return this.#answer(target, held, { ...o, how: 'stale' });
     }
@@ -270,7 +270,7 @@ export class UpstreamTags {
       logger.info({ repository, tag: reference.tag }, 'a tag is gone upstream, and here');
     }
     this.#count(target, 'gone');
-    throw ociError('MANIFEST_UNKNOWN', `${place.upstream.name} has no ${reference.tag} of it`);
+    throw ociError('MANIFEST_UNKNOWN', `${place.upstream.host} has no ${reference.tag} of it`);
   }
 
   /** `asked`: the upstream sent it for this answer. A HEAD would have cost no pull. */
@@ -281,12 +281,12 @@ export class UpstreamTags {
   ): PulledManifest {
     this.#count(target, how);
     const { metrics } = this.#modules;
-    if (!asked && !headOnly) metrics.avoided.inc({ upstream: target.place.upstream.name });
+    if (!asked && !headOnly) metrics.avoided.inc({ upstream: target.place.upstream.host });
     return { digest, mediaType, size: bytes.length, bytes, isStale: how === 'stale' };
   }
 
   #count({ place }: Target, answer: string): void {
-    this.#modules.metrics.tags.inc({ upstream: place.upstream.name, answer });
+    this.#modules.metrics.tags.inc({ upstream: place.upstream.host, answer });
   }
 }
 

@@ -18,6 +18,7 @@ const unasked = (): never => assert.fail('names are found without asking');
 function fake(name: string): Upstream {
   return {
     name,
+    host: name,
     headManifest: unasked,
     getManifest: unasked,
     headBlob: unasked,

@@ -4,6 +4,7 @@ import { request } from 'undici';
 import type { Agent } from '../../agent/agent.ts';
 import type { MetricsSnapshot } from '../rig/metrics.ts';
 import { DockerHub, type DockerHubOptions } from '../upstream/docker-hub.ts';
+import { segmentOf } from '../../proto/oci/name.ts';
 import { entryOf } from '../upstream/hub-in-front.ts';
 import type { AddedImage, ImagePlan } from '../upstream/images.ts';
 import { LoopbackFleet } from './loopback-fleet.ts';
@@ -19,6 +20,8 @@ export type Answer = { status: number; headers: Record<string, unknown>; text: s
  */
 export class UpstreamFleet {
   readonly fleet: LoopbackFleet;
+  /** What the upstream is called in the configuration of the hub. */
+  readonly host: string;
   readonly #t: TestContext;
   readonly #options: DockerHubOptions;
   #upstream: DockerHub;
@@ -26,24 +29,25 @@ export class UpstreamFleet {
 
   private constructor(
     t: TestContext,
-    parts: { fleet: LoopbackFleet; upstream: DockerHub; options: DockerHubOptions },
+    parts: { fleet: LoopbackFleet; host: string; upstream: DockerHub; options: DockerHubOptions },
   ) {
     this.#t = t;
     this.fleet = parts.fleet;
+    this.host = parts.host;
     this.#upstream = parts.upstream;
     this.#options = parts.options;
   }
 
   static async start(
     t: TestContext,
-    settings: object,
+    { name: host = 'docker.io', ...settings }: { name?: string } & Record<string, unknown>,
     options: DockerHubOptions = {},
   ): Promise<UpstreamFleet> {
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
     const upstream = await DockerHub.start({ anonymousLimit: undefined, ...options });
-    const entry = entryOf('docker.io', upstream, { allowPlainHttp: true, ...settings });
+    const entry = entryOf(host, upstream, { allowPlainHttp: true, ...settings });
     const fleet = await LoopbackFleet.start(1, { upstreams: [entry] });
-    const own = new UpstreamFleet(t, { fleet, upstream, options });
+    const own = new UpstreamFleet(t, { fleet, host, upstream, options });
     t.after(async () => {
       await fleet[Symbol.asyncDispose]();
       await own.#upstream[Symbol.asyncDispose]();
@@ -105,12 +109,12 @@ export class UpstreamFleet {
 
   /** Asks the agent as containerd does. */
   ask(method: 'GET' | 'HEAD', target: string): Promise<Answer> {
-    return ask(method, `${this.agent.mirrorUrls[0]}/v2/${target}?ns=docker.io`);
+    return ask(method, `${this.agent.mirrorUrls[0]}/v2/${target}?ns=${this.host}`);
   }
 
   /** Asks the hub itself. */
   askHub(method: 'GET' | 'HEAD', target: string): Promise<Answer> {
-    return ask(method, `${this.fleet.hubUrl}/v2/docker.io/${target}`);
+    return ask(method, `${this.fleet.hubUrl}/v2/${segmentOf(this.host)}/${target}`);
   }
 
   /** HEAD of the tag, GET of the digest, and of all blobs, as containerd pulls. */
@@ -143,11 +147,16 @@ export class UpstreamFleet {
 }
 
 /** One clear error: 503 in a sentence that names the upstream, and when it is asked again. */
-export function assertAway({ status, headers, text }: Answer, says: RegExp): void {
+export function assertAway(
+  { status, headers, text }: Answer,
+  says: RegExp,
+  host = 'docker.io',
+): void {
   assert.equal(status, 503, text);
   const sentence = String(headers['flotilla-upstream-away']);
   assert.match(sentence, says);
-  assert.match(sentence, /^docker\.io .* \d{4}-\d\d-\d\dT/);
+  assert.match(sentence, /^\S+ .* \d{4}-\d\d-\d\dT/);
+  assert.equal(sentence.split(' ')[0], host);
   if (text !== '') assert.equal(JSON.parse(text).errors[0].message, sentence);
   const retryAfterS = Number(headers['retry-after']);
   const at = /\d{4}-\S+Z/.exec(sentence)?.[0] ?? '';

@@ -80,7 +80,7 @@ function addRoute(scope: FastifyInstance, one: ApiRoute, modules: ServerModules)
     handler: async (request, reply) => {
       const identity = identities.get(request);
       if (identity === undefined) throw new ApiError('UNAUTHORIZED', 'who asks is not known');
-      const query = checkBody(one.query, Object.fromEntries(queryOf(request)));
+      const query = checkBody(one.query, Object.fromEntries(queryOf(request)), 'query');
       const call = { identity, params: paramsOf(request), query: textsOf(query) };
       const answer = await one.run({ ...call, body: bytesOf(request) });
       if (answer instanceof RawAnswer) return sendRaw(answer, request, reply, modules.logger);

@@ -1,6 +1,7 @@
 import type { Static, TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import { messageOf } from '../std/errors.ts';
+import { problemOf } from './body-problem.ts';
 import { HubApiError } from './errors.ts';
 
 // One validator for each schema of this room: bounded by their number.
@@ -33,10 +34,12 @@ export function parseBody<S extends TSchema>(schema: S, bytes: Uint8Array): Stat
   return checkBody(schema, value);
 }
 
-/** Checks a decoded body against its schema. Throws HubApiError INVALID_BODY. */
-export function checkBody<S extends TSchema>(schema: S, value: unknown): Static<S> {
+/**
+ * Checks a decoded body against its schema; `what`: what it is called as a whole.
+ * @throws HubApiError INVALID_BODY
+ */
+export function checkBody<S extends TSchema>(schema: S, value: unknown, what = 'body'): Static<S> {
   if (fits(schema, value)) return value;
-  const [first] = validatorOf(schema).Errors(value);
-  const where = first?.instancePath || 'body';
-  throw new HubApiError(`${where}: ${first?.message ?? 'invalid'}`, { code: 'INVALID_BODY' });
+  const message = problemOf(schema, validatorOf(schema).Errors(value), what);
+  throw new HubApiError(message, { code: 'INVALID_BODY' });
 }

@@ -259,6 +259,7 @@ async function replicate(args: readonly string[], modules: CliModules): Promise<
   try {
     const done = await runReplicationCommand(positionals, wish, {
       out: (text) => modules.out(text),
+      err: (text) => modules.err(text),
       ask: (request) => modules.admin.ask(place, request),
       readDocument,
     });

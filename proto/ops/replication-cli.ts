@@ -27,6 +27,8 @@ type Options = {
 };
 type Modules = {
   out: (text: string) => void;
+  /** For who waits, beside what is asked for. */
+  err: (text: string) => void;
   ask: (request: AdminRequest) => Promise<unknown>;
   /** The document in a file, YAML or JSON. */
   readDocument: (file: string) => Promise<unknown>;
@@ -190,6 +192,7 @@ async function stop({ operand, options, modules: { out, ask } }: Call): Ended {
 
 async function awaitEnd(id: string, options: Options, modules: Modules): Ended {
   const ask = patientAsk(modules.ask);
+  let told = '';
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- asks until it has ended
     const found = await executionOf(id, { ask });
@@ -197,9 +200,17 @@ async function awaitEnd(id: string, options: Options, modules: Modules): Ended {
       tell(found, options, modules);
       return found.state === 'done';
     }
+    if (found.attempt > 0 && found.message !== told) modules.err(failureText(found));
+    told = found.message;
     // oxlint-disable-next-line no-await-in-loop -- the pause comes before the next question
     await sleep(REPLICATION_POLL_MS);
   }
+}
+
+/** Why an execution goes on though it failed. */
+function failureText({ id, attempt, message, state, due }: ExecutionAnswer): string {
+  const next = state === 'queued' ? `comes at ${due}` : 'goes on now';
+  return `execution ${id}: attempt ${attempt} failed: ${message}; the next ${next}\n`;
 }
 
 async function executionOf(id: string, { ask }: Pick<Modules, 'ask'>): Promise<ExecutionAnswer> {

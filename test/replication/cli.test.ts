@@ -6,6 +6,7 @@ import { EXIT } from '../../proto/ops/exit-codes.ts';
 import { commandAt, type Outcome } from '../rig/command-line.ts';
 import { missingDockerRegistry } from '../rig/docker-registry.ts';
 import { ADMIN, type TestHub } from '../registry/test-hub.ts';
+import { imageOf, ownRegistry, sendManifest } from './own-registry.ts';
 import { replicationRig, someBytes } from './rig.ts';
 
 function flotilla({ url }: TestHub, ...words: string[]): Promise<Outcome> {
@@ -75,4 +76,38 @@ test('an execution that fails says why, with exit code 1', async (t) => {
   assert.match((await flotilla(hub, 'show')).err, /show takes RULE behind it/);
   assert.match((await flotilla(hub, 'rules', '--wait')).err, /rules takes no --wait/);
   assert.match((await flotilla(hub, 'walk')).err, /unknown command "walk"/);
+});
+
+test('who waits for an execution that is tried again hears why', async (t) => {
+  let isHeard = false;
+  const url = await ownRegistry(t, (target, response) => {
+    if (target.includes('/tags/list')) return void response.end('{"tags":["v1"]}');
+    if (target.includes('/blobs/')) return void response.end('{}');
+    if (isHeard) return sendManifest(response, imageOf([]));
+    response.statusCode = 425;
+    response.end();
+  });
+  const { hub, rule } = await replicationRig(t, { url });
+  const settings = { direction: 'pull', repositories: ['team/app'], referrers: false };
+  await rule('in', { ...settings, attempts: 1 });
+  const at = { url: hub.url, password: ADMIN.password };
+  const words = ['replication', 'run', 'in', '--wait', '--json'];
+  const heard = (): void => void (isHeard = true);
+  const { code, out, err } = await commandAt(at, words, { heard });
+  assert.equal(code, EXIT.ok, out);
+  assert.match(out, /^\{[^\n]*"state":"done"[^\n]*\}\n$/);
+  assert.match(err, /^execution \w+: attempt 1 failed: .*team\/app:v1: .*; the next [^\n]*\n$/);
+});
+
+test('a misspelt setting of a rule or of a policy is told by its name', async (t) => {
+  const { hub } = await replicationRig(t, { url: 'http://127.0.0.1:9' });
+  const file = path.join(hub.folder, 'rule.yaml');
+  await writeFile(file, RULE.replace('schedule', 'shedule'));
+  const refused = await flotilla(hub, 'create', file);
+  assert.equal(refused.code, EXIT.failure);
+  assert.match(refused.err, /\/settings: unknown field "shedule"; there are .*schedule/);
+  await writeFile(file, 'name: fleet\nrepository: team/app\ntag: v*\nonpush: true\n');
+  const at = { url: hub.url, password: ADMIN.password };
+  const { err } = await commandAt(at, ['prefetch', 'put', file]);
+  assert.match(err, /body: unknown field "onpush"; there are repository, tag, onPush/);
 });

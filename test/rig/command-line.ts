@@ -11,6 +11,8 @@ export type CommandParts = Partial<
       wish: Parameters<CliModules['purge']>[0],
       env: Environment,
     ) => ReturnType<CliModules['purge']>;
+    /** Of what goes to the standard error. */
+    heard: (text: string) => void;
   }
 >;
 type Environment = Record<string, string>;
@@ -29,7 +31,10 @@ export async function commandAt(
   const entry = { schema: never, check: never, run: never };
   outcome.code = await runCli([...words, '--url', url], {
     out: (text) => void (outcome.out += text),
-    err: (text) => void (outcome.err += text),
+    err: (text) => {
+      outcome.err += text;
+      parts.heard?.(text);
+    },
     env,
     programs: { hub: entry, agent: entry },
     checkHub: never,

@@ -109,7 +109,7 @@ export async function startHub(config: HubConfig, modules: HubModules): Promise<
   const pull = await openPulling({ dataDir, holder, shared }, starting, kept);
   const jobs = openJobs({ holder }, starting, { catalog, metrics, logger });
   const copying = { ...config.replication, holder };
-  const replication = openReplication(copying, starting, { ...room, ...kept, jobs, build });
+  const replication = await openReplication(copying, starting, { ...room, ...kept, jobs, build });
   const registry = new Registry(
     { names, sparse: sparseOf(config), holder },
     {

@@ -16,6 +16,7 @@ import { createReplicationMetrics } from './metrics.ts';
 import type { ReplicationConfig } from './options.ts';
 import { Replication, type Push } from './replication.ts';
 import { REPLICATION, Rules } from './rules.ts';
+import { checkSecrets } from './secrets.ts';
 import type { ReplicationStore } from './store.ts';
 
 type Modules = {
@@ -35,14 +36,15 @@ type Modules = {
 /** Replication as the hub offers it. */
 export type ReplicationDesk = { replication: Replication; rules: Rules; store: ReplicationStore };
 
-/** Makes the workers do executions of rules. */
-export function openReplication(
+/** Makes the workers do executions of rules. @throws ConfigError for files that cannot be read */
+export async function openReplication(
   config: ReplicationConfig & { holder: string },
   starting: AsyncDisposableStack,
   modules: Modules,
-): ReplicationDesk {
+): Promise<ReplicationDesk> {
   const { jobs, catalog, blobs, rights, access, build, logger } = modules;
   const { registries, holder } = config;
+  await checkSecrets(registries);
   const db = catalog.db.withTables<ReplicationTables>();
   const store = new KyselyReplicationStore({ db });
   const options = { uploadsMax: UPLOADS_MAX, holder };

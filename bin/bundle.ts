@@ -22,6 +22,7 @@ import type {
   BundleVerifyWish,
 } from '../proto/ops/bundle-cli.ts';
 import { loadConfig } from '../proto/ops/config.ts';
+import { hasCode, messageOf } from '../proto/std/errors.ts';
 import { withTarget } from './admin.ts';
 
 type Surroundings = {
@@ -112,20 +113,40 @@ async function earlierAt(place: string): Promise<Head> {
   return await headOf(source);
 }
 
-/** @throws BundleError KEY_FILE_INVALID; errors of node:fs */
+/** @throws BundleError KEY_FILE_INVALID */
 async function believedBy(
   { bundles }: Pick<HubConfig, 'bundles'>,
   given: readonly string[],
 ): Promise<ExporterKey[]> {
-  const files = [...bundles.trustedKeys, ...given];
+  const files = [
+    ...bundles.trustedKeys.map((file, i) => ({ file, option: `bundles.trustedKeys[${i}]` })),
+    ...given.map((file) => ({ file, option: '--trust' })),
+  ];
   return Promise.all(
-    files.map(async (file) => {
-      const { size } = await stat(file);
-      if (size <= TRUSTED_KEY_MAX_BYTES) return parseKeyFile(await readFile(file, 'utf8'), file);
+    files.map(async ({ file, option }) => {
+      const text = await keyTextOf(file).catch((cause: unknown) => {
+        const message =
+          `the key of an exporter cannot be read, ${file} of ${option}: ${whyUnread(cause)}; ` +
+          'name the file that "flotilla bundle key" wrote at the exporter';
+        throw new BundleError(message, { code: 'KEY_FILE_INVALID', file });
+      });
+      if (text !== undefined) return parseKeyFile(text, file);
       const message = `${file} is too large for the key of an exporter`;
       throw new BundleError(message, { code: 'KEY_FILE_INVALID', file });
     }),
   );
+}
+
+/** undefined: it is too large. */
+async function keyTextOf(file: string): Promise<string | undefined> {
+  const { size } = await stat(file);
+  return size <= TRUSTED_KEY_MAX_BYTES ? await readFile(file, 'utf8') : undefined;
+}
+
+function whyUnread(cause: unknown): string {
+  if (hasCode(cause, 'ENOENT')) return 'there is no such file';
+  if (hasCode(cause, 'EISDIR')) return 'it is a folder';
+  return hasCode(cause, 'EACCES') ? 'it may not be read' : messageOf(cause);
 }
 
 function stopped(): AbortSignal {

@@ -4,7 +4,7 @@ import { parseUploadRange } from '../../proto/oci/ranges.ts';
 import { AdminError, isPassing } from '../../proto/ops/join-token-request.ts';
 import { RESUMED_UPLOAD_MIN_BYTES } from './constants.ts';
 import type { HubRegistry } from './hub-registry.ts';
-import { isBusy, patiently } from './patience.ts';
+import { isBusy, patiently, type Outage } from './patience.ts';
 import type { RememberedUploads } from './remembered-uploads.ts';
 
 export type PushedBlob = { repository: string; digest: Digest; size: number };
@@ -13,7 +13,7 @@ type Modules = {
   registry: Pick<HubRegistry, 'send' | 'refusal'>;
   uploads: Pick<RememberedUploads, 'find' | 'put' | 'remove'>;
   onBytes: (count: number) => void;
-  say?: (text: string) => void;
+  outage: Outage;
 };
 type Signalled = { signal: AbortSignal };
 type Source = (start: number) => AsyncIterable<Buffer>;
@@ -32,7 +32,7 @@ export class HubPusher {
 
   /** Links a blob that another repository has; false when that cannot be. */
   mount(blob: PushedBlob, from: string | undefined, { signal }: Signalled): Promise<boolean> {
-    const { registry } = this.#modules;
+    const { registry, outage } = this.#modules;
     const source = from === undefined ? '' : `&from=${encodeURIComponent(from)}`;
     const path = `/v2/${blob.repository}/blobs/uploads/?mount=${blob.digest}${source}`;
     return patiently(
@@ -47,13 +47,13 @@ export class HubPusher {
         await this.#cancel(headerOf(answer, 'location'), signal);
         return false;
       },
-      { signal },
+      { signal, outage },
     );
   }
 
   /** Sends a blob. @throws AdminError; what reading the source throws */
   async push(blob: PushedBlob, source: Source, { signal }: Signalled): Promise<void> {
-    const { uploads, say } = this.#modules;
+    const { uploads, outage } = this.#modules;
     const key = `${blob.repository} ${blob.digest}`;
     const isLarge = blob.size >= this.#resumedMinBytes;
     let location = isLarge ? uploads.find(key) : undefined;
@@ -71,7 +71,7 @@ export class HubPusher {
         }
         await this.#finish(location, blob, signal);
       },
-      { signal, say },
+      { signal, outage },
     ).catch(async (err: unknown) => {
       // What it refused for good is begun anew the next time.
       if (isFinal(err)) await uploads.remove(key);
@@ -87,7 +87,7 @@ export class HubPusher {
     { bytes, mediaType }: { bytes: Buffer; mediaType: string },
     { signal }: Signalled,
   ): Promise<void> {
-    const { registry } = this.#modules;
+    const { registry, outage } = this.#modules;
     const path = `/v2/${repository}/manifests/${reference}`;
     const headers = { 'content-type': mediaType };
     await patiently(
@@ -96,7 +96,7 @@ export class HubPusher {
         if (answer.statusCode !== 201) throw await registry.refusal(answer);
         await discard(answer);
       },
-      { signal },
+      { signal, outage },
     );
   }
 

@@ -13,7 +13,7 @@ import { HubPusher } from './hub-pusher.ts';
 import type { HubRegistry } from './hub-registry.ts';
 import { blobPath } from './layout.ts';
 import type { BundleBlob, BundleList } from './list.ts';
-import { patiently } from './patience.ts';
+import { Outage, patiently } from './patience.ts';
 import { RememberedUploads } from './remembered-uploads.ts';
 import type { ExporterKey } from './signature.ts';
 import { openSource, readFileOf, type BundleSource } from './source.ts';
@@ -28,6 +28,7 @@ export type ImportOptions = {
 };
 
 type Modules = { registry: HubRegistry; progress: Progress };
+type RunModules = Modules & { outage: Outage; source: BundleSource; uploads: RememberedUploads };
 
 /** What was done. */
 export type ImportReport = {
@@ -56,10 +57,12 @@ export async function importBundle(
   const bundle = await checkBundle(source, options.believed, { progress, signal });
   const { list } = bundle;
   const names = new Names(options.to, list);
-  const base = await placesOfBase(list, names, { registry, signal });
+  const outage = new Outage({ say: (text) => progress.say(text) });
+  const base = await placesOfBase(list, names, { registry, outage, signal });
   const of = { bundle: options.from, url: registry.url, id: list.id };
   const uploads = await RememberedUploads.open(of);
-  const run = new Run({ list, names, base, signal, ...options }, { source, uploads, ...modules });
+  const own = { source, uploads, outage, ...modules };
+  const run = new Run({ list, names, base, signal, ...options }, own);
   await run.blobs();
   await run.manifests();
   const images = await run.tags();
@@ -96,7 +99,7 @@ class Names {
 async function placesOfBase(
   { blobs, since }: BundleList,
   names: Names,
-  { registry, signal }: { registry: HubRegistry; signal: AbortSignal },
+  { registry, outage, signal }: Pick<RunModules, 'registry' | 'outage'> & { signal: AbortSignal },
 ): Promise<ReadonlyMap<Digest, string>> {
   const found = new Map<Digest, string>();
   const lacking = new Map<string, Digest[]>();
@@ -108,7 +111,7 @@ async function placesOfBase(
       for (const place of new Set([from.repository, ...repositories].map((one) => names.of(one)))) {
         const has = () => registry.has(place, `blobs/${digest}`, { signal });
         // oxlint-disable-next-line no-await-in-loop -- the first that has it will do
-        if (!(await patiently(has, { signal }))) continue;
+        if (!(await patiently(has, { signal, outage }))) continue;
         found.set(digest, place);
         return;
       }
@@ -138,7 +141,7 @@ class Run {
     base: ReadonlyMap<Digest, string>;
     signal: AbortSignal;
   };
-  readonly #modules: Modules & { source: BundleSource; uploads: RememberedUploads };
+  readonly #modules: RunModules;
   readonly #pusher: HubPusher;
   readonly counts = { sent: 0, sentBytes: 0, kept: 0 };
 
@@ -151,14 +154,13 @@ class Run {
       signal: AbortSignal;
       resumedMinBytes?: number;
     },
-    modules: Modules & { source: BundleSource; uploads: RememberedUploads },
+    modules: RunModules,
   ) {
     this.#wish = wish;
     this.#modules = modules;
-    const { registry, uploads, progress } = modules;
+    const { registry, uploads, outage } = modules;
     const onBytes = (count: number): void => void (this.counts.sentBytes += count);
-    const say = (text: string): void => progress.say(text);
-    this.#pusher = new HubPusher(wish, { registry, uploads, onBytes, say });
+    this.#pusher = new HubPusher(wish, { registry, uploads, onBytes, outage });
   }
 
   async blobs(): Promise<void> {
@@ -193,14 +195,14 @@ class Run {
     signal: AbortSignal,
   ): Promise<void> {
     const { names, base, list } = this.#wish;
-    const { registry, source, progress } = this.#modules;
+    const { registry, source, progress, outage } = this.#modules;
     let there = base.get(digest);
     for (const place of repositories.map((one) => names.of(one))) {
       signal.throwIfAborted();
       const blob = { repository: place, digest, size };
       const has = () => registry.has(place, `blobs/${digest}`, { signal });
       if (
-        (await patiently(has, { signal })) ||
+        (await patiently(has, { signal, outage })) ||
         (await this.#pusher.mount(blob, there, { signal }))
       ) {
         this.counts.kept += 1;
@@ -222,11 +224,11 @@ class Run {
 
   async #manifest(repository: string, digest: Digest, reference: string): Promise<void> {
     const { list, names, signal } = this.#wish;
-    const { source, registry } = this.#modules;
+    const { source, registry, outage } = this.#modules;
     const place = names.of(repository);
     const isByDigest = reference === digest;
     const has = () => registry.has(place, `manifests/${digest}`, { signal });
-    if (isByDigest && (await patiently(has, { signal }))) return;
+    if (isByDigest && (await patiently(has, { signal, outage }))) return;
     const bytes = await readFileOf(source, blobPath(digest), MANIFEST_MAX_BYTES);
     // Under a tag nobody else compares it with what was signed.
     if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {

@@ -8,7 +8,7 @@ import { BUNDLE_DEPTH_MAX, BUNDLE_ENTRIES_MAX } from './constants.ts';
 import { BundleError, damaged } from './errors.ts';
 import type { FoundManifest, HubRegistry } from './hub-registry.ts';
 import type { BundleBlob, BundleList } from './list.ts';
-import { patiently } from './patience.ts';
+import { Outage, patiently } from './patience.ts';
 import { chosenOf, chosenPlatform } from './platforms.ts';
 
 export type PlanWish = {
@@ -28,7 +28,7 @@ export type Plan = Pick<BundleList, 'images' | 'referrers' | 'manifests' | 'blob
 
 type Modules = {
   registry: Pick<HubRegistry, 'manifest' | 'referrers' | 'has'>;
-  progress: Pick<Progress, 'step'>;
+  progress: Pick<Progress, 'step' | 'say'>;
 };
 
 /** Endings of the tags under which signatures are kept where the registry lists no referrers. */
@@ -38,6 +38,7 @@ const TAG_ENDINGS = ['', '.sig', '.att', '.sbom'];
 export class Planner {
   readonly #modules: Modules;
   readonly #signal: AbortSignal;
+  readonly #outage: Outage;
   readonly #plan: Plan = { images: [], referrers: [], manifests: [], blobs: [], leftOut: 0 };
   readonly #seen = new Set<string>();
   readonly #blobs = new Map<Digest, BundleBlob>();
@@ -48,6 +49,7 @@ export class Planner {
     this.#wish = wish;
     this.#modules = modules;
     this.#signal = signal;
+    this.#outage = new Outage({ say: (text) => modules.progress.say(text) });
     for (const { digest, repositories, in: from } of wish.earlier?.blobs ?? []) {
       const [repository = ''] = repositories;
       const own = { id: wish.earlier?.id ?? '', repository };
@@ -114,6 +116,7 @@ export class Planner {
     const signal = this.#signal;
     const listed = await patiently(() => registry.referrers(repository, digest, { signal }), {
       signal,
+      outage: this.#outage,
     });
     for (const referrer of listed) {
       if (this.#seen.has(`${repository} ${referrer}`)) continue;
@@ -154,12 +157,14 @@ export class Planner {
   #get(repository: string, reference: string): Promise<FoundManifest | undefined> {
     const signal = this.#signal;
     const { registry } = this.#modules;
-    return patiently(() => registry.manifest(repository, reference, { signal }), { signal });
+    const get = () => registry.manifest(repository, reference, { signal });
+    return patiently(get, { signal, outage: this.#outage });
   }
 
   #has(repository: string, what: string): Promise<boolean> {
     const signal = this.#signal;
-    return patiently(() => this.#modules.registry.has(repository, what, { signal }), { signal });
+    const has = () => this.#modules.registry.has(repository, what, { signal });
+    return patiently(has, { signal, outage: this.#outage });
   }
 }
 

@@ -20,10 +20,12 @@ test('a body that does not fit is refused by the name of the field', () => {
   );
 });
 
+function refused(schema: typeof NewRule | typeof RuleChange, body: object, message: RegExp): void {
+  assert.throws(() => checkBody(schema, body), { code: 'INVALID_BODY', message });
+}
+
 test('an unknown field is told by its name, its place, and what there is instead', () => {
   const settings = { direction: 'pull', registry: 'other', repositories: ['team/app'] };
-  const refused = (schema: typeof NewRule | typeof RuleChange, body: object, message: RegExp) =>
-    assert.throws(() => checkBody(schema, body), { code: 'INVALID_BODY', message });
   refused(
     NewRule,
     { name: 'nightly', settings: { ...settings, shedule: '0 3 * * *' } },

@@ -133,10 +133,25 @@ export const REPLICATION_HELP = `usage: flotilla replication COMMAND [--json]
   run RULE [--wait]     copy now what the rule chooses
   list [--rule RULE]    executions, the newest first
   status EXECUTION [--wait]
-  artifacts EXECUTION [--state failed]
+                        how far an execution is, and why its last attempt failed
+  artifacts EXECUTION [--state STATE]
                         what became of each artifact: repository, reference, destination, state,
                         bytes sent, and why
   stop EXECUTION        stop it; what was copied stays
+
+  --wait        until it has ended; what makes it try again goes to the standard error
+  --rule RULE   only executions of this rule (default: of all)
+  --state STATE only artifacts that are copying, copied, present, skipped, refused, failed or
+                deleted (default: all)
+  --json        print what is found as JSON, one line for each
+
+A rule in a file, for "create nightly.yaml"; the times of a schedule are in UTC:
+  name: nightly
+  settings:
+    direction: pull
+    registry: other
+    repositories: [team/*]
+    schedule: 0 3 * * *
 
 Asks the running hub as its administrator.
 
@@ -145,25 +160,27 @@ exit codes: 0 done, 1 refused or, with --wait, not ended well
 
 export const BUNDLE_HELP = `usage: flotilla bundle export --out FILE|FOLDER [--since EARLIER]
                               [--platform OS/ARCH]... [--config FILE] [--url URL] IMAGE...
-       flotilla bundle import FILE [--to PREFIX] [--trust KEYFILE]...
+       flotilla bundle import FILE|FOLDER [--to PREFIX] [--trust KEYFILE]...
                               [--config FILE] [--url URL]
-       flotilla bundle verify FILE [--trust KEYFILE]... [--config FILE]
+       flotilla bundle verify FILE|FOLDER [--trust KEYFILE]... [--config FILE]
        flotilla bundle key [--rotate | --revoke] [--config FILE] [--url URL]
 
 export asks a running hub for images, written REPOSITORY:TAG or REPOSITORY@DIGEST, with all that
 refers to them (signatures, SBOMs, attestations), and writes them as an OCI image layout in a tar
 archive, or in a folder, which other tools read too. The hub signs the list of what is in it.
 Interrupted, the same command goes on.
+  --out FILE|FOLDER    where it is written: a folder when it is one, or ends with a slash
   --since EARLIER      leave out the layers of an earlier bundle of this hub, which the importer
                        must have imported; its bundle.json and bundle.sig are enough
-  --platform OS/ARCH   only these platforms of images that have several, such as linux/arm64; a
-                       hub imports such a bundle when it has registry.sparseIndexes set
+  --platform OS/ARCH   only these platforms of images that have several, such as linux/arm64; may
+                       be repeated (default: all); a hub imports such a bundle when it has
+                       registry.sparseIndexes set
 
 import reads all of a bundle, and pushes it when it is whole and signed by an exporter whose key is
 configured in bundles.trustedKeys or given. Tags are set at the end. Interrupted, the same command
 goes on; what the hub has is not sent again.
-  --to PREFIX          put the repositories below this one
-  --trust KEYFILE      believe this exporter, too
+  --to PREFIX          put the repositories below this one (default: names stay as they are)
+  --trust KEYFILE      believe this exporter, too; may be repeated
 
 verify reads all of a bundle in the same way and pushes nothing.
 
@@ -196,12 +213,14 @@ one in a file of YAML or JSON, with name, repository, tag, onPush: true or cron,
 says (nodes, percent, copies, platforms); run orders now what it names.
 
   --nodes TERMS    such as zone=a, node=gpu-* or both with a comma (default: every node)
-  --percent N      only this part of them; a repeat chooses the same ones
-  --copies N       so many of them, kept as nodes come and go until the order expires
+  --percent N      only this part of them, 1 to 100; a repeat chooses the same ones
+                   (default: all of them)
+  --copies N       so many of them, kept as nodes come and go until the order expires; not with
+                   --percent
   --platform P     such as linux/amd64, of an image of several; all for every one; may be
                    repeated (default: that of each node)
-  --expires TIME   how long nodes may take, and copies are kept (default 24h)
-  --reach TIME     a node that is silent for longer is not reached (default 1m)
+  --expires TIME   how long nodes may take, and copies are kept, such as 30m or 7d (default 24h)
+  --reach TIME     a node that is silent for longer is not reached, 1s to 24h (default 1m)
   --wait           tell how far each node is, until all have it, have failed or are not reached
 
 exit codes: 0 done, 1 refused or, with --wait, not on all nodes, which are named

@@ -111,3 +111,14 @@ test('a misspelt setting of a rule or of a policy is told by its name', async (t
   const { err } = await commandAt(at, ['prefetch', 'put', file]);
   assert.match(err, /body: unknown field "onpush"; there are repository, tag, onPush/);
 });
+
+test('the rule on the page of help is taken as it stands there', async (t) => {
+  const { hub } = await replicationRig(t, { url: 'http://127.0.0.1:9' });
+  const { out } = await flotilla(hub, '--help');
+  const [rule = ''] = /^ {2}name: nightly\n(?: {2}.*\n)+/m.exec(out) ?? [];
+  const file = path.join(hub.folder, 'nightly.yaml');
+  await writeFile(file, rule);
+  const { code, err } = await flotilla(hub, 'create', file);
+  assert.deepEqual({ code, err }, { code: EXIT.ok, err: '' });
+  assert.match((await flotilla(hub, 'show', 'nightly')).out, /"schedule": "0 3 \* \* \*"/);
+});

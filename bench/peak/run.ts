@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { formatByteSize } from '../../proto/std/byte-size.ts';
 import { cpuSeconds } from '../rig/cpu.ts';
+import { BackedMemory } from '../rig/backed-memory.ts';
 import { idleMeter, settle } from '../rig/machine.ts';
 import { seededRandom } from '../rig/random.ts';
 import { arrive } from './arrivals.ts';
@@ -17,6 +18,9 @@ import { Timeline } from './timeline.ts';
 
 const SETTLE_MS = 20_000;
 const OVER = new Error('the peak is over');
+/** Memory that a received byte takes: in a file, on its way, and for who deals with it. */
+const MEMORY_PER_BYTE = 1.35;
+const MEMORY_AHEAD_BYTES = 512 * 1024 ** 2;
 
 /** CPU seconds that the parts of a run used between barrier and last byte. */
 export type CpuUse = {
@@ -48,12 +52,14 @@ export async function runPeak(options: PeakOptions): Promise<PeakResult> {
     events.push(`liars: ${(await plantLiars(setting.fleet, random)).join(', ')}`);
   }
   await setting.shape();
+  const wanted = MEMORY_PER_BYTE * options.agents * imageBytes + MEMORY_AHEAD_BYTES;
+  using memory = await BackedMemory.take(wanted);
   const plainGoodput = await setting.plainGoodput();
   if (!(await settle(SETTLE_MS))) {
     events.push('The machine was not quiet before the barrier: something else is running on it.');
   }
   say(`Pulling ${formatByteSize(imageBytes)} on every node:`);
-  const measured = await measure(setting, options, { imageBytes, tag, random, events });
+  const measured = await measure(setting, options, { imageBytes, tag, random, events, memory });
   return { ...measured, imageBytes, plainGoodput, events };
 }
 
@@ -89,17 +95,28 @@ async function publish(
   return { imageBytes: whole - shared, tag: 'v2' };
 }
 
-type Peak = { imageBytes: number; tag: string; random: () => number; events: string[] };
+type Peak = {
+  imageBytes: number;
+  tag: string;
+  random: () => number;
+  events: string[];
+  memory: BackedMemory;
+};
 
 async function measure(
   setting: Setting,
   options: PeakOptions,
   peak: Peak,
 ): Promise<Pick<PeakResult, 'outcomes' | 'samples' | 'cpu'>> {
-  const { imageBytes, events, random } = peak;
+  const { imageBytes, events, random, memory } = peak;
   const { fleet } = setting;
   const expectedSeconds = boundSeconds(options, imageBytes);
-  const sampler = new Sampler(fleet.network, { expectedSeconds });
+  const sampler: Sampler = new Sampler(fleet.network, {
+    expectedSeconds,
+    onSample: () => {
+      memory.freeTo(sampler.receivedByOthers('hub') * MEMORY_PER_BYTE + MEMORY_AHEAD_BYTES);
+    },
+  });
   const timeline =
     options.timeline === undefined ? undefined : new Timeline(fleet.nodes, options.timeline);
   const victims = new Set<string>();

@@ -31,12 +31,14 @@ export class Sampler {
   readonly samples: Sample[] = [];
   readonly #network: Network;
   readonly #periodMs: number;
+  readonly #onSample: () => void;
   #idle = idleMeter();
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> | undefined;
 
-  constructor(network: Network, options: { expectedSeconds: number }) {
+  constructor(network: Network, options: { expectedSeconds: number; onSample?: () => void }) {
     this.#network = network;
+    this.#onSample = options.onSample ?? (() => {});
     const period = (options.expectedSeconds * 1000) / SAMPLES_WANTED;
     this.#periodMs = Math.min(PERIOD_MAX_MS, Math.max(PERIOD_MIN_MS, period));
   }
@@ -72,11 +74,21 @@ export class Sampler {
     return payloadSent(this.last.traffic.get(name)) - payloadSent(this.first.traffic.get(name));
   }
 
+  /** Payload that all machines but this one received since the first sample, in bytes. */
+  receivedByOthers(than: string): number {
+    const [first, last] = [this.first.traffic, this.last.traffic];
+    const names = [...last.keys()].filter((name) => name !== than);
+    const count = (name: string): number =>
+      payloadReceived(last.get(name)) - payloadReceived(first.get(name));
+    return names.reduce((sum, name) => sum + count(name), 0);
+  }
+
   async #read(): Promise<void> {
     const traffic = await this.#network.traffic();
     const idle = this.#idle();
     this.#idle = idleMeter();
     this.samples.push({ atMs: nowMs(), traffic, idle });
+    this.#onSample();
   }
 
   #at(index: number): Sample {

@@ -18,12 +18,10 @@ const FREE_SHARE = 0.5;
  * name, so that nothing is left of it whatever ends this process.
  */
 export class BackedMemory implements Disposable {
-  readonly #parts: number[];
+  readonly #parts: number[] = [];
   #freedBytes = 0;
 
-  private constructor(parts: number[]) {
-    this.#parts = parts;
-  }
+  private constructor() {}
 
   /**
    * Takes up to so many bytes: less where the machine has no more, none without such a folder.
@@ -31,11 +29,9 @@ export class BackedMemory implements Disposable {
    */
   static async take(bytes: number, { folder = FOLDER } = {}): Promise<BackedMemory> {
     const room = await roomIn(folder);
-    const memory = new BackedMemory([]);
+    const memory = new BackedMemory();
     const most = Math.min(bytes, FREE_SHARE * Math.min(freemem(), room));
-    while (memory.heldBytes + PART_BYTES <= most) {
-      memory.#parts.push(takePart(folder));
-    }
+    while (memory.heldBytes + PART_BYTES <= most) memory.#parts.push(takePart(folder));
     return memory;
   }
 

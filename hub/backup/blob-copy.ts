@@ -96,7 +96,13 @@ async function hashFile(part: string, hash: Hash): Promise<number> {
   return bytes;
 }
 
+const PAUSE = { baseMs: ATTEMPT_PAUSE_BASE_MS, maxMs: ATTEMPT_PAUSE_MAX_MS };
+
+/** Waits before the next attempt, at most longestPauseMs. Rejects with the reason of the signal. */
 export function pause(attempt: number, signal: AbortSignal): Promise<void> {
-  const bounds = { baseMs: ATTEMPT_PAUSE_BASE_MS, maxMs: ATTEMPT_PAUSE_MAX_MS };
-  return sleep(backoffMs(attempt, bounds), { signal });
+  return sleep(backoffMs(attempt, PAUSE), { signal });
+}
+
+export function longestPauseMs(attempt: number): number {
+  return backoffMs(attempt, { ...PAUSE, random: () => 1 });
 }

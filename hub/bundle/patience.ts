@@ -1,8 +1,8 @@
 import { AdminError, isPassing } from '../../proto/ops/join-token-request.ts';
 import { formatDuration } from '../../proto/std/duration.ts';
 import { messageOf } from '../../proto/std/errors.ts';
-import { pause } from '../backup/blob-copy.ts';
-import { ATTEMPTS_MAX, ATTEMPT_PAUSE_BASE_MS, ATTEMPT_PAUSE_MAX_MS } from '../backup/constants.ts';
+import { longestPauseMs, pause } from '../backup/blob-copy.ts';
+import { ATTEMPTS_MAX } from '../backup/constants.ts';
 
 /** Another request is still at work on the same upload. */
 const BUSY_STATUS = 409;
@@ -58,8 +58,6 @@ export function isBusy(err: unknown): boolean {
 /** Longest pauses from this attempt on. */
 function pausesText(attempt: number): string {
   let ms = 0;
-  for (let at = attempt; at < ATTEMPTS_MAX; at += 1) {
-    ms += Math.min(ATTEMPT_PAUSE_MAX_MS, ATTEMPT_PAUSE_BASE_MS * 2 ** at);
-  }
+  for (let at = attempt; at < ATTEMPTS_MAX; at += 1) ms += longestPauseMs(at);
   return formatDuration(ms);
 }

@@ -44,6 +44,22 @@ test('what is told of a blob on its way has the rights of the blob', async (t) =
   assertRefused(await hub.ask(PATH, { method: 'DELETE' }), 405, 'UNSUPPORTED');
 });
 
+test('what a member may not read it has nobody fetch ahead', async (t) => {
+  const wished: string[] = [];
+  const provisional = {
+    ahead: (repository: string, digest: string) => void wished.push(`${repository} ${digest}`),
+    batch: async () => undefined,
+    open: async () => undefined,
+  };
+  const mayPull = (repository: string) => repository === REPOSITORY;
+  const hub = await TestRegistry.start(t, { provisional, mayPull });
+  const wish = PATH.replace('/provisional/', '/ahead/');
+  assertRefused(await hub.ask(wish.replace('/app/', '/secret/')), 403, 'DENIED');
+  assert.deepEqual(wished, []);
+  assert.equal((await hub.ask(wish)).status, 200);
+  assert.deepEqual(wished, [`${REPOSITORY} ${DIGEST}`]);
+});
+
 test('who checks bytes against leaves gets them as they come, others nothing', async (t) => {
   const ingests = new FakeIngests();
   const hub = await TestRegistry.start(t, { provisional: provisionalOf(ingests) });

@@ -111,7 +111,7 @@ async function inodeOf(file: string): Promise<bigint | undefined> {
 function removing(file: string, lock: Disposable): AsyncDisposable {
   return {
     [Symbol.asyncDispose]: async () => {
-      // While it is held, so that nobody else's is removed.
+      // While it is held, so that nobody else's is removed; one that stays is free to be taken.
       await rm(file, { force: true }).catch(() => undefined);
       lock[Symbol.dispose]();
     },

@@ -96,6 +96,8 @@ export const READ_BUFFER_BYTES = 1024 * 1024;
 /** With more readers than this at a time, the further ones get smaller buffers. */
 export const LARGE_READERS_MAX = 32;
 export const SMALL_READ_BUFFER_BYTES = 128 * 1024;
+/** Sent out of memory to a client whose connection takes no bytes straight from a file now. */
+export const SINK_PIECE_BYTES = 16 * 1024;
 /** Unused large read buffers that are kept. */
 export const READ_BUFFERS_KEPT = 16;
 /** They are given back when no reader was done for this long. */

@@ -21,10 +21,17 @@ import { PeerSet } from './peer-set.ts';
 import type { Claim, Precedence } from './precedence.ts';
 import { SwarmPlanner } from './planner.ts';
 import type { Planner, PlannerCommand, PlannerEvent } from './planner-port.ts';
-import type { AnnounceItem, AnnounceResult, HubSource, OpenRequest, Swarm } from './ports.ts';
+import type {
+  AnnounceItem,
+  AnnounceResult,
+  FileSink,
+  HubSource,
+  OpenRequest,
+  Swarm,
+} from './ports.ts';
 import type { ReceivedChunk } from './received-chunk.ts';
 import type { Lease, Supply } from './supply.ts';
-import { lostOf } from './stored-supply.ts';
+import { lostOf, passStored } from './stored-supply.ts';
 import { Waiters } from './waiters.ts';
 
 export type DownloadModules = {
@@ -224,6 +231,12 @@ export class Download implements Supply, Announced {
 
   lend(position: number): Lease | undefined {
     return this.available(position) === 0 ? undefined : this.#fresh.lend(position);
+  }
+
+  async pass(position: number, length: number, sink: FileSink): Promise<number | undefined> {
+    const { have, layout } = this.#blob;
+    const isStored = have.has(chunkIndexAt(layout, position));
+    return isStored ? passStored(this.#blob, position, length, sink) : undefined;
   }
 
   enter(position: number, nowMs: number): Cursor {

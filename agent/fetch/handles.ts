@@ -6,7 +6,14 @@ import type { Semaphore } from '../../proto/std/semaphore.ts';
 import type { FetcherModules } from './chunk-fetcher.ts';
 import { readDirect, readUnstated } from './direct.ts';
 import { fetchError } from './errors.ts';
-import type { BlobHandle, CallOptions, HubSource, OpenRequest } from './ports.ts';
+import type {
+  BlobHandle,
+  CallOptions,
+  FileSink,
+  HubSource,
+  OpenRequest,
+  ReadOptions,
+} from './ports.ts';
 import { checkRange, readSupply } from './supply.ts';
 import type { ReadModules, Supply } from './supply.ts';
 
@@ -40,10 +47,11 @@ export function supplyHandle(
   const hold = supply.hold();
   return {
     size: supply.size,
-    async *read(range: Range, o: CallOptions) {
+    async *read(range: Range, o: ReadOptions) {
       let at = range.start;
+      const sink = o.sink && counted(o.sink, (bytes) => (at += bytes));
       try {
-        for await (const bytes of readSupply(supply, range, reading, o)) {
+        for await (const bytes of readSupply(supply, range, reading, { ...o, sink })) {
           at += bytes.length;
           yield bytes;
         }
@@ -103,6 +111,16 @@ export function unstatedHandle(
       }
     },
     [Symbol.dispose]: () => {},
+  };
+}
+
+function counted(sink: FileSink, took: (bytes: number) => void): FileSink {
+  return {
+    take: async (...bytes) => {
+      const taken = await sink.take(...bytes);
+      took(taken ?? 0);
+      return taken;
+    },
   };
 }
 

@@ -204,6 +204,17 @@ export interface HubSource {
   ): Promise<Buffer | undefined>;
 }
 
+/** Where bytes of a file can go without coming through memory: the connection of a client. */
+export interface FileSink {
+  /**
+   * Takes up to `length` bytes from `position` of an open file, in order with what else goes there.
+   * Returns how many; 0: none now, before a buffer went there; undefined: none ever.
+   */
+  take(file: number, position: number, length: number): Promise<number | undefined>;
+}
+
+export type ReadOptions = CallOptions & { sink?: FileSink | undefined };
+
 /** A blob being read; disposing ends the interest of this reader, not the download. */
 export interface BlobHandle extends Disposable {
   /** Bytes of the whole blob. */
@@ -211,9 +222,10 @@ export interface BlobHandle extends Disposable {
   /**
    * Streams the half-open byte range, waiting for verified bytes. A buffer is valid until the next
    * iteration. Throws FetchError STALLED after READER_STALL_MS without a byte, BROKEN when the
-   * source is gone.
+   * source is gone. With a sink, verified bytes may go there instead of coming out, when all that
+   * came out went there: then comes an empty buffer.
    */
-  read(range: { start: number; end: number }, o: CallOptions): AsyncIterable<Buffer>;
+  read(range: { start: number; end: number }, o: ReadOptions): AsyncIterable<Buffer>;
 }
 
 /** The client behind a request, for the log. */

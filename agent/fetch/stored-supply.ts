@@ -2,11 +2,23 @@ import type { StoredBlob } from '../store/port.ts';
 import { Cursor } from './cursors.ts';
 import { StoreError } from '../store/errors.ts';
 import type { FetchMetrics } from './metrics.ts';
+import type { FileSink } from './ports.ts';
 import type { Supply } from './supply.ts';
 
 /** For a reader of a blob that was all there and has lost a part. */
 export function lostOf(digest: string): StoreError {
   return new StoreError(`a stored part of ${digest} was lost`, { code: 'CORRUPT', path: digest });
+}
+
+/** Has the sink take verified bytes out of their file, if they lie in one. */
+export function passStored(
+  blob: StoredBlob,
+  position: number,
+  length: number,
+  sink: FileSink,
+): Promise<number | undefined> {
+  const take = (file: number): Promise<number | undefined> => sink.take(file, position, length);
+  return blob.withFile?.(position, length, take) ?? Promise.resolve(undefined);
 }
 
 /** A blob that is in the store as a whole. */
@@ -34,6 +46,12 @@ export class StoredSupply implements Supply {
   async read(into: Buffer, position: number): Promise<void> {
     await this.#blob.read(into, position);
     this.#metrics.bytes.inc({ source: 'local' }, into.length);
+  }
+
+  async pass(position: number, length: number, sink: FileSink): Promise<number | undefined> {
+    const passed = await passStored(this.#blob, position, length, sink);
+    this.#metrics.bytes.inc({ source: 'local' }, passed ?? 0);
+    return passed;
   }
 
   enter(position: number, nowMs: number): Cursor {

@@ -1,10 +1,10 @@
 import { deadline } from '../../proto/std/abort.ts';
 import { hasCode } from '../../proto/std/errors.ts';
-import { READER_STALL_MS } from './constants.ts';
+import { READER_STALL_MS, READ_BUFFER_BYTES, SINK_PIECE_BYTES } from './constants.ts';
 import type { Cursor } from './cursors.ts';
 import { fetchError } from './errors.ts';
 import type { FetchMetrics } from './metrics.ts';
-import type { CallOptions } from './ports.ts';
+import type { FileSink, ReadOptions } from './ports.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 
 /** Bytes of a blob that become readable over time. */
@@ -19,6 +19,11 @@ export interface Supply {
   read(into: Buffer, position: number): Promise<void>;
   /** Available bytes from `position` on that are in memory already, if there are any. */
   lend?(position: number): Lease | undefined;
+  /**
+   * Has the sink take available bytes from `position` on, at most `length`; returns what it does.
+   * Absent: they lie in no file.
+   */
+  pass?(position: number, length: number, sink: FileSink): Promise<number | undefined>;
   enter(position: number, nowMs: number): Cursor;
   /** Keeps the bytes from eviction until disposed. */
   hold(): Disposable;
@@ -31,6 +36,8 @@ export interface Lease extends Disposable {
   finished(): void;
 }
 
+const NOTHING = Buffer.alloc(0);
+
 export type ReadModules = { buffers: ReadBuffers; metrics: FetchMetrics };
 
 /** @throws FetchError OUT_OF_RANGE */
@@ -41,14 +48,15 @@ export function checkRange(range: { start: number; end: number }, size: number):
 }
 
 /**
- * Streams a range as it becomes available. A buffer is valid until the next iteration.
+ * Streams a range as it becomes available. A buffer is valid until the next iteration; an empty one
+ * tells that the sink took bytes.
  * @throws FetchError STALLED without a byte for READER_STALL_MS; what the supply throws
  */
 export async function* readSupply(
   supply: Supply,
   range: { start: number; end: number },
   modules: ReadModules,
-  o: CallOptions,
+  o: ReadOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
   checkRange(range, supply.size);
   using lent = modules.buffers.lend();
@@ -56,15 +64,20 @@ export async function* readSupply(
   using cursor = supply.enter(at, performance.now());
   while (at < range.end) {
     o.signal?.throwIfAborted();
-    const limit = Math.min(range.end - at, lent.pieceBytes);
     using fresh = supply.lend?.(at);
-    const length = Math.min(fresh?.bytes.length ?? supply.available(at), limit);
-    if (length === 0) {
+    const there = Math.min(fresh?.bytes.length ?? supply.available(at), range.end - at);
+    if (there === 0) {
       await waitFor(supply, at, cursor, modules, o);
       continue;
     }
-    const view = (fresh?.bytes ?? lent.buffer).subarray(0, length);
-    if (fresh === undefined) await supply.read(view, at);
+    const sink = fresh === undefined ? o.sink : undefined;
+    // Everything that a supply offers is proved before: not the whole blob for its first bytes.
+    const passed = sink && (await supply.pass?.(at, Math.min(there, READ_BUFFER_BYTES), sink));
+    // What the sink does not take now it will take after a buffer, which need not be a large one.
+    const pieceBytes = passed === 0 ? SINK_PIECE_BYTES : lent.pieceBytes;
+    const length = passed || Math.min(there, pieceBytes);
+    const view = passed ? NOTHING : (fresh?.bytes ?? lent.buffer).subarray(0, length);
+    if (fresh === undefined && !passed) await supply.read(view, at);
     at += length;
     cursor.moved(length);
     yield view;
@@ -78,7 +91,7 @@ async function waitFor(
   at: number,
   cursor: Cursor,
   modules: ReadModules,
-  o: CallOptions,
+  o: ReadOptions,
 ): Promise<void> {
   const since = performance.now();
   cursor.waits(since);

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import type { BlobHandle } from '../fetch/ports.ts';
+import type { BlobHandle, FileSink } from '../fetch/ports.ts';
 import { BODY_STALL_MAX_MS } from './constants.ts';
 import { MirrorError } from './errors.ts';
+import type { ConnectionSink } from './file-sink.ts';
 
 /** The next buffer, or undefined at the end. */
 type Step = { buffer: Buffer | undefined };
@@ -17,9 +18,11 @@ export class BodyReader {
   #pending: Promise<Step> | undefined;
   #isSent = false;
 
-  constructor(handle: BlobHandle, range: { start: number; end: number }) {
+  /** `sink`: where bytes may go past the reader, which is told of it by an empty buffer. */
+  constructor(handle: BlobHandle, range: { start: number; end: number }, sink?: FileSink) {
     this.#handle = handle;
-    this.#iterator = handle.read(range, { signal: this.#stop.signal })[Symbol.asyncIterator]();
+    const o = { signal: this.#stop.signal, sink };
+    this.#iterator = handle.read(range, o)[Symbol.asyncIterator]();
   }
 
   /**
@@ -95,12 +98,19 @@ export async function sendBody(
     progress: () => number;
     sent: (bytes: number) => void;
     gone: AbortSignal;
+    /** What the reader was given. */
+    sink?: Pick<ConnectionSink, 'written' | 'drain'> | undefined;
   },
 ): Promise<void> {
-  const { expected, clientStallMs } = o;
+  const { expected, clientStallMs, sink } = o;
   let sent = 0;
+  const counted = (bytes: number): number => {
+    o.sent(bytes);
+    return bytes;
+  };
   while (sent < expected) {
     const buffer = await reader.next(o, o.gone);
+    sent += counted(sink?.drain() ?? 0);
     if (buffer === undefined) {
       throw new MirrorError('the source ended before the body was complete', {
         code: 'SHORT_BODY',
@@ -116,8 +126,8 @@ export async function sendBody(
     }
     if (buffer.length === 0) continue;
     await writeFlushed(response, buffer, clientStallMs);
-    sent += buffer.length;
-    o.sent(buffer.length);
+    sent += counted(buffer.length);
+    sink?.written();
   }
   reader.sent();
 }

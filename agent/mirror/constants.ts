@@ -28,6 +28,15 @@ export const STALLED_DIGESTS_MAX = 1_024;
 export const REQUESTS_MAX = 512;
 /** Of what a client calls itself, the characters that are logged. */
 export const CLIENT_NAME_MAX_CHARS = 128;
+/** What one call of sendfile(2) sends at most: it takes a thread of the pool that long. */
+export const SENDFILE_MAX_BYTES = 1024 * 1024;
+/** So many calls in a row that send nothing though there is room: not with this file. */
+export const SENDFILE_REFUSALS_MAX = 8;
+/** Such calls at the same time; there are fewer threads. */
+export const SENDFILE_CALLS_MAX = 16;
+/** Further ones wait: one for each request that is answered. */
+export const SENDFILE_CALLS_WAITING_MAX = 65_536;
+
 /** Connections per listener; further ones are closed on accept. */
 export const CONNECTIONS_MAX = 1_024;
 /** Bytes of a request line with its headers; registries give out tokens of several KiB. */

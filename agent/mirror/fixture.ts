@@ -5,7 +5,7 @@ import { createLogger } from '../../proto/ops/logger.ts';
 import { MetricsRegistry } from '../../proto/ops/metrics.ts';
 import type { GrantBundle } from '../../proto/trust/grant.ts';
 import type { TagName } from '../../proto/trust/tag-statement.ts';
-import type { BlobHandle, CallOptions, OpenRequest } from '../fetch/ports.ts';
+import type { BlobHandle, CallOptions, OpenRequest, ReadOptions } from '../fetch/ports.ts';
 import { MirrorError, unavailable } from './errors.ts';
 import { startMirror } from './mirror.ts';
 import type { Mirror } from './mirror.ts';
@@ -24,7 +24,7 @@ import type {
 /** Reads bytes for a handle; a test may replace it to stall, fail or lie. */
 export type ReadBlob = (
   range: { start: number; end: number },
-  o: CallOptions,
+  o: ReadOptions,
 ) => AsyncIterable<Buffer>;
 
 /** A registry in memory. Keys are `repository@digest` and `repository:tag`. */
@@ -236,6 +236,7 @@ export const TEST_CONFIG: MirrorConfig = {
   headersTimeout: 5_000,
   bodyStallTimeout: 20_000,
   staleTagMaxAge: 3_600_000,
+  sendfile: true,
   clientStallTimeout: 60_000,
 };
 

@@ -16,6 +16,7 @@ import {
 import { MirrorError, unavailable } from './errors.ts';
 import { Exchange } from './exchange.ts';
 import { failureOf } from './failures.ts';
+import { ConnectionSink } from './file-sink.ts';
 import type { Manifests } from './manifests.ts';
 import type { MirrorMetrics } from './metrics.ts';
 import type { NamespaceRules } from './namespace.ts';
@@ -23,6 +24,7 @@ import { parseMirrorRequest } from './request.ts';
 import type { MirrorRequest } from './request.ts';
 import { planResponse } from './response-plan.ts';
 import type { ContentFacts } from './response-plan.ts';
+import type { SendFile } from './sendfile.ts';
 import type { StallBook } from './stalls.ts';
 
 export type HandlerOptions = {
@@ -37,6 +39,8 @@ export type HandlerModules = {
   manifests: Manifests;
   blobs: Blobs;
   stalls: StallBook;
+  /** Absent: bytes of files come through memory. */
+  sendFile?: SendFile | undefined;
   metrics: MirrorMetrics;
   logger: Logger;
 };
@@ -44,7 +48,7 @@ export type HandlerModules = {
 /** `isHere`: the first bytes can go out together with the headers. */
 type Body =
   | { kind: 'bytes'; bytes: Buffer }
-  | { kind: 'stream'; reader: BodyReader; isHere: boolean };
+  | { kind: 'stream'; reader: BodyReader; sink: ConnectionSink | undefined; isHere: boolean };
 
 /** What is ready to be sent; disposing gives back memory and cursor. */
 type Prepared = Disposable & {
@@ -145,6 +149,7 @@ export class MirrorHandler {
         progress: () => this.#modules.stalls.progress(facts.digest),
         sent: (bytes) => exchange.sent(bytes),
         gone: exchange.gone,
+        sink: body.sink,
       });
     }
     await finish(exchange);
@@ -221,8 +226,9 @@ export class MirrorHandler {
     }
     // Small blobs have no chunks: the whole is read and its digest checked before the first byte.
     const isSmall = facts.size <= UNCHUNKED_MAX_BYTES;
-    const reader = new BodyReader(handle, isSmall ? { start: 0, end: facts.size } : wanted);
     using undo = new DisposableStack();
+    const sink = isSmall ? undefined : undo.use(this.#sinkOf(exchange));
+    const reader = new BodyReader(handle, isSmall ? { start: 0, end: facts.size } : wanted, sink);
     undo.defer(() => reader.stop());
     let body: Body;
     if (isSmall) {
@@ -231,10 +237,15 @@ export class MirrorHandler {
     } else {
       const spareMs = this.#options.headersTimeoutMs - exchange.elapsedMs - HEADERS_MARGIN_MS;
       const isHere = await reader.arrives(Math.max(0, spareMs));
-      body = { kind: 'stream', reader, isHere };
+      body = { kind: 'stream', reader, sink, isHere };
     }
     const kept = undo.move();
     return { facts, body, [Symbol.dispose]: () => kept.dispose() };
+  }
+
+  #sinkOf({ response }: Exchange): ConnectionSink | undefined {
+    const { metrics, sendFile } = this.#modules;
+    return ConnectionSink.of(response, sendFile, (bytes) => metrics.sendfileBytes.inc(bytes));
   }
 
   async #collect(reader: BodyReader, facts: ContentFacts): Promise<Buffer> {

@@ -17,6 +17,11 @@ export function createMirrorMetrics(metrics: MetricsRegistry) {
     ['kind'],
   );
   for (const kind of ['manifest', 'blob']) sentBytes.inc({ kind }, 0);
+  const sendfileBytes = metrics.counter(
+    'mirror_sendfile_bytes_total',
+    'Of the body bytes those that the system sent out of files, not through memory.',
+  );
+  sendfileBytes.inc(0);
   const stalls = metrics.counter(
     'mirror_stalls_total',
     'Bodies cut because nothing moved, by side (source, client).',
@@ -45,6 +50,7 @@ export function createMirrorMetrics(metrics: MetricsRegistry) {
       HEADER_BUCKETS,
     ),
     sentBytes,
+    sendfileBytes,
     stalls,
     lastRequest: metrics.gauge(
       'mirror_last_request_timestamp_seconds',

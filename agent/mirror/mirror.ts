@@ -1,6 +1,7 @@
 import type { Digest } from '../../proto/oci/digest.ts';
 import type { Logger } from '../../proto/ops/logger.ts';
 import type { MetricsRegistry } from '../../proto/ops/metrics.ts';
+import { messageOf } from '../../proto/std/errors.ts';
 import { Blobs } from './blobs.ts';
 import {
   HUB_RIGHTS_TTL_MS,
@@ -23,6 +24,8 @@ import type {
   TagSource,
 } from './ports.ts';
 import { RightsBook } from './rights.ts';
+import { loadSendFile } from './sendfile.ts';
+import type { SendFile } from './sendfile.ts';
 import { startMirrorServer } from './server.ts';
 import type { MirrorServer } from './server.ts';
 import { StaleTags } from './stale-tags.ts';
@@ -91,6 +94,7 @@ export async function startMirror(
       manifests: new Manifests({ ...modules, rights, staleTags }),
       blobs: new Blobs({ ...modules, rights, stalls }),
       stalls,
+      sendFile: options.sendfile ? openSendFile(logger) : undefined,
       metrics: mirrorMetrics,
       logger,
     },
@@ -103,4 +107,15 @@ export async function startMirror(
     drain: (limit) => handler.drain(limit),
     close: () => server.close(),
   };
+}
+
+/** undefined where it does not work; then nothing but speed is lost. */
+function openSendFile(logger: Logger): SendFile | undefined {
+  try {
+    return loadSendFile();
+  } catch (err) {
+    const remedy = 'none needed: blobs are sent through memory, which takes more CPU';
+    logger.info({ reason: messageOf(err), remedy }, 'no sendfile on this platform');
+    return undefined;
+  }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { readSync } from 'node:fs';
 import {
   mkdtemp,
   open as openFile,
@@ -162,6 +163,25 @@ describe('the content store', () => {
       hasCode(err, 'CORRUPT'),
     );
     assert.equal(blob.have.has(4), false);
+  });
+
+  it('lends the file of what was verified, and of nothing else', async () => {
+    const { bytes, input } = sampleOf(5);
+    const store = await start();
+    const blob = await store.create(input);
+    await writeChunks(blob, bytes, [1, 2]);
+    const length = LEAF_BYTES + 9;
+    const into = Buffer.alloc(length);
+    const lend = (position: number) =>
+      blob.withFile?.(position, length, async (file) => readSync(file, into, 0, length, position));
+    assert.equal(await lend(LEAF_BYTES + 5), length);
+    assert.ok(into.equals(bytes.subarray(LEAF_BYTES + 5, 2 * LEAF_BYTES + 14)));
+    for (const position of [LEAF_BYTES - 1, 2 * LEAF_BYTES]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await assert.rejects(async () => lend(position), { code: 'NOT_VERIFIED' });
+    }
+    await store.remove(input.digest);
+    await assert.rejects(async () => lend(LEAF_BYTES), { code: 'EVICTED' });
   });
 
   it('evicts the least recently read blob, never a retained one, then refuses', async () => {

@@ -68,3 +68,34 @@ it('a reader that outlives its blob does not open the file for the next one', as
   files.onForgotten = () => Promise.resolve();
   await files.close();
 });
+
+it('with no descriptor left, says of the file what reading it would', async () => {
+  await using folder = await StoreFolder.make();
+  const { input } = sampleOf(4);
+  const failure = Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+  class Full extends FileCache {
+    override use<T>(): Promise<T> {
+      return Promise.reject(failure);
+    }
+  }
+  const chunks = input.hashes.length / HASH_BYTES;
+  const have = ChunkBitmap.full(chunks);
+  const pending = new ChunkBitmap(chunks);
+  const blob = new FsBlob(
+    input,
+    { have, pending, bootId: 'boot', clean: true, fresh: true },
+    {
+      paths: new BlobPaths(folder.dataDir),
+      files: new Full(),
+      rechecker: new Rechecker(folder),
+      logger: folder.logger,
+      makeRoom: () => Promise.resolve(false),
+      proving: new Semaphore({ permits: 1, queueMax: 1 }),
+      used: () => {},
+      changed: () => {},
+    },
+  );
+  await assert.rejects(blob.read(Buffer.alloc(9), 0), (err) => hasCode(err, 'IO'));
+  const passed = blob.withFile(0, 9, () => Promise.resolve(9));
+  await assert.rejects(passed, (err) => hasCode(err, 'IO'));
+});

@@ -104,22 +104,25 @@ export class FsBlob extends BlobBase implements StoredBlob {
   }
 
   async read(into: Buffer, position: number): Promise<void> {
-    this.#checkPresent();
-    this.used();
-    const touched = this.chunksAt(position, into.length);
-    const absent = touched.find((index) => !this.have.has(index));
-    if (absent !== undefined) throw this.#notVerified(absent);
-    for (const index of touched) {
-      // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
-      if (!this.#prover.has(index) && !(await this.#prove(index))) throw this.#corrupt(index);
-    }
-    // While a chunk was proved another reader may have found it lost, or the blob may be gone.
-    this.#checkPresent();
-    const lost = touched.find((index) => !this.have.has(index));
-    if (lost !== undefined) throw this.#notVerified(lost);
+    const touched = await this.#proved(position, into.length);
     if (await this.#fill(into, position)) return;
     for (const index of touched) this.#lose(index);
     throw this.#corrupt(touched[0] ?? 0);
+  }
+
+  async withFile<T>(
+    position: number,
+    length: number,
+    task: (file: number) => Promise<T>,
+  ): Promise<T | undefined> {
+    await this.#proved(position, length);
+    try {
+      return await this.#use(({ fd }) => task(fd));
+    } catch (err) {
+      // read() tells what is wrong with it.
+      if (isUnreadable(err)) return undefined;
+      throw storeErrorOf(err, this.#dataPath);
+    }
   }
 
   /** Starts to check what an earlier boot left, if anything. */
@@ -192,6 +195,24 @@ export class FsBlob extends BlobBase implements StoredBlob {
     await rm(join(this.folder, META_FILE), { force: true });
     await this.#modules.files.forget(this.#dataPath);
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** The chunks of a range, all of them verified. Throws as read() does. */
+  async #proved(position: number, length: number): Promise<number[]> {
+    this.#checkPresent();
+    this.used();
+    const touched = this.chunksAt(position, length);
+    const absent = touched.find((index) => !this.have.has(index));
+    if (absent !== undefined) throw this.#notVerified(absent);
+    for (const index of touched) {
+      // oxlint-disable-next-line no-await-in-loop -- one chunk in memory at a time
+      if (!this.#prover.has(index) && !(await this.#prove(index))) throw this.#corrupt(index);
+    }
+    // While a chunk was proved another reader may have found it lost, or the blob may be gone.
+    this.#checkPresent();
+    const lost = touched.find((index) => !this.have.has(index));
+    if (lost !== undefined) throw this.#notVerified(lost);
+    return touched;
   }
 
   /** Hashes a chunk of an earlier run before its first use in this one; false: it is lost. */

@@ -24,6 +24,12 @@ function row(first: number, end: number, of = hashes): Buffer {
   return of.subarray(first * HASH_BYTES, end * HASH_BYTES);
 }
 
+test('its file, which may be written over, is lent to nobody', async () => {
+  await using folder = await StoreFolder.make();
+  const blob = await grow(await folder.start());
+  assert.ok(!('withFile' in blob));
+});
+
 test('chunks can be written and read once their hash is known, under no name', async () => {
   await using folder = await StoreFolder.make();
   const store = await folder.start();

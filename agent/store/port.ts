@@ -54,6 +54,16 @@ export interface StoredBlob {
   write(index: number, bytes: Buffer, begun?: () => void): Promise<void>;
   /** Fills `into` from `position`. Throws NOT_VERIFIED unless every chunk touched is verified. */
   read(into: Buffer, position: number): Promise<void>;
+  /**
+   * Has `task` use the open file in which bytes that read() would give lie at `position`; undefined
+   * when it cannot be opened. Throws what read() throws. Absent: such bytes lie in no file, or may
+   * be written over with others.
+   */
+  withFile?<T>(
+    position: number,
+    length: number,
+    task: (file: number) => Promise<T>,
+  ): Promise<T | undefined>;
   /** Keeps the blob from eviction until disposed; counts as a use, like reading. */
   retain(): Disposable;
   /** Called with the chunk index after it became verified, or after a pending one was lost. */

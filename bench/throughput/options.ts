@@ -20,9 +20,8 @@ Measures what one agent can give another and what it costs, with the product's d
 a layer goes from the file of agent A over the lane to agent B, which proves it, stores it and
 serves curl. Beside it, in turns: the single steps of that path, the same over libp2p streams with
 and without the V8 flags of the launcher, and a warm layer against nginx and against a bare Node.js
-program. nginx has the kernel send the file, on loopback without a copy, which no Node.js program
-can ask for; so it is the ratio to the bare program that tells what the agent adds. A and curl have
-core 0, B has core 1; what curl uses is not counted. Needs Linux, two processors, taskset and curl,
+program that sends it through memory. A and curl have core 0, B has core 1; what curl uses is not
+counted. Needs Linux, two processors, taskset and curl,
 about 13 GiB of room for temporary files, and nginx to compare with it (Debian: nginx-light).
 
   --size SIZE     bytes of the layer (default 512MiB)

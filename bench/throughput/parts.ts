@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { cpuSeconds } from '../rig/cpu.ts';
+import { touchPages } from '../rig/page-cache.ts';
 import { curl } from './peer-path.ts';
 
 const MAIN = path.join(import.meta.dirname, 'part-main.ts');
@@ -81,10 +82,13 @@ export async function measureParts(file: string, scratch: string, size: number):
   const tls = await pair('tls');
   const tcp = await pair('tcp');
   const hash = (await run(['hash', file, bytes])) / size;
+  // As before a pass of the whole path: else the parts would look dearer than they are.
+  await touchPages(path.dirname(scratch), size);
   const write = (await run(['write', scratch, bytes])) / size;
   const http = await serving('receiver', ['serve-http', file, bytes], (port) =>
     curl(`http://127.0.0.1:${port}/`, size),
   );
+  await touchPages(path.dirname(scratch), size);
   const plain = await serving('sender', ['send-tcp', file, bytes], (port) =>
     serving(
       'receiver',

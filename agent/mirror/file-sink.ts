@@ -15,10 +15,11 @@ export class ConnectionSink implements FileSink, Disposable {
   readonly #response: ServerResponse;
   readonly #calls: SendFile;
   readonly #took: (bytes: number) => void;
+  /** Aborted when it is over: who waits for a turn then keeps no connection open. */
+  readonly #over = new AbortController();
   #connection: number | undefined;
   #isClear = false;
   #isCalling = false;
-  #isOver = false;
   #passed = 0;
   #refusals = 0;
 
@@ -44,13 +45,14 @@ export class ConnectionSink implements FileSink, Disposable {
     const connection = this.#open();
     if (connection === undefined || this.#refusals >= SENDFILE_REFUSALS_MAX) return undefined;
     const wanted = Math.min(length, SENDFILE_MAX_BYTES);
+    const { signal } = this.#over;
     this.#isCalling = true;
     let sent: number;
     try {
-      sent = await this.#calls.send(connection, file, position, wanted);
+      sent = await this.#calls.send(connection, file, { position, length: wanted }, { signal });
     } finally {
       this.#isCalling = false;
-      if (this.#isOver) this.#close();
+      if (signal.aborted) this.#close();
     }
     if (sent <= 0) {
       this.#refusals += 1;
@@ -76,14 +78,14 @@ export class ConnectionSink implements FileSink, Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#isOver = true;
+    this.#over.abort(new Error('the body is over'));
     if (!this.#isCalling) this.#close();
     // The body is not whole, and with our descriptor open the client would not see Node close its.
     else if (this.#connection !== undefined) this.#calls.shutdown(this.#connection);
   }
 
   #open(): number | undefined {
-    if (this.#isOver || this.#response.destroyed) return undefined;
+    if (this.#over.signal.aborted || this.#response.destroyed) return undefined;
     if (this.#connection !== undefined) return this.#connection;
     const own = descriptorOf(this.#response);
     const descriptor = own === undefined ? -1 : this.#calls.duplicate(own);
@@ -99,7 +101,10 @@ export class ConnectionSink implements FileSink, Disposable {
   }
 }
 
-/** Of a TLS connection there is one as well, but what goes there must be encrypted. */
+/**
+ * Node shows it nowhere but here. Of a TLS connection there is one as well, but what goes there
+ * must be encrypted.
+ */
 function descriptorOf({ socket }: ServerResponse): number | undefined {
   if (socket === null || 'encrypted' in socket) return undefined;
   const handle: unknown = Reflect.get(socket, '_handle');

@@ -10,6 +10,7 @@ import { SENDFILE_CALLS_MAX } from './constants.ts';
 import { loadSendFile } from './sendfile.ts';
 
 const NO_DESCRIPTOR = 1_000_000;
+const GO_ON = { signal: new AbortController().signal };
 const SPARSE_BYTES = 1024 ** 3;
 
 let folder: string;
@@ -40,20 +41,31 @@ describe('sendfile', () => {
     const calls = loadSendFile();
     await using to = await open(path.join(folder, 'copy'), 'w+');
     const copy = calls.duplicate(to.fd);
-    assert.equal(await calls.send(copy, whole.fd, 5, 2), 2);
-    assert.equal(await calls.send(copy, whole.fd, 12, 1_000), 7);
-    assert.equal(await calls.send(copy, whole.fd, 19, 1_000), 0);
+    assert.equal(await calls.send(copy, whole.fd, { position: 5, length: 2 }, GO_ON), 2);
+    assert.equal(await calls.send(copy, whole.fd, { position: 12, length: 1_000 }, GO_ON), 7);
+    assert.equal(await calls.send(copy, whole.fd, { position: 19, length: 1_000 }, GO_ON), 0);
     calls.close(copy);
-    assert.equal(await calls.send(copy, whole.fd, 0, 1), -1);
+    assert.equal(await calls.send(copy, whole.fd, { position: 0, length: 1 }, GO_ON), -1);
     assert.equal(await readFile(path.join(folder, 'copy'), 'utf8'), 'ishe file');
   });
 
   it('is called for many at a time', async () => {
     const calls = loadSendFile();
     const many = Array.from({ length: 20 * SENDFILE_CALLS_MAX }, (_, index) =>
-      calls.send(NO_DESCRIPTOR, sparse.fd, index * 1_000_000, 1_000_000),
+      calls.send(
+        NO_DESCRIPTOR,
+        sparse.fd,
+        { position: index * 1_000_000, length: 1_000_000 },
+        GO_ON,
+      ),
     );
     assert.deepEqual(new Set(await Promise.all(many)), new Set([-1]));
+  });
+
+  it('makes nobody wait for a turn who has given up', async () => {
+    const range = { position: 0, length: 1 };
+    const gone = { signal: AbortSignal.abort(new Error('gone')) };
+    await assert.rejects(loadSendFile().send(NO_DESCRIPTOR, sparse.fd, range, gone), /gone/);
   });
 
   it('takes nothing when the connection is full, and does not wait for the client', async () => {
@@ -70,7 +82,12 @@ describe('sendfile', () => {
     let sent = 0;
     for (;;) {
       // oxlint-disable-next-line no-await-in-loop -- until it is full
-      const more = await calls.send(descriptor, sparse.fd, sent, 1_000_000);
+      const more = await calls.send(
+        descriptor,
+        sparse.fd,
+        { position: sent, length: 1_000_000 },
+        GO_ON,
+      );
       if (more < 0) break;
       sent += more;
     }

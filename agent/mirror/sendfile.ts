@@ -11,9 +11,15 @@ export type SendFile = {
   shutdown(connection: number): void;
   /**
    * sendfile(2): how many bytes from `position` on the connection took at once; below 1 when it
-   * took none, whatever the reason. It runs in a thread, since it may wait for a disk.
+   * took none, whatever the reason. It runs in a thread, since it may wait for a disk. Throws the
+   * reason of the signal, which ends the wait for a turn; a call that has begun ends by itself.
    */
-  send(connection: number, file: number, position: number, length: number): Promise<number>;
+  send(
+    connection: number,
+    file: number,
+    range: { position: number; length: number },
+    o: { signal: AbortSignal },
+  ): Promise<number>;
 };
 
 /** What we use of koffi, whose binaries for one platform each are packages of their own. */
@@ -49,8 +55,8 @@ export function loadSendFile(): SendFile {
     duplicate: (connection) => fcntl(connection, F_DUPFD_CLOEXEC, 'int', 0),
     close: (descriptor) => void close(descriptor),
     shutdown: (connection) => void shutdown(connection, SHUT_RDWR),
-    send: async (connection, file, position, length) => {
-      using turn = await turns.acquire();
+    send: async (connection, file, { position, length }, { signal }) => {
+      using turn = await turns.acquire({ signal });
       void turn;
       const { promise, resolve, reject } = Promise.withResolvers<number>();
       const done = (err: Error | null, sent: number): void => {

@@ -9,6 +9,7 @@ export type Manifest = {
   version: string;
   license?: string;
   dependencies: Record<string, string>;
+  optionalDependencies: Record<string, string>;
   devDependencies: Record<string, string>;
   allowScripts: Record<string, boolean>;
 };

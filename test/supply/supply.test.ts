@@ -45,8 +45,10 @@ test('the lock file is in sync with package.json and every version is exact', ()
   const manifest = readManifest();
   const root = readLock().packages[''];
   assert.deepEqual(root?.dependencies, manifest.dependencies);
+  assert.deepEqual(root?.optionalDependencies, manifest.optionalDependencies);
   assert.deepEqual(root?.devDependencies, manifest.devDependencies);
-  const all = { ...manifest.dependencies, ...manifest.devDependencies };
+  const { dependencies, optionalDependencies, devDependencies } = manifest;
+  const all = { ...dependencies, ...optionalDependencies, ...devDependencies };
   for (const [name, version] of Object.entries(all)) {
     assert.match(version, /^\d+\.\d+\.\d+$/, `${name} is not pinned`);
     assert.equal(readLock().packages[`node_modules/${name}`]?.version, version, name);

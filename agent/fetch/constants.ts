@@ -5,8 +5,27 @@ export const PEER_INFLIGHT_START = 4;
 export const PEER_INFLIGHT_MIN = 2;
 /** Chunk requests in flight to all peers of other zones, when peers of our own could help. */
 export const FAR_INFLIGHT_MAX = 8;
-/** Peers of other zones are asked for what near ones hold too when fewer near ones are left. */
+/** Over a quick line, with fewer near peers left, far ones are asked for what those hold too. */
 export const NEAR_PEERS_MIN = 4;
+/** The line to other zones is slow when a chunk takes longer than this, and quick below this. */
+export const LINE_SLOW_MS = 1000;
+export const LINE_QUICK_MS = 500;
+/** Chunk requests in flight to other zones before the line is known. */
+export const FAR_INFLIGHT_UNKNOWN = 1;
+/** A chunk we may fetch from another zone has to be asked for within this time. */
+export const CROSSING_KEPT_MS = 5_000;
+/** One that we may not is not asked for again before this. */
+export const CROSSING_DECLINED_MS = 1_000;
+/**
+ * A reader, or a download, that stands for so long fetches from other zones although nobody let it,
+ * and the spread of it, so that not all of a zone do so at once. Each time the patience is half, at
+ * least the third of these, until the tracker lets us fetch something.
+ */
+export const CROSSING_PATIENCE_MS = 15_000;
+export const CROSSING_PATIENCE_SPREAD_MS = 15_000;
+export const CROSSING_PATIENCE_MIN_MS = 2_000;
+/** So many chunks are fetched at a time then, from the one on where the reader stands. */
+export const CROSSING_PATIENCE_CHUNKS = 4;
 /** Chunk requests in flight to the hub for one blob. */
 export const HUB_INFLIGHT_MAX = 4;
 /** Chunk requests in flight for one blob over all sources, at most and at least. */
@@ -23,6 +42,8 @@ export const PLANNER_PEERS_MAX = 64;
 export const DUPLICATES_MAX = 4;
 /** Part of a blob's chunks that may be asked for twice only to gain time. */
 export const GAIN_DUPLICATES_PART = 0.02;
+/** A chunk that a reader stands at for long is asked for once more when it takes so long. */
+export const STANDING_HEDGE_MS = 5_000;
 /** Peers asked for the same chunk at the same time; the hub may come on top. */
 export const ATTEMPTS_PER_CHUNK_MAX = 2;
 
@@ -38,11 +59,16 @@ export const UNLEASED_INFLIGHT_MAX = 2;
 /** A request is overdue after this, or four times the usual duration if that is longer. */
 export const STALL_MIN_MS = 2_000;
 export const STALL_MAX_MS = 60_000;
+export const STALL_FACTOR = 4;
+/** What requests to other zones are taken to take until some have come. */
+export const FAR_USUAL_START_MS = 2_000;
 /** An overdue request is given up after this many stall times. */
 export const GIVE_UP_STALLS = 4;
 export const GIVE_UP_MAX_MS = 120_000;
 /** An overdue request this old makes room when all who were asked for its chunk have stalled. */
 export const REPLACE_MIN_MS = 8_000;
+/** One to another zone at least this many of its stall times. */
+export const REPLACE_STALLS = 2;
 
 /** Without a chunk from a peer for this long, the hub is asked without a lease. */
 export const STARVED_MS = 3_000;

@@ -184,11 +184,14 @@ export class Download implements Supply, Announced {
   item(): AnnounceItem {
     const { namespace, repository } = this.#request;
     const { digest, size, complete, have } = this.#blob;
-    // What has to wait here takes no leases from those who could use them.
+    // What has to wait here takes no chunks from those who could fetch them.
     const leasesMax = this.#claim.yields ? 1 : this.#leasesWanted;
     const hubChunksWanted = this.#over ? 0 : Math.min(leasesMax, this.#leasesWanted);
     const bypassWanted = this.#over ? 0 : this.#bypassWanted;
-    const wishes = { hubChunksWanted, bypassWanted };
+    const nowMs = performance.now();
+    const crossings = this.#over ? [] : this.#planner.crossingsWanted(nowMs);
+    const crossingsWanted = this.#claim.yields ? crossings.slice(0, 1) : crossings;
+    const wishes = { hubChunksWanted, bypassWanted, crossingsWanted };
     return { namespace, repository, digest, size, complete, have, ...wishes };
   }
 
@@ -199,8 +202,8 @@ export class Download implements Supply, Announced {
     this.#leasesFlow = result.hubChunks.length > 0;
     this.#leasesWanted = 0;
     this.#bypassWanted = 0;
-    const { hubChunks: indices, bypassChunks: bypass } = result;
-    this.#dispatch({ type: 'hubLease', indices, peersKnown, bypass });
+    const { hubChunks: indices, bypassChunks: bypass, crossings } = result;
+    this.#dispatch({ type: 'hubLease', indices, peersKnown, bypass, crossings });
   }
 
   unanswered(): void {
@@ -309,7 +312,9 @@ export class Download implements Supply, Announced {
       using turn = await this.#claim.turn(end - start, signal);
       void turn;
       const checkable = early && this.#checkable(index, signal);
+      const isFar = from.kind === 'peer' && this.#peers.isFar(from.peerId);
       await this.#fetcher.fetch(from, index, { started, checkable, keep }, signal);
+      if (isFar) this.#modules.metrics.crossed.inc(end - start);
       // Normally told by the store already; a chunk that was there before is told here.
       this.#dispatch({ type: 'chunkDone', index, ticket });
     } catch (err) {

@@ -1,5 +1,5 @@
 import { clearBit, newBits, setBit } from './chunk-bits.ts';
-import { ATTEMPTS_PER_CHUNK_MAX, DUPLICATES_MAX } from './constants.ts';
+import { ATTEMPTS_PER_CHUNK_MAX, DUPLICATES_MAX, STALL_MAX_MS } from './constants.ts';
 
 export const HUB = Symbol('hub');
 export type SourceId = string | typeof HUB;
@@ -12,6 +12,8 @@ export type Flight = {
   leased: boolean;
   /** undefined while it waits for memory. */
   startedMs: number | undefined;
+  /** It is overdue when it takes longer than this. */
+  stallMs: number;
   overdue: boolean;
   /** Not overdue, but worth the cost of a second request. */
   hedged: boolean;
@@ -86,6 +88,7 @@ export class Flights {
       source,
       leased,
       startedMs: undefined,
+      stallMs: STALL_MAX_MS,
       overdue: false,
       hedged: false,
     };

@@ -31,8 +31,8 @@ export function sizeBucket(size: number): string {
   return SIZE_BUCKETS.find(([bound]) => size <= bound)?.[1] ?? 'larger';
 }
 
-/** Metrics of the fetch room. */
-export function createFetchMetrics(metrics: MetricsRegistry) {
+/** Bytes that came, by where they came from. */
+function createByteMetrics(metrics: MetricsRegistry) {
   const bytes = metrics.counter(
     'fetched_bytes_total',
     'Content bytes by source: local (served from the store without asking anybody), peer, hub, ' +
@@ -40,6 +40,16 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
     ['source'],
   );
   for (const source of SOURCES) bytes.inc({ source }, 0);
+  const crossed = metrics.counter(
+    'fetched_across_zones_bytes_total',
+    'Bytes of chunks that came from peers of other zones.',
+  );
+  crossed.inc(0);
+  return { bytes, crossed };
+}
+
+/** Metrics of the fetch room. */
+export function createFetchMetrics(metrics: MetricsRegistry) {
   const verified = metrics.counter(
     'chunks_verified_total',
     'Chunks whose hash matched the signed root, by source.',
@@ -83,7 +93,7 @@ export function createFetchMetrics(metrics: MetricsRegistry) {
   );
   unreadBytes.inc(0);
   return {
-    bytes,
+    ...createByteMetrics(metrics),
     unreadBytes,
     verified,
     rejected,

@@ -1,6 +1,8 @@
 import { hasBit } from './chunk-bits.ts';
 import type { ChunkTable } from './chunk-table.ts';
 import { FAR_INFLIGHT_MAX, NEAR_PEERS_MIN, PEER_INFLIGHT_MAX } from './constants.ts';
+import type { Crossings } from './crossings.ts';
+import { HUB } from './flights.ts';
 import type { Flights } from './flights.ts';
 import { lowestCursor } from './hub-asking.ts';
 import type { View } from './hub-asking.ts';
@@ -12,6 +14,7 @@ export type PeerAskingModules = {
   flights: Flights;
   peers: PlannerPeers;
   desk: Pick<HubDesk, 'peersKnown'>;
+  crossings: Pick<Crossings, 'isGoverned' | 'isOpened' | 'closed' | 'inflightMax'>;
   /** Whether anything more may be asked for, of whomever. */
   isRoom: (nowMs: number) => boolean;
   ask: (peer: PeerState, index: number) => void;
@@ -36,17 +39,20 @@ export class PeerAsking {
   }
 
   /**
-   * Asks far peers first, but only for what no near one holds; then near ones; far ones for
-   * anything when there are hardly any near ones.
+   * Asks far peers first, but only for what no near one holds, and over a slow line for what the
+   * tracker let us fetch; then near ones; far ones for anything when there are hardly any near ones
+   * and the line is quick.
    */
   ask(view: PeerView): void {
     const { nowMs } = view;
-    const { table, peers, isRoom } = this.#modules;
+    const { table, peers, isRoom, crossings } = this.#modules;
     if (!isRoom(nowMs)) return;
     const hasFar = peers.farCount > 0;
-    if (hasFar) this.#round({ ...view, near: false, except: table.heardNear });
+    const isAlone = !peers.hasNear;
+    const except = isAlone ? table.nothing : crossings.closed(nowMs);
+    if (hasFar) this.#round({ ...view, near: false, except });
     this.#round({ ...view, near: true, except: table.nothing });
-    if (!hasFar || !isRoom(nowMs)) return;
+    if (!hasFar || isAlone || crossings.isGoverned(nowMs) || !isRoom(nowMs)) return;
     let near = 0;
     for (const peer of peers.list) {
       if (peer.near && !peer.idle && !peer.leaving && peers.isUsable(peer, nowMs)) near += 1;
@@ -67,8 +73,9 @@ export class PeerAsking {
 
   /** Gives each peer with at most `level` requests one more; false when no peer can take more. */
   #level(level: number, round: Round & { peers: readonly PeerState[]; failed: boolean }): boolean {
-    const { table, peers, isRoom, ask } = this.#modules;
+    const { table, peers, crossings, isRoom, ask } = this.#modules;
     const { nowMs, except } = round;
+    const farMax = peers.hasNear ? crossings.inflightMax : FAR_INFLIGHT_MAX;
     let more = false;
     for (const peer of round.peers) {
       if (peer.near !== round.near || peer.idle || peer.leaving) continue;
@@ -76,7 +83,7 @@ export class PeerAsking {
       if (peer.flights >= Math.min(peer.pace.depth, this.#inflightMax)) continue;
       more = true;
       if (peer.flights > level || !peers.isUsable(peer, nowMs)) continue;
-      if (!isRoom(nowMs) || (!peer.near && peers.farInflight >= FAR_INFLIGHT_MAX)) return false;
+      if (!isRoom(nowMs) || (!peer.near && peers.farInflight >= farMax)) return false;
       const index = this.#pickFor(peer, round);
       if (index >= 0) ask(peer, index);
       else if (except === table.nothing) peer.idle = true;
@@ -84,13 +91,13 @@ export class PeerAsking {
     return more;
   }
 
-  #pickFor(peer: PeerState, { except, urgent, readers }: Round): number {
+  #pickFor(peer: PeerState, { nowMs, except, urgent, readers }: Round): number {
     const { table, flights, peers, desk } = this.#modules;
     for (const index of urgent) {
-      if (this.#isEligible(peer, index) && !hasBit(except, index)) return index;
+      if (this.#isEligible(peer, index, nowMs) && !hasBit(except, index)) return index;
     }
     for (const index of flights.reopened) {
-      if (this.#isEligible(peer, index)) return index;
+      if (this.#isEligible(peer, index, nowMs)) return index;
     }
     const search = { offered: peer.have, busy: flights.busy, except };
     if (peers.soleComplete && desk.peersKnown <= 1) {
@@ -100,8 +107,19 @@ export class PeerAsking {
     return table.pickRarest(search, this.#random, isFirst);
   }
 
-  #isEligible(peer: PeerState, index: number): boolean {
+  /** A chunk on its way over a slow line would not come sooner if it took that way twice. */
+  #mayRepeat(peer: PeerState, index: number, nowMs: number): boolean {
+    const { flights, peers, crossings } = this.#modules;
+    if (peer.near || !peers.hasNear || !crossings.isGoverned(nowMs)) return true;
+    if (crossings.isOpened(index)) return true;
+    return flights.of(index).every(({ overdue, source }) => {
+      return overdue || source === HUB || peers.get(source)?.near !== false;
+    });
+  }
+
+  #isEligible(peer: PeerState, index: number, nowMs: number): boolean {
     const { table, flights } = this.#modules;
-    return table.isWanted(index) && hasBit(peer.have, index) && flights.admits(index, peer.id);
+    if (!table.isWanted(index) || !hasBit(peer.have, index)) return false;
+    return flights.admits(index, peer.id) && this.#mayRepeat(peer, index, nowMs);
   }
 }

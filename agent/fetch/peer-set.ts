@@ -46,6 +46,11 @@ export class PeerSet {
     return this.#members.get(peerId)?.node ?? 'unknown';
   }
 
+  /** Whether a linked peer is of another zone. */
+  isFar(peerId: string): boolean {
+    return this.#members.get(peerId)?.near === false;
+  }
+
   /** Links to those of the candidates that are new, as far as there is room; near ones first. */
   add(candidates: readonly Membership[]): void {
     if (this.#closed) return;
@@ -82,10 +87,9 @@ export class PeerSet {
     return (this.#resting.get(peerId) ?? 0) <= now && !swarm.isBanned(peerId);
   }
 
-  /** Of our own zone; when we are of none, everybody is. */
+  /** Of our own zone, as the tracker sees it: those of no zone are of one as well. */
   #isNear({ zone }: Membership): boolean {
-    const own = this.#modules.swarm.zone;
-    return own === '' || zone === own;
+    return zone === this.#modules.swarm.zone;
   }
 
   async #follow(member: Membership): Promise<void> {

@@ -29,6 +29,10 @@ type World = {
   /** Part of the requests that are refused as too many, and that fail half-way. */
   busy: number;
   broken: number;
+  /** Agents take turns to be of so many zones. */
+  zones?: number;
+  /** Which chunks the tracker lets an agent fetch from other zones; undefined: it does not know. */
+  crossings?: 'one-each' | 'none' | undefined;
   /** This agent vanishes at this time; its connections fail. */
   leaves: { agent: number; atMs: number } | undefined;
 };
@@ -62,6 +66,7 @@ class Fleet {
   readonly #random: () => number;
   readonly #queue: { atMs: number; order: number; run: () => void }[] = [];
   readonly #leases = new Map<number, number>();
+  readonly #crossings = new Map<string, { id: string; endMs: number }>();
   #order = 0;
   #nowMs = 0;
 
@@ -138,7 +143,8 @@ class Fleet {
     };
     this.#at(this.#nowMs + afterMs, () => {
       if (peer.gone) return;
-      this.#tell(agent, { type: 'peerUp', peerId: peer.id });
+      const near = this.#zoneOf(agent) === this.#zoneOf(peer);
+      this.#tell(agent, { type: 'peerUp', peerId: peer.id, near });
       news();
     });
   }
@@ -209,10 +215,28 @@ class Fleet {
     }
     const peersKnown = this.agents.length - 1;
     const { bypass } = this.#world;
+    const crossings = this.#cross(agent);
     this.#at(this.#nowMs + LINK_MS, () => {
-      this.#tell(agent, { type: 'hubLease', indices, peersKnown, bypass });
+      this.#tell(agent, { type: 'hubLease', indices, peersKnown, bypass, crossings });
     });
     this.#at(this.#nowMs + ANNOUNCE_MS, () => this.#announce(agent));
+  }
+
+  #cross(agent: Agent): number[] | undefined {
+    if (this.#world.crossings === undefined) return undefined;
+    const wanted = agent.planner.crossingsWanted(this.#nowMs);
+    if (this.#world.crossings === 'none') return [];
+    return wanted.filter((index) => {
+      const key = `${this.#zoneOf(agent)} ${index}`;
+      const known = this.#crossings.get(key);
+      if (known !== undefined && known.id !== agent.id && known.endMs > this.#nowMs) return false;
+      this.#crossings.set(key, { id: agent.id, endMs: this.#nowMs + LEASE_MS });
+      return true;
+    });
+  }
+
+  #zoneOf(agent: Agent): number {
+    return this.agents.indexOf(agent) % (this.#world.zones ?? 1);
   }
 
   #check(agent: Agent): void {
@@ -273,6 +297,21 @@ describe('planners among themselves', () => {
     const hub = fc.constant('leases' as const);
     fc.assert(fc.property(fc.record({ ...trouble, shares, hub, leaves }), finishes), {
       numRuns: 120,
+    });
+  });
+
+  it('finish in zones of their own, whatever the tracker lets them fetch from others', () => {
+    const shares = fc.constantFrom([0, 0, 0, 0], [1, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0, 0]);
+    const zoned = {
+      zones: fc.constantFrom(2, 3),
+      crossings: fc.constantFrom<World['crossings'][]>('one-each', 'none', undefined),
+      leaves: fc.option(fc.record({ agent: fc.constant(1), atMs: fc.nat(3_000) }), {
+        nil: undefined,
+      }),
+    };
+    const hub = fc.constantFrom<World['hub'][]>('leases', 'no-tracker');
+    fc.assert(fc.property(fc.record({ ...trouble, ...zoned, shares, hub }), finishes), {
+      numRuns: 150,
     });
   });
 });

@@ -65,6 +65,11 @@ export class PlannerPeers {
     return this.#far;
   }
 
+  /** Whether any is of our own zone. */
+  get hasNear(): boolean {
+    return this.#far < this.#peers.size;
+  }
+
   get(peerId: string): PeerState | undefined {
     return this.#peers.get(peerId);
   }
@@ -165,6 +170,16 @@ export class PlannerPeers {
       if (this.isUsable(peer, nowMs) && hasBit(peer.have, index)) return true;
     }
     return false;
+  }
+
+  /** What peers of our own zone hold that are in working order. */
+  availableNear(nowMs: number): Uint32Array {
+    const sum = newBits(this.#table.count);
+    for (const peer of this.#list) {
+      if (!peer.near || !this.isUsable(peer, nowMs)) continue;
+      for (let at = 0; at < sum.length; at += 1) sum[at] = (sum[at] ?? 0) | (peer.have[at] ?? 0);
+    }
+    return sum;
   }
 
   /** What peers in working order hold; `strict` leaves out any that failed of late. */

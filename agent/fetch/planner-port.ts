@@ -35,14 +35,16 @@ export type PlannerEvent =
   /** Nothing can be checked against its hash now: neither held nor asked for until released. */
   | { type: 'held'; index: number }
   /**
-   * The tracker answered: our leases, how many other agents it knows for this blob, and how many
-   * chunks may be taken without a lease; undefined: it keeps no budget.
+   * The tracker answered: our leases, how many other agents it knows for this blob, how many
+   * chunks may be taken without a lease (undefined: it keeps no budget), and those we may fetch
+   * from other zones (undefined: it does not know who fetches what).
    */
   | {
       type: 'hubLease';
       indices: readonly number[];
       peersKnown: number;
       bypass?: number | undefined;
+      crossings?: readonly number[] | undefined;
     }
   | { type: 'hubDown' }
   | { type: 'readers'; readers: readonly ReaderState[] }
@@ -66,6 +68,8 @@ export interface Planner {
   handle(event: PlannerEvent, nowMs: number): PlannerCommand[];
   /** Chunks not verified yet. */
   readonly missing: number;
+  /** Chunks to ask the tracker for that only other zones have; it counts as asked for. */
+  crossingsWanted(nowMs: number): readonly number[];
 }
 
 export type PlannerOptions = {

@@ -7,12 +7,12 @@ import {
   HUB_INFLIGHT_MAX,
   PEER_INFLIGHT_MAX,
   REPLACE_MIN_MS,
-  STALL_MAX_MS,
-  STALL_MIN_MS,
+  REPLACE_STALLS,
 } from './constants.ts';
+import { Crossings } from './crossings.ts';
 import { Flights, HUB } from './flights.ts';
 import type { Flight } from './flights.ts';
-import { HubAsking } from './hub-asking.ts';
+import { HubAsking, lowestCursor } from './hub-asking.ts';
 import { HubDesk } from './hub-desk.ts';
 import { InflightWindow } from './inflight-window.ts';
 import { PeerAsking } from './peer-asking.ts';
@@ -29,9 +29,8 @@ import type {
 } from './planner-port.ts';
 import { SecondTries } from './second-tries.ts';
 import { urgentChunks } from './urgency.ts';
+import { UsualTimes } from './usual-times.ts';
 
-const SMOOTHING = 0.2;
-const STALL_FACTOR = 4;
 const PATIENCE_DOUBLINGS_MAX = 5;
 
 /**
@@ -46,6 +45,7 @@ export class SwarmPlanner implements Planner {
   readonly #hub: HubDesk;
   readonly #hubAsking: HubAsking;
   readonly #peerAsking: PeerAsking;
+  readonly #crossings: Crossings;
   readonly #peerInflightMax: number;
   readonly #growing: boolean;
   readonly #window: InflightWindow;
@@ -54,7 +54,7 @@ export class SwarmPlanner implements Planner {
   #readers: readonly ReaderState[] = [];
   /** Wanted chunks that come first. */
   #urgent: readonly number[] = [];
-  #usualMs = STALL_MIN_MS / STALL_FACTOR;
+  readonly #usual = new UsualTimes();
   #out: PlannerCommand[] = [];
 
   constructor(options: PlannerOptions) {
@@ -62,7 +62,8 @@ export class SwarmPlanner implements Planner {
     this.#flights = new Flights(options.chunkCount);
     this.#peers = new PlannerPeers(this.#table, options.random);
     this.#review = new PeerReview(options);
-    this.#seconds = new SecondTries({ chunkCount: options.chunkCount, startMs: this.#usualMs });
+    const { chunkCount } = options;
+    this.#seconds = new SecondTries({ chunkCount, startMs: this.#usual.usualMs });
     this.#growing = options.growing ?? false;
     this.#peerInflightMax = options.peerInflightMax ?? PEER_INFLIGHT_MAX;
     this.#window = new InflightWindow({
@@ -74,6 +75,11 @@ export class SwarmPlanner implements Planner {
       inflightMax: options.hubInflightMax ?? HUB_INFLIGHT_MAX,
       startMs: options.startMs,
       random: options.random,
+    });
+    this.#crossings = new Crossings(options, {
+      table: this.#table,
+      flights: this.#flights,
+      peers: this.#peers,
     });
     const shared = {
       table: this.#table,
@@ -88,12 +94,21 @@ export class SwarmPlanner implements Planner {
     });
     this.#peerAsking = new PeerAsking(
       { random: options.random, inflightMax: this.#peerInflightMax },
-      { ...shared, ask: (peer, index) => this.#askPeer(peer, index) },
+      {
+        ...shared,
+        crossings: this.#crossings,
+        ask: (peer, index) => this.#askPeer(peer, index),
+      },
     );
   }
 
   get missing(): number {
     return this.#table.missing;
+  }
+
+  crossingsWanted(nowMs: number): readonly number[] {
+    if (this.#peers.farCount === 0 || !this.#peers.hasNear) return [];
+    return this.#crossings.wanted(lowestCursor(this.#readers), nowMs);
   }
 
   handle(event: PlannerEvent, nowMs: number): PlannerCommand[] {
@@ -114,7 +129,9 @@ export class SwarmPlanner implements Planner {
         return this.#peers.availability(event.peerId, event.have);
       case 'started': {
         const flight = this.#flights.get(event.ticket);
-        if (flight !== undefined) flight.startedMs = nowMs;
+        if (flight === undefined) return undefined;
+        flight.startedMs = nowMs;
+        flight.stallMs = this.#usual.stallMs(this.#isFar(flight));
         return undefined;
       }
       case 'chunkDone':
@@ -127,11 +144,13 @@ export class SwarmPlanner implements Planner {
       case 'held':
         return this.#hold(event.index);
       case 'hubLease':
+        this.#crossings.answered(event.crossings, nowMs);
         return this.#hub.leased(
           event.indices.filter((index) => this.#isLeasable(index)),
           event,
         );
       case 'hubDown':
+        this.#crossings.trackerDown();
         return this.#hub.trackerDown();
       case 'readers':
         this.#readers = event.readers;
@@ -167,13 +186,16 @@ export class SwarmPlanner implements Planner {
       this.#land(flight);
       if (flight.startedMs !== undefined) {
         const took = nowMs - flight.startedMs;
-        this.#usualMs += (took - this.#usualMs) * SMOOTHING;
+        this.#usual.landed(this.#isFar(flight), took);
         this.#seconds.landed(took);
         this.#credit(flight, took, nowMs);
       }
     }
     const isNews = this.#table.markHave(index);
-    if (isNews) this.#window.landed(nowMs);
+    if (isNews) {
+      this.#window.landed(nowMs);
+      this.#crossings.progress(nowMs);
+    }
     if (isNews && flight?.source !== HUB) this.#hub.progress(nowMs);
     this.#hub.leases.delete(index);
     for (const other of this.#flights.of(index)) {
@@ -188,6 +210,7 @@ export class SwarmPlanner implements Planner {
     if (peer === undefined) return undefined;
     peer.failures = 0;
     peer.pace.chunk(nowMs, tookMs, this.#peerInflightMax);
+    if (!peer.near) this.#crossings.took(tookMs);
     return undefined;
   }
 
@@ -210,23 +233,30 @@ export class SwarmPlanner implements Planner {
   }
 
   #tick(nowMs: number): void {
-    const stallMs = Math.min(STALL_MAX_MS, Math.max(STALL_MIN_MS, this.#usualMs * STALL_FACTOR));
     for (const flight of this.#flights.all()) {
       if (flight.startedMs === undefined) continue;
       const age = nowMs - flight.startedMs;
-      if (age >= this.#giveUpMs(flight, stallMs) || this.#isReplaceable(flight, age, nowMs)) {
+      if (this.#isFar(flight)) this.#crossings.waits(age);
+      if (age >= this.#giveUpMs(flight) || this.#isReplaceable(flight, age, nowMs)) {
         this.#blame(flight, nowMs);
         this.#cancel(flight);
         this.#keepLease(flight);
-      } else if (age >= stallMs && !flight.overdue) this.#markOverdue(flight);
+      } else if (age >= flight.stallMs && !flight.overdue) this.#markOverdue(flight, nowMs);
     }
     const blocked = { readers: this.#readers, urgent: this.#urgent };
+    this.#crossings.review(this.#readers, nowMs);
     this.#seconds.hedge(this.#flights, blocked, nowMs);
     if (this.#isAllAsked()) this.#seconds.endgame(this.#flights, nowMs);
     for (const peer of this.#review.worst(this.#peers.list, nowMs)) this.#part(peer);
     const surplus = this.#review.surplus(this.#peers.list);
     if (surplus !== undefined) this.#part(surplus);
     this.#peers.wake();
+  }
+
+  /** Asked of a peer of another zone, while there are peers of our own. */
+  #isFar({ source }: Flight): boolean {
+    if (source === HUB || !this.#peers.hasNear) return false;
+    return this.#peers.get(source)?.near === false;
   }
 
   /** Every chunk that is wanted is on its way. */
@@ -243,16 +273,17 @@ export class SwarmPlanner implements Planner {
   }
 
   /** A slow line must not be cut for ever at the same point: each failure buys more time. */
-  #giveUpMs(flight: Flight, stallMs: number): number {
+  #giveUpMs(flight: Flight): number {
     const failures =
       flight.source === HUB ? this.#hub.failures : this.#peers.get(flight.source)?.failures;
     const patience = 2 ** Math.min(failures ?? 0, PATIENCE_DOUBLINGS_MAX);
-    return Math.min(GIVE_UP_MAX_MS, stallMs * GIVE_UP_STALLS * patience);
+    return Math.min(GIVE_UP_MAX_MS, flight.stallMs * GIVE_UP_STALLS * patience);
   }
 
   /** Everyone who was asked has stalled, and somebody in working order could be asked instead. */
   #isReplaceable(flight: Flight, age: number, nowMs: number): boolean {
-    if (!flight.overdue || age < REPLACE_MIN_MS) return false;
+    const least = this.#isFar(flight) ? flight.stallMs * REPLACE_STALLS : REPLACE_MIN_MS;
+    if (!flight.overdue || age < least) return false;
     const flights = this.#flights.of(flight.index);
     return (
       flights.length > 1 &&
@@ -261,8 +292,9 @@ export class SwarmPlanner implements Planner {
     );
   }
 
-  #markOverdue(flight: Flight): void {
+  #markOverdue(flight: Flight, nowMs: number): void {
     this.#flights.reopen(flight, 'overdue');
+    if (this.#isFar(flight)) this.#usual.farOverdue(flight.stallMs, nowMs);
     if (flight.source === HUB) return;
     const peer = this.#peers.get(flight.source);
     if (peer !== undefined) peer.overdue += 1;
@@ -305,13 +337,14 @@ export class SwarmPlanner implements Planner {
   #schedule(nowMs: number): void {
     this.#hub.noteCompany(this.#peers.size, nowMs);
     if (this.#hub.isAlone(nowMs)) this.#hub.leases.clear();
-    const view = { nowMs, usualMs: this.#usualMs, readers: this.#readers, urgent: this.#urgent };
+    const { usualMs } = this.#usual;
+    const view = { nowMs, usualMs, readers: this.#readers, urgent: this.#urgent };
     this.#hubAsking.leased(nowMs);
-    if (this.#hub.isStarved(nowMs, this.#usualMs)) this.#hubAsking.unleased(view);
+    if (this.#hub.isStarved(nowMs, usualMs)) this.#hubAsking.unleased(view);
     this.#peerAsking.ask(view);
     this.#hubAsking.unleased(view);
     const unheard = this.#hub.hasLeaseRoom(nowMs) && this.#someUnheard();
-    const wishes = this.#hub.wishes(unheard, nowMs, this.#usualMs);
+    const wishes = this.#hub.wishes(unheard, nowMs, usualMs);
     if (wishes !== undefined) this.#out.push({ type: 'askHubLease', ...wishes });
   }
 

@@ -111,6 +111,8 @@ export type AnnounceItem = {
   token?: string | undefined;
   /** How many chunks we would take from the source without a lease; 0 if left out. */
   bypassWanted?: number;
+  /** Chunks we would fetch from other zones, in the order of our wishes; none if left out. */
+  crossingsWanted?: readonly number[];
 };
 
 export type AnnounceResult = {
@@ -121,6 +123,11 @@ export type AnnounceResult = {
   hubChunks: number[];
   /** How many chunks we may take without a lease; undefined: the hub keeps no budget. */
   bypassChunks?: number | undefined;
+  /**
+   * Those of the chunks we would fetch from other zones that we may fetch now; undefined: the hub
+   * does not know who fetches what.
+   */
+  crossings?: number[] | undefined;
   retryAfterMs: number;
 };
 

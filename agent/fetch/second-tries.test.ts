@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { GAIN_DUPLICATES_PART } from './constants.ts';
+import { GAIN_DUPLICATES_PART, STANDING_HEDGE_MS, URGENT_STOOD_MS } from './constants.ts';
+import { Flights } from './flights.ts';
 import { SwarmPlanner } from './planner.ts';
 import type { PlannerEvent, ReaderState } from './planner-port.ts';
+import { SecondTries } from './second-tries.ts';
 
 const COUNT = 100;
 const USUAL_MS = 40;
@@ -90,5 +92,20 @@ describe('second requests', () => {
     trial.run(1_900, () => []);
     assert.equal(trial.asked.size, COUNT);
     assert.equal(trial.repeats, COUNT * GAIN_DUPLICATES_PART);
+  });
+
+  it('are made of a chunk at which a reader stands for long, however many there were', () => {
+    const tries = new SecondTries({ chunkCount: 2, startMs: 100 });
+    const flights = new Flights(2);
+    const [blocking, other] = [flights.add(0, 'slow', false), flights.add(1, 'slow', false)];
+    const readers = [{ chunk: 0, waitingSinceMs: 0, chunksPerSecond: 0 }];
+    const hedge = (nowMs: number): void => tries.hedge(flights, { readers, urgent: [] }, nowMs);
+    blocking.startedMs = URGENT_STOOD_MS;
+    other.startedMs = 0;
+    hedge(URGENT_STOOD_MS + STANDING_HEDGE_MS - 1);
+    assert.equal(blocking.hedged, false, 'it has its time too');
+    hedge(URGENT_STOOD_MS + STANDING_HEDGE_MS);
+    assert.deepEqual([blocking.hedged, other.hedged], [true, false]);
+    assert.deepEqual([...flights.reopened], [0]);
   });
 });

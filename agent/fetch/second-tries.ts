@@ -1,7 +1,8 @@
-import { GAIN_DUPLICATES_PART } from './constants.ts';
+import { GAIN_DUPLICATES_PART, STANDING_HEDGE_MS } from './constants.ts';
 import type { Flight, Flights } from './flights.ts';
 import type { ReaderState } from './planner-port.ts';
 import { Quantile } from './quantile.ts';
+import { hasStood } from './urgency.ts';
 
 /** Requests slower than this part of all are worth a second one. */
 const SLOW_PART = 0.9;
@@ -11,7 +12,8 @@ const ENDGAME_SLOW_TIMES = 1.5;
 
 /**
  * When a chunk is worth asking for twice although nobody has failed: it blocks a reader, or it is
- * among the last. Bounded by a part of the blob, over the whole download.
+ * among the last. Bounded by a part of the blob, over the whole download, but for readers that have
+ * stood for long: each of their chunks has a second try.
  */
 export class SecondTries {
   readonly #slow: Quantile;
@@ -35,6 +37,12 @@ export class SecondTries {
     const waiting = blocked.readers.filter(({ waitingSinceMs: since }) => {
       return since !== undefined && nowMs - since >= this.#slow.value;
     });
+    for (const reader of blocked.readers) {
+      const [only, second] = flights.of(reader.chunk);
+      if (only === undefined || second !== undefined || !hasStood(reader, nowMs)) continue;
+      const isSlow = nowMs - (only.startedMs ?? nowMs) >= STANDING_HEDGE_MS;
+      if (isSlow && !only.hedged) flights.reopen(only, 'hedged');
+    }
     for (const index of [...waiting.map(({ chunk }) => chunk), ...blocked.urgent]) {
       const [only, second] = flights.of(index);
       if (only !== undefined && second === undefined) {

@@ -239,6 +239,7 @@ test('an announcement carries the bitmaps and brings back verified peers only', 
             liar.membership(forged),
           ].map((bytes) => bytes.toString('base64')),
           hubChunks: [3, 1],
+          crossings: [7, 2],
           retryAfterMs: 250,
         },
       ],
@@ -247,17 +248,19 @@ test('an announcement carries the bitmaps and brings back verified peers only', 
   const have = new ChunkBitmap(9);
   have.set(8);
   const origin = { namespace: 'hub', repository: 'team/app', digest, size: 9 * 1024 * 1024 };
-  const item = { ...origin, complete: false, have, hubChunksWanted: 4 };
+  const wishes = { hubChunksWanted: 4, crossingsWanted: [7, 5, 2] };
+  const item = { ...origin, complete: false, have, ...wishes };
   const [result] = await fleet.announce([item], { ...signal(), full: true });
   assert.deepEqual(
     result?.peers.map((peer) => peer.peerId),
     [good.peerId],
   );
   assert.deepEqual(result?.hubChunks, [3, 1]);
+  assert.deepEqual(result?.crossings, [7, 2]);
   const call = hub.calls.find(({ path }) => path === FLEET_PATHS.announce);
   assert.deepEqual(call?.body, {
     full: true,
-    downloads: [{ ...origin, complete: false, have: 'AAE=', hubChunksWanted: 4 }],
+    downloads: [{ ...origin, complete: false, have: 'AAE=', ...wishes }],
   });
   assert.equal(call?.peerId, fleet.identity.peerId);
 });

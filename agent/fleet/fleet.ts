@@ -230,13 +230,11 @@ export class Fleet implements FleetClient, TagAuthority {
         },
         o,
       );
-      for (const { digest, peers, hubChunks, bypassChunks, retryAfterMs } of answer.downloads) {
+      for (const { digest, peers, ...rest } of answer.downloads) {
         results.push({
           digest: parseDigest(digest),
           peers: this.#verified(peers),
-          hubChunks,
-          bypassChunks,
-          retryAfterMs,
+          ...rest,
         });
       }
     }

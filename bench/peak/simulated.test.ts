@@ -22,6 +22,12 @@ test('a peak of all at once is simulated with its own nodes, size and rates', ()
   assert.equal(Math.round(scenario.nodeBitsPerSecond), 38_400_000);
 });
 
+test('a slow line between zones is simulated with its rate', () => {
+  const scenario = scenarioOf(optionsOf('--rate', '40Mbit', '--fail', 'zone'), RUN);
+  assert.equal(scenario?.zones, 2);
+  assert.equal(Math.round(scenario.trunkBitsPerSecond), 19_200_000);
+});
+
 test('what the simulator does not know is not compared', () => {
   assert.equal(scenarioOf(optionsOf('--fail', 'busiest'), RUN), undefined);
   assert.equal(scenarioOf(optionsOf('--arrivals', 'ramp'), RUN), undefined);

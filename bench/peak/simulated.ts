@@ -3,6 +3,7 @@ import { median } from '../rig/cpu.ts';
 import { Peak } from '../simulate/peak.ts';
 import { PEAK } from '../simulate/scenario.ts';
 import type { Scenario } from '../simulate/scenario.ts';
+import { trunkMbit } from './bound.ts';
 import type { PeakOptions } from './options.ts';
 
 /** Runs with other random choices; the middle one counts. */
@@ -26,25 +27,27 @@ export type Comparison = {
 
 /**
  * The peak of these options for the simulator, or undefined when it knows no such thing: it has all
- * nodes begin at once with nothing, and nothing fails. `goodputRatio`: what one plain transfer gets
- * of its link, since simulated links carry no headers.
+ * nodes begin at once with nothing, and nothing fails but the line to a zone. `goodputRatio`: what
+ * one plain transfer gets of its link, since simulated links carry no headers.
  */
 export function scenarioOf(
   options: PeakOptions,
   run: { imageBytes: number; goodputRatio: number },
 ): Scenario | undefined {
-  if (options.arrivals !== 'all' || options.failure !== undefined) return undefined;
+  const isApart = options.failure === 'zone';
+  if (options.arrivals !== 'all' || (options.failure !== undefined && !isApart)) return undefined;
   const bitsPerSecond = (mbit: number): number => mbit * BITS_PER_MBIT * run.goodputRatio;
   return {
     ...PEAK,
     nodes: options.agents,
     sizeBytes: run.imageBytes,
     seeds: RUNS,
-    zones: 1,
+    zones: isApart ? 2 : 1,
     nodeBitsPerSecond: bitsPerSecond(options.rateMbit),
     hubBitsPerSecond: bitsPerSecond(options.hubRateMbit),
-    trunkBitsPerSecond: FREE_BITS_PER_SECOND,
+    trunkBitsPerSecond: isApart ? bitsPerSecond(trunkMbit(options)) : FREE_BITS_PER_SECOND,
     rttMs: RTT_MS,
+    rttAcrossMs: RTT_MS,
     arrivalsMs: 0,
     churn: 0,
   };

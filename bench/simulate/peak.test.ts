@@ -45,6 +45,19 @@ describe('a simulated load peak', () => {
     }
   });
 
+  it('sends each chunk about once over a slow line between zones', () => {
+    const links = { nodeBitsPerSecond: 1e8, hubBitsPerSecond: 1e8, trunkBitsPerSecond: 5e7 };
+    const apart = { ...SMALL, ...links, zones: 2, arrivalsMs: 0, churn: 0 };
+    for (const seed of [1, 2]) {
+      const { acrossBytes, lastMs, receivedBytes, usefulBytes } = new Peak(apart, seed).run();
+      // One copy into the other zone, and out of it what the hub gave there.
+      assert.ok(acrossBytes / apart.sizeBytes <= 1.5, `${acrossBytes / apart.sizeBytes} copies`);
+      assert.ok(receivedBytes / usefulBytes <= 1.02);
+      const boundMs = (apart.sizeBytes * 8_000) / apart.trunkBitsPerSecond;
+      assert.ok(boundMs / lastMs >= 0.85, `${boundMs / lastMs} of the bound`);
+    }
+  });
+
   it('ends without a tracker, from the hub alone', () => {
     const { copies } = figures({ nodes: 4, tracker: false, churn: 0 }, 1);
     assert.ok(copies > 3.99 && copies < 4.1, `${copies} copies`);

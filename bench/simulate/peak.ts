@@ -87,13 +87,13 @@ export class Peak {
       random: this.#random,
       nodes: count,
       calls: {
-        answered: (node, { peers, hubChunks, bypassChunks }) => {
+        answered: (node, { peers, hubChunks, bypassChunks, crossings }) => {
           this.#links.add(node, peers, this.#nowMs);
           node.leasesFlow = hubChunks.length > 0;
           node.leasesWanted = 0;
           node.bypassWanted = 0;
           const event = { indices: hubChunks, peersKnown: peers.length, bypass: bypassChunks };
-          this.#tell(node, { type: 'hubLease', ...event }, this.#nowMs);
+          this.#tell(node, { type: 'hubLease', ...event, crossings }, this.#nowMs);
         },
         unanswered: (node) => this.#tell(node, { type: 'hubDown' }, this.#nowMs),
         latencyMs: (node) => this.#topology.fromHub(node.id).latencyMs,

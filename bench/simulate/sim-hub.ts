@@ -31,6 +31,7 @@ type Line = {
   have: ChunkBitmap | undefined;
   wanted: number;
   bypassWanted: number;
+  crossingsWanted: readonly number[];
   answer: BlobAnswer | undefined;
 };
 
@@ -67,6 +68,7 @@ export class SimHub {
       have: undefined,
       wanted: 0,
       bypassWanted: 0,
+      crossingsWanted: [],
       answer: undefined,
     }));
     this.#calendar.put(TRACKER_SWEEP_MS, HAPPENS.sweep, 0);
@@ -89,6 +91,7 @@ export class SimHub {
     line.have = node.planner === undefined ? undefined : node.have.clone();
     line.wanted = node.leasesWanted;
     line.bypassWanted = node.bypassWanted;
+    line.crossingsWanted = node.planner?.crossingsWanted(nowMs) ?? [];
     const latencyMs = this.#calls.latencyMs(node);
     if (this.#scenario.tracker !== false) {
       const startMs = Math.max(this.#freeMs, nowMs + latencyMs);
@@ -104,8 +107,8 @@ export class SimHub {
   track(node: SimNode, number: number, nowMs: number): void {
     const line = this.#line(node);
     if (line.number !== number) return;
-    const { have, wanted, bypassWanted } = line;
-    const asked = { hubChunksWanted: wanted, bypassWanted, leasable: true };
+    const { have, wanted, bypassWanted, crossingsWanted } = line;
+    const asked = { hubChunksWanted: wanted, bypassWanted, crossingsWanted, leasable: true };
     const blob = { digest: BLOB, size: this.#scenario.sizeBytes, have, ...asked };
     const announcement = { peerId: node.name, zone: `z${node.zone}`, full: false, blobs: [blob] };
     line.answer = this.#tracker.announce(announcement, nowMs).blobs[0];

@@ -82,14 +82,15 @@ export class Announcements {
   }
 
   async #blobOf(download: AnnouncedDownload): Promise<AnnouncedBlob | undefined> {
-    const { namespace, size, bypassWanted = 0 } = download;
+    const { namespace, size, bypassWanted = 0, crossingsWanted = [] } = download;
     const digest = parseDigest(download.digest);
     const leasable = namespace === HUB_NAMESPACE;
     if (leasable && !(await this.#isThere(download, digest))) return undefined;
     const isChunked = size > UNCHUNKED_MAX_BYTES;
     const hubChunksWanted = leasable && isChunked ? download.hubChunksWanted : 0;
     const have = bitmapOf(download, size);
-    const blob = { digest, size, have, hubChunksWanted, bypassWanted, leasable };
+    const wishes = { hubChunksWanted, bypassWanted, crossingsWanted };
+    const blob = { digest, size, have, leasable, ...wishes };
     if (!leasable || !isChunked) return blob;
     const { repository } = download;
     return { ...blob, repository, ready: chunksHere(this.#modules.coming, repository, digest) };

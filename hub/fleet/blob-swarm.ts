@@ -4,21 +4,32 @@ import {
   BYPASS_CHUNKS_MIN,
   BYPASS_PART,
   BYPASS_WINDOW_MS,
-  FEEDERS_PER_ZONE,
   LEASES_AHEAD,
+  LEASES_PER_MEMBER_MAX,
   LEASES_PER_MEMBER_MIN,
   LEASE_MS,
+  LEASE_QUICK_MS,
+  LEASE_SLOW_MS,
   PEER_SAMPLE_MAX,
 } from './constants.ts';
 import { FreeChunks } from './free-chunks.ts';
 import { LeaseAllowance } from './lease-allowance.ts';
 import type { LeasePace } from './lease-pace.ts';
+import { MissedChunks } from './missed-chunks.ts';
+import { SwarmZone } from './swarm-zone.ts';
+
+const LEASES_PER_MEMBER = {
+  min: LEASES_PER_MEMBER_MIN,
+  max: LEASES_PER_MEMBER_MAX,
+  quickMs: LEASE_QUICK_MS,
+  slowMs: LEASE_SLOW_MS,
+};
 
 type Lease = { grantedMs: number; endMs: number };
 
 /** What one member does with one blob. */
 type Participant = {
-  readonly zone: Zone;
+  readonly zone: SwarmZone;
   have: ChunkBitmap;
   complete: boolean;
   readonly leases: Map<number, Lease>;
@@ -29,13 +40,14 @@ type Participant = {
   named: number;
 };
 
-type Zone = { readonly members: string[]; readonly feeders: Set<string> };
-
 export type SwarmReport = {
   /** undefined: holds all. */
   have: ChunkBitmap | undefined;
   nowMs: number;
 };
+
+/** Tells the blobs of this process apart. */
+let lastId = 0;
 
 /**
  * Who holds and who fetches one blob, and which chunks the hub has yet to give away. Without I/O
@@ -44,22 +56,25 @@ export type SwarmReport = {
 export class BlobSwarm {
   readonly layout: ChunkLayout;
   readonly #pace: LeasePace;
+  readonly #missed: MissedChunks;
+  readonly #id = (lastId += 1);
   readonly #participants = new Map<string, Participant>();
   readonly #holders: Uint32Array;
   readonly #lessees = new Map<number, string>();
   readonly #free: FreeChunks;
   /** What a member without or with all chunks counts as: it holds no single chunk. */
   readonly #none: ChunkBitmap;
-  readonly #zones = new Map<string, Zone>();
+  readonly #zones = new Map<string, SwarmZone>();
   #completeCount = 0;
   /** Chunks taken beside leases since the window began. */
   #bypass = { sinceMs: Number.NEGATIVE_INFINITY, chunks: 0 };
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
-  /** `pace` is common to all blobs of a tracker. */
-  constructor(layout: ChunkLayout, pace: LeasePace) {
+  /** `pace` and `missed` are common to all blobs of a tracker. */
+  constructor(layout: ChunkLayout, pace: LeasePace, missed = new MissedChunks()) {
     this.layout = layout;
     this.#pace = pace;
+    this.#missed = missed;
     this.#holders = new Uint32Array(layout.chunkCount);
     this.#free = new FreeChunks(layout.chunkCount);
     this.#none = new ChunkBitmap(layout.chunkCount);
@@ -68,6 +83,17 @@ export class BlobSwarm {
   /** Bytes of the tables that grow with the blob. */
   static tableBytes(layout: ChunkLayout): number {
     return layout.chunkCount * 4 + Math.ceil(layout.chunkCount / 8);
+  }
+
+  /** Bytes of its tables, those of its zones included. */
+  get bytes(): number {
+    const { layout } = this;
+    return BlobSwarm.tableBytes(layout) + this.#zones.size * SwarmZone.tableBytes(layout);
+  }
+
+  /** Whether some member is of that zone, or was. */
+  hasZone(name: string): boolean {
+    return this.#zones.has(name);
   }
 
   /** Members that hold or fetch the blob. */
@@ -108,10 +134,7 @@ export class BlobSwarm {
 
   /** Whether the member fetches from other zones for its own; room is taken by the first. */
   isFeeder(peerId: string): boolean {
-    const feeders = this.#participants.get(peerId)?.zone.feeders;
-    if (feeders === undefined) return false;
-    if (feeders.size < FEEDERS_PER_ZONE) feeders.add(peerId);
-    return feeders.has(peerId);
+    return this.#participants.get(peerId)?.zone.isFeeder(peerId) ?? false;
   }
 
   timesNamed(peerId: string): number {
@@ -127,15 +150,15 @@ export class BlobSwarm {
   /** Lets a member in that holds nothing yet. */
   join(peerId: string, zoneName = ''): void {
     if (this.#participants.has(peerId)) return;
-    const zone = this.#zones.get(zoneName) ?? { members: [], feeders: new Set() };
+    const zone = this.#zones.get(zoneName) ?? new SwarmZone(this.layout);
     this.#zones.set(zoneName, zone);
-    const place = zone.members.push(peerId) - 1;
+    const place = zone.join(peerId);
     this.#participants.set(peerId, {
       zone,
       have: this.#none,
       complete: false,
       leases: new Map(),
-      allowance: new LeaseAllowance(),
+      allowance: new LeaseAllowance(LEASES_PER_MEMBER),
       place,
       named: 0,
     });
@@ -151,7 +174,9 @@ export class BlobSwarm {
     const have = complete ? this.#none : (report.have ?? this.#none);
     const progress = complete || have.count > known.have.count;
     this.#completeCount += Number(complete) - Number(known.complete);
-    this.#recount(known.have, have);
+    known.zone.completeCount += Number(complete) - Number(known.complete);
+    this.#recount(known, have, report.nowMs);
+    if (complete) known.zone.gainedAll(report.nowMs);
     known.have = have;
     known.complete = complete;
     for (const [index, lease] of known.leases) {
@@ -199,6 +224,29 @@ export class BlobSwarm {
     return leased;
   }
 
+  /**
+   * Which of these chunks, in the order of wishes, a member may fetch from other zones: none that
+   * its own has, unless it goes on asking, nor that another member of it fetches already. undefined
+   * for a stranger.
+   */
+  cross(peerId: string, wanted: readonly number[], nowMs: number): number[] | undefined {
+    const participant = this.#participants.get(peerId);
+    if (participant === undefined) return undefined;
+    const { zone } = participant;
+    return zone.cross(peerId, wanted, {
+      nowMs,
+      isSought: (index) => {
+        if (!this.#isHeld(index)) return false;
+        return !zone.has(index) || this.#missed.asked(`${this.#id} ${index} ${peerId}`, nowMs);
+      },
+    });
+  }
+
+  /** Chunks that a member fetches from other zones. */
+  crossingsOf(peerId: string): number {
+    return this.#participants.get(peerId)?.zone.crossingsOf(peerId) ?? 0;
+  }
+
   /** How many chunks may be taken beside the leases now. */
   bypassRoom(nowMs: number): number {
     if (nowMs - this.#bypass.sinceMs >= BYPASS_WINDOW_MS) {
@@ -219,14 +267,11 @@ export class BlobSwarm {
     this.#participants.delete(peerId);
     for (const index of participant.leases.keys()) this.#endLease(participant, index);
     this.#completeCount -= Number(participant.complete);
-    this.#recount(participant.have, this.#none);
+    this.#recount(participant, this.#none, 0);
     const { zone, place } = participant;
-    zone.feeders.delete(peerId);
-    const last = zone.members.pop();
-    const moved = last === undefined ? undefined : this.#participants.get(last);
-    if (last === undefined || moved === undefined) return;
-    zone.members[place] = last;
-    moved.place = place;
+    zone.completeCount -= Number(participant.complete);
+    const moved = this.#participants.get(zone.leave(peerId, place) ?? '');
+    if (moved !== undefined) moved.place = place;
   }
 
   /** Ends the leases whose time is over. */
@@ -265,11 +310,20 @@ export class BlobSwarm {
     this.#settle(index);
   }
 
+  /** Whether any member holds it. */
+  #isHeld(index: number): boolean {
+    if (index >= this.layout.chunkCount) return false;
+    return this.#completeCount > 0 || (this.#holders[index] ?? 0) > 0;
+  }
+
   /** Brings the number of holders of each chunk from one state of a member to its next. */
-  #recount(before: ChunkBitmap, after: ChunkBitmap): void {
-    for (const index of before.differing(after)) {
-      this.#holders[index] = (this.#holders[index] ?? 0) + (after.has(index) ? 1 : -1);
+  #recount({ have, zone }: Participant, after: ChunkBitmap, nowMs: number): void {
+    for (const index of have.differing(after)) {
+      const isGained = after.has(index);
+      this.#holders[index] = (this.#holders[index] ?? 0) + (isGained ? 1 : -1);
       this.#settle(index);
+      if (isGained) zone.gained(index, nowMs);
+      else zone.lost(index);
     }
   }
 

@@ -57,6 +57,20 @@ export const OWN_ZONE_PEERS_MIN = 8;
 export const COMPLETE_PEERS_MAX = 8;
 /** Places among the peers of one answer kept for other zones. */
 export const OTHER_ZONE_PEERS_MIN = 4;
+/** Chunks of one blob that come from other zones into one zone at a time, and of one member. */
+export const CROSSINGS_PER_ZONE_MIN = 16;
+export const CROSSINGS_PER_ZONE_MAX = 1024;
+export const CROSSINGS_PER_MEMBER_MIN = 4;
+export const CROSSINGS_PER_MEMBER_MAX = 32;
+/** They become more with one that took less than this, and fewer with one that took more. */
+export const CROSSING_QUICK_MS = 2000;
+export const CROSSING_SLOW_MS = 4000;
+/** For so long at most a chunk that a member fetches from another zone is its own. */
+export const CROSSING_MAX_MS = 30_000;
+/** Who asks for a chunk for so long that its zone has cannot get it there, and may fetch it. */
+export const CROSSING_MISSED_MS = 4_000;
+/** Such chunks that are remembered, over all members and blobs. */
+export const CROSSINGS_MISSED_MAX = 10_000;
 /** Time between two announcements of a member that downloads, and of one that does not. */
 export const ANNOUNCE_ACTIVE_MS = 1000;
 export const ANNOUNCE_IDLE_MS = 10_000;

@@ -1,9 +1,11 @@
-import {
-  LEASES_PER_MEMBER_MAX,
-  LEASES_PER_MEMBER_MIN,
-  LEASE_QUICK_MS,
-  LEASE_SLOW_MS,
-} from './constants.ts';
+export type AllowanceLimits = {
+  /** At first and at least, and at most. */
+  min: number;
+  max: number;
+  /** One that took less makes room for one more, one that took more makes it one less. */
+  quickMs: number;
+  slowMs: number;
+};
 
 /**
  * How many leases one member may have of one blob at a time: more for one that brings them in
@@ -11,7 +13,13 @@ import {
  * and all others would have to get it through that one uplink.
  */
 export class LeaseAllowance {
-  #most = LEASES_PER_MEMBER_MIN;
+  readonly #limits: AllowanceLimits;
+  #most: number;
+
+  constructor(limits: AllowanceLimits) {
+    this.#limits = limits;
+    this.#most = limits.min;
+  }
 
   get most(): number {
     return this.#most;
@@ -19,12 +27,13 @@ export class LeaseAllowance {
 
   /** A lease brought its chunk. */
   redeemed(tookMs: number): void {
-    if (tookMs < LEASE_QUICK_MS) this.#most = Math.min(LEASES_PER_MEMBER_MAX, this.#most + 1);
-    if (tookMs > LEASE_SLOW_MS) this.expired();
+    const { max, quickMs, slowMs } = this.#limits;
+    if (tookMs < quickMs) this.#most = Math.min(max, this.#most + 1);
+    if (tookMs > slowMs) this.expired();
   }
 
   /** A lease ended in nothing. */
   expired(): void {
-    this.#most = Math.max(LEASES_PER_MEMBER_MIN, this.#most - 1);
+    this.#most = Math.max(this.#limits.min, this.#most - 1);
   }
 }

@@ -40,7 +40,10 @@ export const FleetOptions = Type.Object(
     zones: Type.Record(
       Type.String(),
       Type.String({ description: 'zone of the node', maxLength: 63 }),
-      { description: 'zone of each node by its name; a node not in it has no zone', default: {} },
+      {
+        description: 'zone of each node by its name; nodes not in it are a zone of their own',
+        default: {},
+      },
     ),
     membershipLife: Duration({
       description: 'how long a membership certificate is valid',

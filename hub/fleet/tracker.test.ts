@@ -33,7 +33,7 @@ function seededRandom(seed: number): () => number {
   };
 }
 
-const NINE = { hubChunksWanted: 9, bypassWanted: 9, leasable: true };
+const NINE = { hubChunksWanted: 9, bypassWanted: 9, crossingsWanted: [], leasable: true };
 
 type Ask = {
   peerId: string;
@@ -50,8 +50,9 @@ type Ask = {
 function announce(tracker: Tracker, ask: Ask, nowMs: number): BlobAnswer {
   const { peerId, wanted = 0, bypassWanted = 0, digest = blob, zone = '', full = false } = ask;
   const have = 'have' in ask ? ask.have : new ChunkBitmap(chunkCount);
-  const asked = { hubChunksWanted: wanted, bypassWanted, leasable: ask.leasable ?? true };
-  const blobs = [{ digest, size: SIZE, have, ...asked, ready: ask.ready }];
+  const { leasable = true, ready } = ask;
+  const asked = { hubChunksWanted: wanted, bypassWanted, crossingsWanted: [], leasable };
+  const blobs = [{ digest, size: SIZE, have, ...asked, ready }];
   const [answer] = tracker.announce({ peerId, zone, full, blobs }, nowMs).blobs;
   assert.ok(answer);
   return answer;
@@ -334,7 +335,7 @@ test('beside the leases a part of a blob may be taken at a time, by all together
 test('what is not leased is taken at the rate that all blobs share', () => {
   const tracker = new Tracker({ sourceBytesPerSecond: 2 * MIB });
   const take = (digest: Digest, nowMs: number): number => {
-    const ask = { peerId: 'a', digest, bypassWanted: 64, leasable: false };
+    const ask = { peerId: 'a', digest, bypassWanted: 64, crossingsWanted: [], leasable: false };
     return announce(tracker, ask, nowMs).bypassChunks;
   };
   const other = digestOf(Buffer.from('other'));
@@ -349,7 +350,7 @@ test('a large blob leaves a small one its share of the leases', () => {
   const large = digestOf(Buffer.from('large'));
   const lease = (peerId: string): number => {
     const have = new ChunkBitmap(layoutOf(size).chunkCount);
-    const rest = { bypassWanted: 0, leasable: true, hubChunksWanted: LEASES_PER_MEMBER_MAX };
+    const rest = { ...NINE, bypassWanted: 0, hubChunksWanted: LEASES_PER_MEMBER_MAX };
     const blobs = [{ digest: large, size, have, ...rest }];
     const [answer] = tracker.announce({ peerId, zone: '', full: false, blobs }, 0).blobs;
     return answer?.hubChunks.length ?? Number.NaN;
@@ -366,7 +367,7 @@ test('a large blob leaves a small one its share of the leases', () => {
 test('for a tracker that cannot be asked another gives little, out of the common budget', () => {
   const tracker = new Tracker({ sourceBytesPerSecond: 8 * MIB });
   const have = new ChunkBitmap(chunkCount);
-  const ask = { digest: blob, size: SIZE, have, hubChunksWanted: 9, bypassWanted: 4 };
+  const ask = { ...NINE, digest: blob, size: SIZE, have, bypassWanted: 4 };
   const take = (leasable: boolean) => tracker.standIn({ ...ask, leasable }, 0);
   const given = Array.from({ length: 20 }, () => take(true));
   assert.deepEqual([given[0], given.at(-1)], [1, 0]);

@@ -20,8 +20,10 @@ import {
   TRACKER_TTL_MS,
 } from './constants.ts';
 import { LeasePace } from './lease-pace.ts';
+import { MissedChunks } from './missed-chunks.ts';
 import { choosePeers } from './peer-choice.ts';
 import { SourceBudget } from './source-budget.ts';
+import { SwarmZone } from './swarm-zone.ts';
 
 /** One blob in an announcement, checked: `size` is what the catalog says if it knows the blob. */
 export type AnnouncedBlob = {
@@ -33,6 +35,8 @@ export type AnnouncedBlob = {
   hubChunksWanted: number;
   /** Chunks the member would take from its source without a lease. */
   bypassWanted: number;
+  /** Chunks the member would fetch from other zones, in the order of its wishes. */
+  crossingsWanted: readonly number[];
   /**
    * Whether it is a blob of the hub, which leases chunks of it. Of what is from elsewhere the hub
    * does not know who may read it.
@@ -63,6 +67,11 @@ export type BlobAnswer = {
   hubChunks: number[];
   /** How many chunks of its own choice the member may take from its source. */
   bypassChunks: number;
+  /**
+   * Those of the chunks it would fetch from other zones that it may fetch now; left out: nobody
+   * here knows who fetches what.
+   */
+  crossings?: number[];
   retryAfterMs: number;
 };
 
@@ -127,6 +136,7 @@ export class Tracker {
   readonly #random: () => number;
   readonly #limits: TrackerLimits;
   readonly #pace = new LeasePace();
+  readonly #missed = new MissedChunks();
   readonly #sourceBytesPerSecond: number;
   readonly #sourceBudget: SourceBudget;
   readonly #members = new Map<string, MemberState>();
@@ -236,16 +246,18 @@ export class Tracker {
     // Who is not let in gets peers, but no lease: nobody would know when to end it.
     if (swarm?.has(peerId)) swarm.report(peerId, { have: blob.have, nowMs });
     const hubChunks = swarm?.lease(peerId, wanted, { nowMs, ready }) ?? [];
+    const crossings = swarm?.cross(peerId, blob.crossingsWanted, nowMs);
     const needsPeers = swarm !== undefined && !swarm.isComplete(peerId);
     const peers = needsPeers ? choosePeers(swarm, peerId, this.#random) : [];
     return {
       digest,
       peers,
       hubChunks,
+      ...(crossings === undefined ? {} : { crossings }),
       bypassChunks: swarm === undefined ? 0 : this.#bypass(swarm, blob, nowMs),
       retryAfterMs: this.#retryMs(swarm, blob, {
         nowMs,
-        leases: swarm?.leasesOf(peerId) ?? 0,
+        leases: (swarm?.leasesOf(peerId) ?? 0) + (swarm?.crossingsOf(peerId) ?? 0),
         lonely: needsPeers && peers.length < OWN_ZONE_PEERS_MIN,
         crowdedMs: this.#intervalMs(member),
       }),
@@ -289,7 +301,9 @@ export class Tracker {
     if (known?.has(peerId)) return known;
     const layout = known?.layout ?? layoutOf(blob.size);
     const limits = this.#limits;
-    const bytes = bitmapBytes(layout) + (known === undefined ? BlobSwarm.tableBytes(layout) : 0);
+    const zoneBytes = known?.hasZone(member.zone) === true ? 0 : SwarmZone.tableBytes(layout);
+    const tableBytes = known === undefined ? BlobSwarm.tableBytes(layout) : 0;
+    const bytes = bitmapBytes(layout) + zoneBytes + tableBytes;
     const full =
       this.#pairs >= limits.pairsMax ||
       member.swarms.size >= limits.digestsPerMemberMax ||
@@ -297,7 +311,7 @@ export class Tracker {
       this.#bytes + bytes > limits.bitmapMaxBytes ||
       (known === undefined && this.#swarms.size >= limits.digestsMax);
     if (full) return known;
-    const swarm = known ?? new BlobSwarm(layout, this.#pace);
+    const swarm = known ?? new BlobSwarm(layout, this.#pace, this.#missed);
     this.#swarms.set(key, swarm);
     member.swarms.set(key, bytes);
     member.bytes += bytes;
@@ -317,7 +331,7 @@ export class Tracker {
     this.#bytes -= bitmapBytes(swarm.layout);
     if (swarm.size > 0) return;
     this.#swarms.delete(key);
-    this.#bytes -= BlobSwarm.tableBytes(swarm.layout);
+    this.#bytes -= swarm.bytes;
   }
 
   #forgetAllBut(peerId: string, member: MemberState, blobs: readonly AnnouncedBlob[]): void {

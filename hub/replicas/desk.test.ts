@@ -44,6 +44,24 @@ test('a chunk is leased once, whichever hubs are asked', async (t) => {
   assert.ok(count >= digests.length * 4, `${count} chunks leased`);
 });
 
+test('a chunk crosses into a zone once, whichever hubs its members ask', async (t) => {
+  const fleet = new TestReplicas(t);
+  const [a, b] = await fleet.start('a', 'b');
+  assert.ok(a && b);
+  const have = new ChunkBitmap(CHUNKS);
+  for (const index of [2, 3]) have.set(index);
+  for (const digest of [...fleet.digestsOf('a', 1), ...fleet.digestsOf('b', 1)]) {
+    const blobs = [wish(digest, { crossingsWanted: [3, 2] })];
+    // oxlint-disable no-await-in-loop -- one announcement after the other
+    await a.announce('ann', [wish(digest, { have })], { zone: 'near' });
+    const first: DeskAnswer = await b.announce('bo', blobs, { zone: 'far' });
+    const second: DeskAnswer = await a.announce('cy', blobs, { zone: 'far' });
+    // oxlint-enable no-await-in-loop
+    assert.deepEqual(first.blobs[0]?.crossings, [3, 2]);
+    assert.deepEqual(second.blobs[0]?.crossings, []);
+  }
+});
+
 test('a full announcement makes every hub forget what it does not list', async (t) => {
   const fleet = new TestReplicas(t);
   const [a, b] = await fleet.start('a', 'b');

@@ -3,6 +3,7 @@ import { BLOB_MAX_BYTES, CHUNKS_MAX, layoutOf } from '../../proto/chunks/layout.
 import {
   ANNOUNCE_DOWNLOADS_MAX,
   ANNOUNCE_PEERS_MAX,
+  CROSSINGS_WANTED_MAX,
   HUB_CHUNKS_MAX,
 } from '../../proto/hubapi/constants.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
@@ -19,6 +20,9 @@ const DIGEST = Type.String({ pattern: '^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128
 const CERTIFICATE = Type.String({ maxLength: 8192, pattern: '^[A-Za-z0-9+/]*={0,2}$' });
 const COUNT = Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX });
 const DURATION = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const CROSSINGS = Type.Array(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX - 1 }), {
+  maxItems: CROSSINGS_WANTED_MAX,
+});
 const EPOCH = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 
 const ForwardedBlob = Type.Object({
@@ -28,6 +32,8 @@ const ForwardedBlob = Type.Object({
   have: Type.Optional(Type.String({ maxLength: CHUNKS_MAX })),
   hubChunksWanted: COUNT,
   bypassWanted: COUNT,
+  /** Left out by a hub that does not know of crossings. */
+  crossingsWanted: Type.Optional(CROSSINGS),
   leasable: Type.Boolean(),
   repository: Type.Optional(Type.String({ maxLength: REPOSITORY_MAX_CHARS })),
   /** Of a blob on its way to the hub that passes this on. */
@@ -55,6 +61,8 @@ const ForwardedAnswer = Type.Object({
     maxItems: HUB_CHUNKS_MAX,
   }),
   bypassChunks: COUNT,
+  /** Left out when nobody knows who fetches what, and by a hub that does not know of crossings. */
+  crossings: Type.Optional(CROSSINGS),
   retryAfterMs: DURATION,
 });
 
@@ -70,9 +78,10 @@ export const ForwardResponse = Type.Object({
 export type ForwardResponse = Static<typeof ForwardResponse>;
 
 export function forwardedOf(blob: AnnouncedBlob): Static<typeof ForwardedBlob> {
-  const { have, ready, repository, ...fields } = blob;
+  const { have, ready, repository, crossingsWanted, ...fields } = blob;
   return {
     ...fields,
+    crossingsWanted: [...crossingsWanted],
     ...(repository === undefined ? {} : { repository }),
     ...(ready === undefined ? {} : { ready }),
     ...(have === undefined ? {} : { have: have.toBytes().toString('base64') }),
@@ -80,7 +89,8 @@ export function forwardedOf(blob: AnnouncedBlob): Static<typeof ForwardedBlob> {
 }
 
 /** Throws ReplicaError INVALID_BODY for a bitmap that does not fit. */
-export function announcedOf({ have, ...fields }: Static<typeof ForwardedBlob>): AnnouncedBlob {
+export function announcedOf({ have, ...rest }: Static<typeof ForwardedBlob>): AnnouncedBlob {
+  const fields = { ...rest, crossingsWanted: rest.crossingsWanted ?? [] };
   const digest = parseDigest(fields.digest);
   if (have === undefined) return { ...fields, digest, have: undefined };
   const { chunkCount } = layoutOf(fields.size);

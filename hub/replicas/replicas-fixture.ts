@@ -24,7 +24,7 @@ export const CHUNKS = layoutOf(SIZE).chunkCount;
 /** A blob as a member announces it that holds nothing of it yet. */
 export function wish(digest: Digest, fields: Partial<AnnouncedBlob> = {}): AnnouncedBlob {
   const have = new ChunkBitmap(CHUNKS);
-  const wishes = { hubChunksWanted: 4, bypassWanted: 2, leasable: true };
+  const wishes = { hubChunksWanted: 4, bypassWanted: 2, crossingsWanted: [], leasable: true };
   return { digest, size: SIZE, have, ...wishes, ...fields };
 }
 
@@ -204,12 +204,12 @@ export class TestReplica {
   async announce(
     peerId: string,
     blobs: readonly AnnouncedBlob[],
-    options: { full?: boolean } = {},
+    { full = false, zone = '' }: { full?: boolean; zone?: string } = {},
   ): Promise<DeskAnswer> {
     if (!this.members.has(peerId)) {
       this.members.set(peerId, Buffer.from(`certificate of ${peerId}`).toString('base64'));
     }
-    const announcement = { peerId, zone: '', full: options.full ?? false, blobs };
+    const announcement = { peerId, zone, full, blobs };
     if (this.#desk === undefined) throw new Error(`${this.id} does not listen`);
     return await this.#desk.announce(announcement, Date.now());
   }

@@ -23,6 +23,8 @@ export const PURGED_MAX = 1000;
 export const ANNOUNCE_DOWNLOADS_MAX = 256;
 /** Most leases on hub chunks that an agent may ask for, and get, for one digest. */
 export const HUB_CHUNKS_MAX = 64;
+/** Chunks of one blob that an agent may ask to fetch from other zones in one announcement. */
+export const CROSSINGS_WANTED_MAX = 64;
 /** Most peers in the answer for one digest. */
 export const ANNOUNCE_PEERS_MAX = 30;
 /** Largest body of an enrol, renew or grant request in bytes. */

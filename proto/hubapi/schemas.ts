@@ -9,6 +9,7 @@ import { TAG_STATEMENT_MAX_BYTES } from '../trust/tag-statement.ts';
 import {
   ANNOUNCE_DOWNLOADS_MAX,
   ANNOUNCE_PEERS_MAX,
+  CROSSINGS_WANTED_MAX,
   HUB_CHUNKS_MAX,
   MEMBERS_MAX,
   PURGED_MAX,
@@ -154,6 +155,10 @@ export type TagRequest = Static<typeof TagRequest>;
 export const TagResponse = Type.Object({ statement: base64(TAG_STATEMENT_MAX_BYTES) });
 export type TagResponse = Static<typeof TagResponse>;
 
+const CROSSINGS = Type.Array(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX - 1 }), {
+  maxItems: CROSSINGS_WANTED_MAX,
+});
+
 export const AnnouncedDownload = Type.Object({
   namespace: NAME,
   repository: NAME,
@@ -167,6 +172,8 @@ export const AnnouncedDownload = Type.Object({
   token: Type.Optional(TOKEN),
   /** Chunks the agent would take from the hub or upstream without a lease; none if left out. */
   bypassWanted: Type.Optional(Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX })),
+  /** Chunks the agent would fetch from other zones, first wishes first; none if left out. */
+  crossingsWanted: Type.Optional(CROSSINGS),
 });
 export type AnnouncedDownload = Static<typeof AnnouncedDownload>;
 
@@ -185,6 +192,11 @@ export const AnnounceAnswer = Type.Object({
   }),
   /** How many chunks may be taken without a lease. A hub that leaves it out keeps no budget. */
   bypassChunks: Type.Optional(Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX })),
+  /**
+   * Those of the wished-for chunks that the agent is to fetch from other zones: nobody else of its
+   * zone does. A hub that leaves it out does not know who fetches what.
+   */
+  crossings: Type.Optional(CROSSINGS),
   retryAfterMs: COUNTER,
 });
 export type AnnounceAnswer = Static<typeof AnnounceAnswer>;

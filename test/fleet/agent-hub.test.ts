@@ -53,8 +53,8 @@ async function joinFleet(t: TestContext, hub: TestHub, node: string): Promise<Fl
   return fleet;
 }
 
-async function listeningHub(t: TestContext): Promise<TestHub> {
-  const hub = await TestHub.start(t);
+async function listeningHub(t: TestContext, zones = {}): Promise<TestHub> {
+  const hub = await TestHub.start(t, { config: { zones } });
   await hub.app.listen({ host: '127.0.0.1', port: 0 });
   return hub;
 }
@@ -111,6 +111,19 @@ test('announcements lease each chunk once and name the other agent', async (t) =
   await a.announce([{ ...item(0), complete: true }], signal());
   const [last] = await b.announce([item(64, ...second.hubChunks)], signal());
   assert.deepEqual(last?.hubChunks, []);
+});
+
+test('a chunk of another zone is fetched by one agent of a zone', async (t) => {
+  const hub = await listeningHub(t, { b: 'far', c: 'far' });
+  const a = await joinFleet(t, hub, 'a');
+  const b = await joinFleet(t, hub, 'b');
+  const c = await joinFleet(t, hub, 'c');
+  await a.announce([item(0, 1, 2)], signal());
+  const wish = { ...item(0), crossingsWanted: [2, 1, 5] };
+  const [first] = await b.announce([wish], signal());
+  assert.deepEqual(first?.crossings, [2, 1], 'in the order of wishes, and only what is there');
+  const [second] = await c.announce([wish], signal());
+  assert.deepEqual(second?.crossings, []);
 });
 
 test('a grant of the hub is accepted by the agent; there is none for the unknown', async (t) => {

@@ -175,6 +175,7 @@ const BODIES = [
           have: '',
           hubChunksWanted: 1,
           bypassWanted: 1,
+          crossingsWanted: [1],
           leasable: true,
           repository: 'a',
           ready: 1,

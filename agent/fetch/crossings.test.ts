@@ -217,6 +217,17 @@ describe('chunks of other zones', () => {
     assert.deepEqual([...new Set(trial.crossed)], [COUNT - 1]);
   });
 
+  it('at which a reader stood for too long are fetched whenever somebody has them', () => {
+    const trial = new Trial().begin(setOf(0), setOf());
+    for (let at = 0; at < (PATIENCE_MAX_MS + 2 * CROSSING_KEPT_MS) / 2000; at += 1) {
+      trial.bring(at);
+      trial.wait(2000, COUNT - 1);
+      trial.tell({ type: 'availability', peerId: 'near', have: setOf(at + 1) });
+    }
+    trial.tell({ type: 'availability', peerId: 'far', have: setOf(COUNT - 1) });
+    assert.deepEqual(trial.crossed, [COUNT - 1]);
+  });
+
   it('are fetched all the same when nothing comes for too long', () => {
     const trial = trialWith();
     trial.wait(CROSSING_PATIENCE_MS - TICK_MS);

@@ -1,5 +1,5 @@
 import { CROSSINGS_WANTED_MAX } from '../../proto/hubapi/constants.ts';
-import { clearBit, lowestBit, newBits, setBit } from './chunk-bits.ts';
+import { clearBit, lowestBit, newBits } from './chunk-bits.ts';
 import type { ChunkTable } from './chunk-table.ts';
 import {
   CROSSING_DECLINED_MS,
@@ -26,11 +26,9 @@ export class Crossings {
   readonly #table: ChunkTable;
   readonly #flights: Flights;
   readonly #line = new LinePace();
-  readonly #peers: Pick<PlannerPeers, 'availableNear'>;
+  readonly #peers: Pick<PlannerPeers, 'available'>;
   readonly #patienceAtFirstMs: number;
   #patienceMs: number;
-  /** Chunks that are not ours to fetch. */
-  readonly #closed: Uint32Array;
   /** Of the last answer of `closed`. */
   readonly #scratch: Uint32Array;
   /** Chunks at which a reader stood for too long. */
@@ -50,7 +48,7 @@ export class Crossings {
     modules: {
       table: ChunkTable;
       flights: Flights;
-      peers: Pick<PlannerPeers, 'availableNear'>;
+      peers: Pick<PlannerPeers, 'available'>;
     },
   ) {
     this.#table = modules.table;
@@ -60,7 +58,6 @@ export class Crossings {
     this.#patienceMs = CROSSING_PATIENCE_MS + options.random() * CROSSING_PATIENCE_SPREAD_MS;
     this.#patienceAtFirstMs = this.#patienceMs;
     this.#scratch = newBits(modules.table.count);
-    this.#closed = newBits(modules.table.count).fill(0xffff_ffff);
   }
 
   /** Whether only what was granted may be fetched. */
@@ -86,10 +83,11 @@ export class Crossings {
 
   /** Chunks that are not to be fetched from other zones; holds until it is called again. */
   closed(nowMs: number): Uint32Array {
-    if (this.isGoverned(nowMs)) return this.#closed;
-    const { heardNear } = this.#table;
-    if (this.#opened.size === 0) return heardNear;
-    this.#scratch.set(heardNear);
+    const { heardNear, everything } = this.#table;
+    const isGoverned = this.isGoverned(nowMs);
+    if (!isGoverned && this.#opened.size === 0) return heardNear;
+    this.#scratch.set(isGoverned ? everything : heardNear);
+    if (isGoverned) for (const index of this.#granted.keys()) clearBit(this.#scratch, index);
     for (const index of this.#opened) clearBit(this.#scratch, index);
     return this.#scratch;
   }
@@ -134,7 +132,7 @@ export class Crossings {
       const isUnderWay = this.#flights.of(index).some((flight) => flight.startedMs !== undefined);
       if (isUnderWay && found.length < CROSSINGS_WANTED_MAX) found.push(index);
     }
-    const near = this.#peers.availableNear(nowMs);
+    const near = this.#peers.available(nowMs, ({ near: isNear }) => isNear);
     this.#collect(found, near, { from: cursor, end: this.#table.count });
     this.#collect(found, near, { from: 0, end: cursor });
     this.#asked = found;
@@ -150,10 +148,9 @@ export class Crossings {
       const isOld = untilMs <= nowMs && this.#flights.of(index).length === 0;
       if (this.#table.isWanted(index) && !isOld) continue;
       this.#granted.delete(index);
-      setBit(this.#closed, index);
     }
     for (const index of this.#opened) if (!this.#table.isWanted(index)) this.#opened.delete(index);
-    if (this.#opened.size === 0) this.#openFor(readers, nowMs);
+    this.#openFor(readers, nowMs);
     if (nowMs - this.#progressMs < this.#patienceMs) return;
     this.#progressMs = nowMs;
     this.#freeUntilMs = nowMs + this.#patienceMs;
@@ -161,16 +158,14 @@ export class Crossings {
 
   #openFor(readers: readonly ReaderState[], nowMs: number): void {
     for (const reader of readers) {
-      if (!hasStood(reader, nowMs, this.#patienceMs)) continue;
       let index = this.#table.firstGap(reader.chunk);
+      if (this.#opened.has(index) || !hasStood(reader, nowMs, this.#patienceMs)) continue;
       for (let count = 0; count < CROSSING_PATIENCE_CHUNKS; count += 1) {
-        if (index < this.#table.count) this.#opened.add(index);
-        this.#grant(index, nowMs);
+        if (this.#table.isWanted(index)) this.#opened.add(index);
         index = this.#table.firstGap(index + 1);
       }
+      this.#patienceMs = Math.max(CROSSING_PATIENCE_MIN_MS, this.#patienceMs / 2);
     }
-    if (this.#opened.size === 0) return;
-    this.#patienceMs = Math.max(CROSSING_PATIENCE_MIN_MS, this.#patienceMs / 2);
   }
 
   /**
@@ -195,6 +190,5 @@ export class Crossings {
     if (!this.#table.isWanted(index)) return;
     this.#granted.set(index, nowMs + CROSSING_KEPT_MS);
     this.#declined.delete(index);
-    clearBit(this.#closed, index);
   }
 }

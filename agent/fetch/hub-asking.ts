@@ -4,7 +4,7 @@ import { STARVED_LONG_MS, UNLEASED_INFLIGHT_MAX } from './constants.ts';
 import { HUB } from './flights.ts';
 import type { Flights } from './flights.ts';
 import type { HubDesk } from './hub-desk.ts';
-import type { PlannerPeers } from './planner-peers.ts';
+import type { PeerState, PlannerPeers } from './planner-peers.ts';
 import type { ReaderState } from './planner-port.ts';
 import { hasStood } from './urgency.ts';
 
@@ -73,7 +73,10 @@ export class HubAsking {
     const { max, choice } = desk.unleased(nowMs, usualMs);
     if (desk.unleasedInflight >= max) return;
     const starved = desk.isStarved(nowMs, usualMs);
-    const except = choice === 'any' ? this.#modules.table.nothing : peers.available(nowMs, starved);
+    // Who starves does not count on peers that failed of late.
+    const counts = ({ failures }: PeerState): boolean => !starved || failures === 0;
+    const { nothing } = this.#modules.table;
+    const except = choice === 'any' ? nothing : peers.available(nowMs, counts);
     while (desk.unleasedInflight < max && isRoom(nowMs) && desk.isOpen(nowMs)) {
       const index = this.#pick(except, choice, readers);
       if (index < 0) break;

@@ -172,21 +172,11 @@ export class PlannerPeers {
     return false;
   }
 
-  /** What peers of our own zone hold that are in working order. */
-  availableNear(nowMs: number): Uint32Array {
+  /** What the peers in working order hold of which `counts` is true. */
+  available(nowMs: number, counts: (peer: PeerState) => boolean): Uint32Array {
     const sum = newBits(this.#table.count);
     for (const peer of this.#list) {
-      if (!peer.near || !this.isUsable(peer, nowMs)) continue;
-      for (let at = 0; at < sum.length; at += 1) sum[at] = (sum[at] ?? 0) | (peer.have[at] ?? 0);
-    }
-    return sum;
-  }
-
-  /** What peers in working order hold; `strict` leaves out any that failed of late. */
-  available(nowMs: number, strict: boolean): Uint32Array {
-    const sum = newBits(this.#table.count);
-    for (const peer of this.#list) {
-      if ((strict && peer.failures > 0) || !this.isUsable(peer, nowMs)) continue;
+      if (!counts(peer) || !this.isUsable(peer, nowMs)) continue;
       for (let at = 0; at < sum.length; at += 1) sum[at] = (sum[at] ?? 0) | (peer.have[at] ?? 0);
     }
     return sum;

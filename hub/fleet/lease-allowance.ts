@@ -8,9 +8,9 @@ export type AllowanceLimits = {
 };
 
 /**
- * How many leases one member may have of one blob at a time: more for one that brings them in
- * quickly. Few at first, or the first to ask would hold most of what the hub can serve for a while,
- * and all others would have to get it through that one uplink.
+ * How many chunks one member may be given of one blob at a time, from the hub or another zone: more
+ * for one that brings them in quickly. Few at first, or the first to ask would hold most of what
+ * the hub can serve for a while, and all others would have to get it through that one uplink.
  */
 export class LeaseAllowance {
   readonly #limits: AllowanceLimits;

@@ -3,9 +3,9 @@ import { BLOB_MAX_BYTES, CHUNKS_MAX, layoutOf } from '../../proto/chunks/layout.
 import {
   ANNOUNCE_DOWNLOADS_MAX,
   ANNOUNCE_PEERS_MAX,
-  CROSSINGS_WANTED_MAX,
   HUB_CHUNKS_MAX,
 } from '../../proto/hubapi/constants.ts';
+import { CROSSINGS } from '../../proto/hubapi/schemas.ts';
 import { parseDigest } from '../../proto/oci/digest.ts';
 import { REPOSITORY_MAX_CHARS } from '../../proto/oci/name.ts';
 import { hasCode } from '../../proto/std/errors.ts';
@@ -20,9 +20,6 @@ const DIGEST = Type.String({ pattern: '^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128
 const CERTIFICATE = Type.String({ maxLength: 8192, pattern: '^[A-Za-z0-9+/]*={0,2}$' });
 const COUNT = Type.Integer({ minimum: 0, maximum: HUB_CHUNKS_MAX });
 const DURATION = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const CROSSINGS = Type.Array(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX - 1 }), {
-  maxItems: CROSSINGS_WANTED_MAX,
-});
 const EPOCH = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 
 const ForwardedBlob = Type.Object({

@@ -155,7 +155,8 @@ export type TagRequest = Static<typeof TagRequest>;
 export const TagResponse = Type.Object({ statement: base64(TAG_STATEMENT_MAX_BYTES) });
 export type TagResponse = Static<typeof TagResponse>;
 
-const CROSSINGS = Type.Array(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX - 1 }), {
+/** Numbers of chunks of one blob. */
+export const CROSSINGS = Type.Array(Type.Integer({ minimum: 0, maximum: CHUNKS_MAX - 1 }), {
   maxItems: CROSSINGS_WANTED_MAX,
 });
 

@@ -91,7 +91,7 @@ export class Libp2pPeerLink implements PeerLink {
   }
 
   /**
-   * See PeerLink.have. Asked on a lane that is free where there is one, which costs far less; now
+   * See PeerLink.have. Asked on a lane where there is room on one, which costs far less; now
    * and then over libp2p all the same, since who asks nothing there is taken to have left.
    */
   async have(

@@ -29,6 +29,8 @@ export const LANE_DOUBT_MS = 1_500;
 export const LANE_PROBE_MS = 1_500;
 /** Requests unanswered on one lane socket. */
 export const LANE_PIPELINE_MAX = 8;
+/** Such a question goes behind a chunk only on a lane whose chunks take no longer. */
+export const LANE_NEWS_TURN_MS = 2_000;
 /** Questions about what the other side holds that wait on one lane socket. */
 export const LANE_QUESTIONS_MAX = 32;
 /** Largest request frame on a lane. */

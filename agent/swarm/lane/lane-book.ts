@@ -61,9 +61,13 @@ export class LaneBook {
     return best !== undefined && best.load < LANE_PIPELINE_MAX ? best : undefined;
   }
 
-  /** A lane on which an answer would not wait behind chunks, if there is one; opens none. */
+  /**
+   * A lane for a question, on which the answer would not wait behind chunks, or not for long; opens
+   * none.
+   */
   free(peerId: string): LaneSocket | undefined {
-    return this.#lanes.get(peerId)?.sockets.findLast((socket) => socket.isFree);
+    const sockets = this.#lanes.get(peerId)?.sockets ?? [];
+    return sockets.findLast(({ isFree }) => isFree) ?? sockets.findLast(({ isQuick }) => isQuick);
   }
 
   /** No lane to this peer is dialled for a while. */

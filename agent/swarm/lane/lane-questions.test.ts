@@ -4,7 +4,7 @@ import { layoutOf } from '../../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../../proto/swarm/bitmap.ts';
 import { encodeLaneHave, LANE_HAVE_MAX_BYTES, LANE_HEAD_BYTES } from '../../../proto/swarm/lane.ts';
 import { code } from '../test-fleet.ts';
-import { LANE_QUESTIONS_MAX } from './constants.ts';
+import { LANE_NEWS_TURN_MS, LANE_QUESTIONS_MAX } from './constants.ts';
 import { MIB } from './test-lane.ts';
 import { bodyOf, fetch, have, headOf, laneTo, type Answer } from './test-peer.ts';
 
@@ -93,6 +93,33 @@ test('a lane that owes an answer, or carries chunks, is not free for a question'
   assert.equal(rig.lane.isFree, false);
   (await second)[Symbol.dispose]();
   assert.deepEqual([rig.lane.isFree, rig.violations], [true, []]);
+});
+
+test('behind a chunk a question goes on a lane whose chunks come quickly', async (t) => {
+  let nowMs = 1;
+  t.mock.method(performance, 'now', () => nowMs);
+  let gate = Promise.resolve();
+  const gated: Answer = (...answer) => void gate.then(() => chunk(...answer));
+  await using rig = await laneTo(gated, {
+    tell: (id, socket) => void socket.write(told(id)),
+  });
+  const { lane } = rig;
+  assert.equal(lane.isQuick, false, 'nobody knows yet');
+  (await fetch(lane, 0))[Symbol.dispose]();
+  const held = Promise.withResolvers<void>();
+  gate = held.promise;
+  const second = fetch(lane, 1);
+  assert.deepEqual([lane.isFree, lane.isQuick], [false, true]);
+  assert.equal((await have(lane)).size, SIZE);
+  nowMs += LANE_NEWS_TURN_MS + 1;
+  assert.equal(lane.isQuick, false, 'it takes long now');
+  held.resolve();
+  (await second)[Symbol.dispose]();
+  assert.deepEqual([lane.isFree, lane.isQuick], [true, false]);
+  (await fetch(lane, 2))[Symbol.dispose]();
+  assert.equal(lane.isQuick, true);
+  lane.close();
+  assert.equal(lane.isQuick, false);
 });
 
 test('no more questions wait on a lane than the other side takes', async () => {

@@ -5,7 +5,7 @@ import { encodeRequest, type SwarmRequest } from '../../../proto/swarm/request.t
 import type { ChunkBytes, ChunkRequest, PeerAvailability } from '../../fetch/ports.ts';
 import type { ChunkBuffers, LentBuffer } from '../chunk-buffers.ts';
 import { PeerError, statusError } from '../errors.ts';
-import { LANE_SCRATCH_BYTES } from './constants.ts';
+import { LANE_NEWS_TURN_MS, LANE_SCRATCH_BYTES } from './constants.ts';
 import { LaneQuestions } from './lane-questions.ts';
 
 export type HaveRequest = Omit<Extract<SwarmRequest, { kind: 'have' }>, 'id' | 'kind'>;
@@ -61,6 +61,8 @@ export class LaneSocket {
   #lastByteMs = 0;
   /** Since when the oldest request is the next to be answered. */
   #turnMs = 0;
+  /** How long the last answer took from there. */
+  #turnTookMs = Number.POSITIVE_INFINITY;
   /** The last byte before the silence in which the peer was asked elsewhere. */
   #doubtedMs = -1;
   #closed: Error | undefined;
@@ -84,6 +86,13 @@ export class LaneSocket {
   /** Whether an answer to a question would come without a chunk before it. */
   get isFree(): boolean {
     return this.#closed === undefined && this.#pending.length === 0 && this.#questions.hasRoom;
+  }
+
+  /** Whether it would come soon, behind the chunk that is on its way. */
+  get isQuick(): boolean {
+    if (this.#closed !== undefined || !this.#questions.hasRoom) return false;
+    const turnMs = this.#pending.length === 0 ? 0 : performance.now() - this.#turnMs;
+    return Math.max(this.#turnTookMs, turnMs) <= LANE_NEWS_TURN_MS;
   }
 
   /** Chunk requests sent and not answered yet. */
@@ -240,7 +249,9 @@ export class LaneSocket {
   /** The oldest request is answered; it is the turn of the next one. */
   #answered(): void {
     this.#pending.shift();
-    this.#turnMs = performance.now();
+    const nowMs = performance.now();
+    this.#turnTookMs = nowMs - this.#turnMs;
+    this.#turnMs = nowMs;
   }
 
   #watch(): void {

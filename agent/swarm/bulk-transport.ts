@@ -6,7 +6,7 @@ import type { Lanes } from './lane/lanes.ts';
 import type { SwarmMetrics } from './metrics.ts';
 
 export type BulkModules = {
-  lanes: Pick<Lanes, 'pick' | 'failed' | 'silent'>;
+  lanes: Pick<Lanes, 'pick' | 'silent'>;
   streams: ChunkTransport;
   /** Throws when the peer may not be asked. */
   memberOf: (peerId: string) => Membership;
@@ -45,7 +45,6 @@ export class BulkTransport implements ChunkTransport {
       o.signal?.throwIfAborted();
       if (hasCode(err, 'TIMEOUT')) lanes.silent(peerId);
       if (!hasCode(err, 'CLOSED')) throw err;
-      if (!lane.served) lanes.failed(peerId);
       return await streams.fetchChunk(peerId, request, o);
     }
   }

@@ -27,8 +27,8 @@ export type LinksModules = {
   isBanned: (peerId: string) => boolean;
   /** Over 0 while no hub answers. */
   graceMs: () => number;
-  /** See LaneBook.free. */
-  freeLane: (peerId: string) => LaneSocket | undefined;
+  /** See LaneBook.forQuestion. */
+  questionLane: (peerId: string) => LaneSocket | undefined;
   metrics: SwarmMetrics;
   logger: Logger;
 };
@@ -91,8 +91,8 @@ export class Links {
         ban(peerId, 'protocol-violation', { reason: messageOf(err) });
       };
       const version = admission.versionOf(connection);
-      const freeLane = (): LaneSocket | undefined => this.#modules.freeLane(peerId);
-      const modules = { metrics, onViolation, bodyStallMs, now, version, freeLane };
+      const questionLane = (): LaneSocket | undefined => this.#modules.questionLane(peerId);
+      const modules = { metrics, onViolation, bodyStallMs, now, version, questionLane };
       const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
       if (isBanned(peerId)) {
         link.close();

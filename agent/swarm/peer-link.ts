@@ -31,8 +31,8 @@ export type LinkModules = {
   bodyStallMs: number;
   now: () => number;
   version: number;
-  /** See LaneBook.free. */
-  freeLane: () => LaneSocket | undefined;
+  /** See LaneBook.forQuestion. */
+  questionLane: () => LaneSocket | undefined;
 };
 
 /** One admitted peer over one connection: a stream for questions, others for chunk bodies. */
@@ -103,7 +103,7 @@ export class Libp2pPeerLink implements PeerLink {
     if (session !== undefined && this.#modules.version < SESSION_VERSION_MIN) return undefined;
     const isProven = this.#modules.now() - this.#lastAskedMs < LINK_PROOF_MS;
     const isNew = this.#modules.version >= LANE_HAVE_VERSION_MIN;
-    const lane = isNew && isProven ? this.#modules.freeLane() : undefined;
+    const lane = isNew && isProven ? this.#modules.questionLane() : undefined;
     if (lane !== undefined) {
       const ask = { digest, knownCount: known.count, waitMs: known.waitMs, session };
       try {

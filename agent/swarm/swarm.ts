@@ -133,7 +133,7 @@ export class SwarmNode implements Swarm {
         memberOf: (peerId) => this.#memberOf(peerId),
         ban: (peerId, reason, detail) => this.ban(peerId, reason, detail),
         isBanned: (peerId) => this.isBanned(peerId),
-        freeLane: (peerId) => this.#lanes?.free(peerId),
+        questionLane: (peerId) => this.#lanes?.forQuestion(this.#memberOf(peerId)),
         metrics,
       },
     );
@@ -144,7 +144,6 @@ export class SwarmNode implements Swarm {
     this.transport = new BulkTransport({
       lanes: {
         pick: (member) => this.#lanes?.pick(member),
-        failed: (peerId) => this.#lanes?.failed(peerId),
         silent: (peerId) => this.#lanes?.silent(peerId),
       },
       streams: this.streams,

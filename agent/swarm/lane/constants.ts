@@ -13,9 +13,9 @@ export const LANE_SOCKETS_OPENED = 2;
 export const LANE_GREETINGS_PER_ADDRESS_MAX = 16;
 export const LANE_GREETINGS_MAX = 128;
 /** From the accepted connection to the end of the TLS handshake. */
-export const LANE_HANDSHAKE_TIMEOUT_MS = 5_000;
-/** One address of a peer. */
-export const LANE_DIAL_TIMEOUT_MS = 3_000;
+export const LANE_HANDSHAKE_TIMEOUT_MS = 8_000;
+/** One address of a peer; where hundreds of nodes begin at once the handshake takes seconds. */
+export const LANE_DIAL_TIMEOUT_MS = 8_000;
 /** Streams are used for this long after a lane could not be opened: twice as long each time. */
 export const LANE_RETRY_MIN_MS = 10_000;
 export const LANE_RETRY_MAX_MS = 5 * 60_000;

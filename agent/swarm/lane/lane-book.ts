@@ -46,12 +46,7 @@ export class LaneBook {
    * when that is worth a try.
    */
   pick(member: Membership): LaneSocket | undefined {
-    const { peerId } = member;
-    const lanes = this.#lanes.get(peerId) ?? { sockets: [], dialling: false, lastUsedMs: 0 };
-    this.#lanes.set(peerId, lanes);
-    lanes.lastUsedMs = this.#modules.now();
-    lanes.sockets = lanes.sockets.filter((socket) => !socket.closed);
-    if (lanes.sockets.some((socket) => socket.served)) this.#failures.delete(peerId);
+    const lanes = this.#of(member);
     let best = lanes.sockets[0];
     for (const socket of lanes.sockets) if (best && socket.load < best.load) best = socket;
     const isWork = best === undefined || best.load > 0;
@@ -62,29 +57,23 @@ export class LaneBook {
   }
 
   /**
-   * A lane for a question, on which the answer would not wait behind chunks, or not for long; opens
-   * none.
+   * A lane for a question, on which the answer would not wait behind chunks, or not for long. Opens
+   * one in the background where there is none: who is asked what it holds is asked for it next, and
+   * a chunk over a stream costs several times as much.
    */
-  free(peerId: string): LaneSocket | undefined {
-    const sockets = this.#lanes.get(peerId)?.sockets ?? [];
+  forQuestion(member: Membership): LaneSocket | undefined {
+    const lanes = this.#of(member);
+    if (lanes.sockets.length === 0 && this.#mayDial(lanes, member)) void this.#dial(lanes, member);
+    const { sockets } = lanes;
     return sockets.findLast(({ isFree }) => isFree) ?? sockets.findLast(({ isQuick }) => isQuick);
   }
 
-  /** No lane to this peer is dialled for a while. */
-  failed(peerId: string): void {
-    const count = (this.#failures.get(peerId)?.count ?? 0) + 1;
-    const waitMs = Math.min(LANE_RETRY_MAX_MS, LANE_RETRY_MIN_MS * 2 ** (count - 1));
-    this.#failures.delete(peerId);
-    this.#failures.set(peerId, { count, retryAtMs: this.#modules.now() + waitMs });
-    const [oldest] = this.#failures.keys();
-    if (this.#failures.size > LANE_FAILURES_MAX && oldest !== undefined) {
-      this.#failures.delete(oldest);
-    }
-  }
-
-  /** A lane to the peer fell silent: the others are taken to be as dead. */
+  /**
+   * A lane to the peer fell silent: the others are taken to be as dead. No lane to it is dialled for
+   * a while.
+   */
   silent(peerId: string): void {
-    this.failed(peerId);
+    this.#failed(peerId);
     this.cut(peerId);
   }
 
@@ -115,6 +104,31 @@ export class LaneBook {
     for (const peerId of this.#lanes.keys()) this.cut(peerId);
   }
 
+  /** No lane to this peer is dialled for a while. */
+  #failed(peerId: string): void {
+    const count = (this.#failures.get(peerId)?.count ?? 0) + 1;
+    const waitMs = Math.min(LANE_RETRY_MAX_MS, LANE_RETRY_MIN_MS * 2 ** (count - 1));
+    this.#failures.delete(peerId);
+    this.#failures.set(peerId, { count, retryAtMs: this.#modules.now() + waitMs });
+    const [oldest] = this.#failures.keys();
+    if (this.#failures.size > LANE_FAILURES_MAX && oldest !== undefined) {
+      this.#failures.delete(oldest);
+    }
+  }
+
+  /** The lanes to a peer that are open, which are used now. */
+  #of({ peerId }: Membership): Lanes {
+    const lanes = this.#lanes.get(peerId) ?? { sockets: [], dialling: false, lastUsedMs: 0 };
+    this.#lanes.set(peerId, lanes);
+    lanes.lastUsedMs = this.#modules.now();
+    const ended = lanes.sockets.filter((socket) => socket.closed);
+    if (ended.length > 0) lanes.sockets = lanes.sockets.filter((socket) => !socket.closed);
+    if (lanes.sockets.some((socket) => socket.served)) this.#failures.delete(peerId);
+    // It would break again at the next request.
+    else if (ended.length > 0 && ended.every((socket) => !socket.served)) this.#failed(peerId);
+    return lanes;
+  }
+
   #mayDial(lanes: Lanes, member: Membership): boolean {
     if (lanes.dialling || member.lanePort === 0 || this.#stopped.signal.aborted) return false;
     return this.#modules.now() >= (this.#failures.get(member.peerId)?.retryAtMs ?? 0);
@@ -134,7 +148,7 @@ export class LaneBook {
       if (this.#stopped.signal.aborted) return;
       metrics.lanes.inc({ outcome: 'failed' });
       // A second lane that does not come up is no reason to give up the first.
-      if (lanes.sockets.every((socket) => socket.closed)) this.failed(peerId);
+      if (lanes.sockets.every((socket) => socket.closed)) this.#failed(peerId);
       logger.info({ node, peerId, reason: messageOf(err) }, 'no lane; streams are used');
     } finally {
       lanes.dialling = false;

@@ -7,7 +7,7 @@ import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { decodeLaneHave, LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
 import { LINK_PROOF_MS } from '../constants.ts';
-import { LANE_QUESTIONS_MAX } from './constants.ts';
+import { LANE_QUESTIONS_MAX, LANE_RETRY_MIN_MS } from './constants.ts';
 import {
   chunkFrame,
   dial,
@@ -149,4 +149,37 @@ test('a node learns over a lane what another one holds', async () => {
   const absent = fleet.blob(5 * MIB).digest;
   await link.openGrant(fleet.grant([absent]), signal());
   assert.equal(await link.have(absent, { count: 0, waitMs: 0 }, signal()), undefined);
+});
+
+test('who asks a node what it holds has a lane for the chunks it asks for next', async () => {
+  const parts = await fleetWithBlob();
+  await using _ = parts.fleet;
+  const { fleet, server, client, blob } = parts;
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  assert.equal((await link.have(blob.digest, { count: 0, waitMs: 0 }, signal()))?.complete, true);
+  await untilLanes(server, 'accepted');
+});
+
+test('a lane that breaks at a question is not dialled again for each', async () => {
+  const parts = await fleetWithBlob();
+  await using _ = parts.fleet;
+  const { fleet, server, client, blob } = parts;
+  using breaking = await impersonate(server, (raw) => raw.resetAndDestroy());
+  moveLane(fleet, { server, client }, breaking.port);
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  const ask = async (): Promise<void> => {
+    const told = await link.have(blob.digest, { count: 0, waitMs: 0 }, signal());
+    assert.equal(told?.complete, true);
+  };
+  await ask();
+  await untilLanes(client, 'opened', 1);
+  // oxlint-disable-next-line no-await-in-loop -- one after the other
+  for (let count = 0; count < 20; count += 1) await ask();
+  assert.equal(breaking.counts.connections, 1);
+  client.clock.nowMs += LANE_RETRY_MIN_MS;
+  await ask();
+  await untilLanes(client, 'opened', 2);
+  assert.equal(breaking.counts.connections, 2);
 });

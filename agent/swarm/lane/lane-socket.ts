@@ -61,8 +61,8 @@ export class LaneSocket {
   #lastByteMs = 0;
   /** Since when the oldest request is the next to be answered. */
   #turnMs = 0;
-  /** How long the last answer took from there. */
-  #turnTookMs = Number.POSITIVE_INFINITY;
+  /** How long the last answer took from there; 0 before the first. */
+  #turnTookMs = 0;
   /** The last byte before the silence in which the peer was asked elsewhere. */
   #doubtedMs = -1;
   #closed: Error | undefined;
@@ -204,6 +204,7 @@ export class LaneSocket {
       const isNews = this.#questions.has(head.id);
       const used = isNews ? this.#questions.take(head, rest) : this.#take(head, rest);
       if (used === undefined) break;
+      this.#served = true;
       at += LANE_HEAD_BYTES + used;
     }
     this.#scratch.copyWithin(0, at, end);
@@ -214,7 +215,6 @@ export class LaneSocket {
   #take(head: LaneHead, rest: Buffer): number {
     const [pending] = this.#pending;
     if (pending?.id !== head.id) throw new Error(`answer ${head.id} to no request`);
-    this.#served = true;
     const expected = head.status === 'ok' ? pending.length : 0;
     if (head.bodyBytes !== expected) {
       throw new Error(`a body of ${head.bodyBytes} bytes, ${expected} were asked for`);

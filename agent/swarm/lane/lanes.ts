@@ -77,17 +77,12 @@ export class Lanes {
     return this.#book.pick(member);
   }
 
-  /** See LaneBook.free. */
-  free(peerId: string): LaneSocket | undefined {
-    return this.#book.free(peerId);
+  /** See LaneBook.forQuestion. */
+  forQuestion(member: Membership): LaneSocket | undefined {
+    return this.#book.forQuestion(member);
   }
 
-  /** No lane to this peer is dialled for a while. */
-  failed(peerId: string): void {
-    this.#book.failed(peerId);
-  }
-
-  /** Likewise, and the lanes there are to this peer are cut. */
+  /** See LaneBook.silent. */
   silent(peerId: string): void {
     this.#book.silent(peerId);
   }

@@ -43,7 +43,7 @@ export class BulkTransport implements ChunkTransport {
       const outcome = o.signal?.aborted ? 'aborted' : (statusOf(err) ?? 'failed');
       metrics.asked.inc({ kind: 'getChunk', outcome });
       o.signal?.throwIfAborted();
-      if (hasCode(err, 'TIMEOUT')) lanes.silent(peerId);
+      if (hasCode(err, 'TIMEOUT')) lanes.silent(peerId, lane);
       if (!hasCode(err, 'CLOSED')) throw err;
       return await streams.fetchChunk(peerId, request, o);
     }

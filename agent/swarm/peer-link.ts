@@ -18,6 +18,7 @@ import { bulkStreamsOf, type BulkStreams } from './bulk-streams.ts';
 import { HAVE_GRACE_MS, LINK_PROOF_MS, LINK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './constants.ts';
 import { PeerError, statusError, statusOf } from './errors.ts';
 import { ExchangeStream, type Answer, type Ask, type BodyExpectation } from './exchange-stream.ts';
+import { LANE_NEWS_TURN_MS } from './lane/constants.ts';
 import type { HaveRequest, LaneSocket } from './lane/lane-socket.ts';
 import type { SwarmMetrics } from './metrics.ts';
 
@@ -104,18 +105,21 @@ export class Libp2pPeerLink implements PeerLink {
     const isProven = this.#modules.now() - this.#lastAskedMs < LINK_PROOF_MS;
     const isNew = this.#modules.version >= LANE_HAVE_VERSION_MIN;
     const lane = isNew && isProven ? this.#modules.questionLane() : undefined;
+    let { waitMs } = known;
     if (lane !== undefined) {
-      const ask = { digest, knownCount: known.count, waitMs: known.waitMs, session };
+      const ask = { digest, knownCount: known.count, waitMs, session };
       try {
         return await this.#haveOnLane(lane, ask, o);
       } catch (err) {
         o.signal?.throwIfAborted();
         if (!hasCode(err, 'CLOSED', 'TIMEOUT')) throw err;
+        // Who asks has waited for news already.
+        waitMs = 0;
       }
     }
     const { response } = await this.#ask(
-      { kind: 'have', digest, knownCount: known.count, waitMs: known.waitMs, session },
-      { ...o, stallMs: known.waitMs + HAVE_GRACE_MS },
+      { kind: 'have', digest, knownCount: known.count, waitMs, session },
+      { ...o, stallMs: waitMs + HAVE_GRACE_MS },
     );
     if (!this.#found(response)) return undefined;
     if (response.result?.kind !== 'availability') throw this.#violation('no availability');
@@ -127,7 +131,10 @@ export class Libp2pPeerLink implements PeerLink {
     ask: HaveRequest,
     o: CallOptions,
   ): Promise<PeerAvailability | undefined> {
-    using limit = deadline(ask.waitMs + HAVE_GRACE_MS, o.signal);
+    // Behind a chunk it is given up early enough to be asked over libp2p in the time that is left.
+    const graceMs = lane.isFree ? HAVE_GRACE_MS : LANE_NEWS_TURN_MS;
+    using limit = deadline(ask.waitMs + graceMs, o.signal);
+    const sinceMs = performance.now();
     const count = (outcome: string): void => {
       this.#modules.metrics.asked.inc({ kind: 'have', outcome });
     };
@@ -138,6 +145,7 @@ export class Libp2pPeerLink implements PeerLink {
     } catch (err) {
       count(o.signal?.aborted ? 'aborted' : (statusOf(err) ?? 'failed'));
       if (hasCode(err, 'NOT_FOUND')) return undefined;
+      if (limit.signal.aborted && !o.signal?.aborted) lane.unanswered(sinceMs);
       throw err;
     }
   }

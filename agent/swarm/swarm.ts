@@ -144,7 +144,7 @@ export class SwarmNode implements Swarm {
     this.transport = new BulkTransport({
       lanes: {
         pick: (member) => this.#lanes?.pick(member),
-        silent: (peerId) => this.#lanes?.silent(peerId),
+        silent: (peerId, lane) => this.#lanes?.silent(peerId, lane),
       },
       streams: this.streams,
       memberOf: (peerId) => this.#memberOf(peerId),

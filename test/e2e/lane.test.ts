@@ -16,7 +16,7 @@ const LAYER_BYTES = 48 * MIB;
 const SLOW_MBIT = 50;
 const BODY_TIMEOUT_MS = 120_000;
 const METRIC_TIMEOUT_MS = 30_000;
-/** LANE_DIAL_TIMEOUT_MS: a reader must not wait as long as a dial that nobody answers. */
+/** LANE_CONNECT_TIMEOUT_MS: a reader must not wait as long as a dial that nobody answers. */
 const DIAL_SECONDS = 3;
 
 /** Lets a machine ignore what comes in: nothing is refused, nothing is answered. */

@@ -14,9 +14,16 @@ export const LANE_GREETINGS_PER_ADDRESS_MAX = 16;
 export const LANE_GREETINGS_MAX = 128;
 /** From the accepted connection to the end of the TLS handshake. */
 export const LANE_HANDSHAKE_TIMEOUT_MS = 8_000;
-/** One address of a peer; where hundreds of nodes begin at once the handshake takes seconds. */
+/** From one address of a peer to a connection. */
+export const LANE_CONNECT_TIMEOUT_MS = 3_000;
+/** To the end of its handshake, which takes seconds where many nodes begin at once. */
 export const LANE_DIAL_TIMEOUT_MS = 8_000;
-/** Streams are used for this long after a lane could not be opened: twice as long each time. */
+/** From one lane to a peer that is dialled to the next one. */
+export const LANE_DIAL_PAUSE_MS = 1_000;
+/**
+ * Streams are used for this long after a lane could not be opened, or ended before it answered:
+ * twice as long each time.
+ */
 export const LANE_RETRY_MIN_MS = 10_000;
 export const LANE_RETRY_MAX_MS = 5 * 60_000;
 /** Failed lanes that are remembered. */
@@ -29,10 +36,10 @@ export const LANE_DOUBT_MS = 1_500;
 export const LANE_PROBE_MS = 1_500;
 /** Requests unanswered on one lane socket. */
 export const LANE_PIPELINE_MAX = 8;
-/** Such a question goes behind a chunk only on a lane whose chunks take no longer. */
-export const LANE_NEWS_TURN_MS = 2_000;
 /** Questions about what the other side holds that wait on one lane socket. */
 export const LANE_QUESTIONS_MAX = 32;
+/** Such a question goes behind a chunk only on a lane whose chunks take no longer. */
+export const LANE_NEWS_TURN_MS = 2_000;
 /** Largest request frame on a lane. */
 export const LANE_REQUEST_MAX_BYTES = 256;
 /** Reads between two chunks land in a buffer of this size. */

@@ -4,6 +4,7 @@ import type { Membership } from '../../../proto/trust/membership.ts';
 import type { MemberDirectory } from '../../fleet/member-book.ts';
 import type { SwarmMetrics } from '../metrics.ts';
 import {
+  LANE_DIAL_PAUSE_MS,
   LANE_FAILURES_MAX,
   LANE_IDLE_MS,
   LANE_PIPELINE_MAX,
@@ -14,7 +15,13 @@ import {
 import { dialLane, type LaneDialModules } from './lane-dial.ts';
 import type { LaneSocket } from './lane-socket.ts';
 
-type Lanes = { sockets: LaneSocket[]; dialling: boolean; lastUsedMs: number };
+type Lanes = {
+  sockets: LaneSocket[];
+  dialling: boolean;
+  /** No other one is dialled before. */
+  dialAtMs: number;
+  lastUsedMs: number;
+};
 
 export type LaneBookModules = LaneDialModules & {
   members: Pick<MemberDirectory, 'get'>;
@@ -47,6 +54,7 @@ export class LaneBook {
    */
   pick(member: Membership): LaneSocket | undefined {
     const lanes = this.#of(member);
+    lanes.lastUsedMs = this.#modules.now();
     let best = lanes.sockets[0];
     for (const socket of lanes.sockets) if (best && socket.load < best.load) best = socket;
     const isWork = best === undefined || best.load > 0;
@@ -63,16 +71,20 @@ export class LaneBook {
    */
   forQuestion(member: Membership): LaneSocket | undefined {
     const lanes = this.#of(member);
-    if (lanes.sockets.length === 0 && this.#mayDial(lanes, member)) void this.#dial(lanes, member);
     const { sockets } = lanes;
-    return sockets.findLast(({ isFree }) => isFree) ?? sockets.findLast(({ isQuick }) => isQuick);
+    if (sockets.length === 0 && this.#mayDial(lanes, member)) void this.#dial(lanes, member);
+    const found =
+      sockets.findLast(({ isFree }) => isFree) ?? sockets.findLast(({ isQuick }) => isQuick);
+    if (found !== undefined) lanes.lastUsedMs = this.#modules.now();
+    return found;
   }
 
   /**
-   * A lane to the peer fell silent: the others are taken to be as dead. No lane to it is dialled for
-   * a while.
+   * A lane to the peer fell silent: the others are taken to be as dead, and none is dialled for a
+   * while. Of one lane that counts once, however many waited on it.
    */
-  silent(peerId: string): void {
+  silent(peerId: string, lane: LaneSocket): void {
+    if (this.#lanes.get(peerId)?.sockets.includes(lane) !== true) return;
     this.#failed(peerId);
     this.cut(peerId);
   }
@@ -116,28 +128,36 @@ export class LaneBook {
     }
   }
 
-  /** The lanes to a peer that are open, which are used now. */
+  /** The lanes to a peer that are open. */
   #of({ peerId }: Membership): Lanes {
-    const lanes = this.#lanes.get(peerId) ?? { sockets: [], dialling: false, lastUsedMs: 0 };
+    const nowMs = this.#modules.now();
+    const lanes = this.#lanes.get(peerId) ?? {
+      sockets: [],
+      dialling: false,
+      dialAtMs: nowMs,
+      lastUsedMs: nowMs,
+    };
     this.#lanes.set(peerId, lanes);
-    lanes.lastUsedMs = this.#modules.now();
-    const ended = lanes.sockets.filter((socket) => socket.closed);
-    if (ended.length > 0) lanes.sockets = lanes.sockets.filter((socket) => !socket.closed);
+    const failed = lanes.sockets.filter((socket) => socket.failed);
+    lanes.sockets = lanes.sockets.filter((socket) => !socket.closed);
     if (lanes.sockets.some((socket) => socket.served)) this.#failures.delete(peerId);
-    // It would break again at the next request.
-    else if (ended.length > 0 && ended.every((socket) => !socket.served)) this.#failed(peerId);
+    // The next one would break at the same request.
+    else if (failed.length > 0) this.#failed(peerId);
     return lanes;
   }
 
   #mayDial(lanes: Lanes, member: Membership): boolean {
     if (lanes.dialling || member.lanePort === 0 || this.#stopped.signal.aborted) return false;
-    return this.#modules.now() >= (this.#failures.get(member.peerId)?.retryAtMs ?? 0);
+    const retryAtMs = this.#failures.get(member.peerId)?.retryAtMs ?? 0;
+    return this.#modules.now() >= Math.max(lanes.dialAtMs, retryAtMs);
   }
 
   async #dial(lanes: Lanes, member: Membership): Promise<void> {
     const { peerId, node } = member;
     const { metrics, logger } = this.#modules;
+    const { now } = this.#modules;
     lanes.dialling = true;
+    lanes.dialAtMs = now() + LANE_DIAL_PAUSE_MS;
     try {
       const socket = await dialLane(member, this.#modules, this.#stopped.signal);
       // Cut, banned or closed meanwhile.
@@ -148,6 +168,7 @@ export class LaneBook {
       if (this.#stopped.signal.aborted) return;
       metrics.lanes.inc({ outcome: 'failed' });
       // A second lane that does not come up is no reason to give up the first.
+      lanes.dialAtMs = now() + LANE_RETRY_MIN_MS;
       if (lanes.sockets.every((socket) => socket.closed)) this.#failed(peerId);
       logger.info({ node, peerId, reason: messageOf(err) }, 'no lane; streams are used');
     } finally {

@@ -6,7 +6,12 @@ import type { ChunkBuffers } from '../chunk-buffers.ts';
 import { errorOf, PeerError } from '../errors.ts';
 import { bodyPatienceMs } from '../patience.ts';
 import { shownPeerId, type LaneCertificate } from './certificate.ts';
-import { LANE_ALPN, LANE_DIAL_TIMEOUT_MS, LANE_DOUBT_MS } from './constants.ts';
+import {
+  LANE_ALPN,
+  LANE_CONNECT_TIMEOUT_MS,
+  LANE_DIAL_TIMEOUT_MS,
+  LANE_DOUBT_MS,
+} from './constants.ts';
 import { LaneSocket } from './lane-socket.ts';
 
 export type LaneDialModules = {
@@ -83,7 +88,13 @@ function dialAddress(
   };
   const socket = connect(options);
   const { promise, resolve, reject } = Promise.withResolvers<LaneSocket>();
+  const connecting = setTimeout(() => {
+    const text = `No connection within ${LANE_CONNECT_TIMEOUT_MS} ms.`;
+    fail(new PeerError(text, { code: 'TIMEOUT', peerId }));
+  }, LANE_CONNECT_TIMEOUT_MS);
+  socket.once('connect', () => clearTimeout(connecting));
   const fail = (err: Error): void => {
+    clearTimeout(connecting);
     lane.close(err);
     socket.destroy();
     reject(err);

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { on, once } from 'node:events';
 import { test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
+import { abortable } from '../../../proto/std/abort.ts';
 import { HAVE_WAIT_MAX_MS, LANE_HAVE_VERSION_MIN } from '../../../proto/swarm/constants.ts';
 import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { decodeLaneHave, LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
-import { LINK_PROOF_MS } from '../constants.ts';
+import { HAVE_WAIT_MS } from '../../fetch/constants.ts';
+import { LINK_PROOF_MS, LINK_TIMEOUT_MS } from '../constants.ts';
 import { LANE_QUESTIONS_MAX, LANE_RETRY_MIN_MS } from './constants.ts';
 import {
   chunkFrame,
@@ -182,4 +184,44 @@ test('a lane that breaks at a question is not dialled again for each', async () 
   await ask();
   await untilLanes(client, 'opened', 2);
   assert.equal(breaking.counts.connections, 2);
+});
+
+test('a question behind a chunk that takes long is answered, and the chunk goes on', async () => {
+  const reading = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  let isHeld = false;
+  const parts = await fleetWithBlob({
+    wrap: (content) => ({
+      small: (digest) => content.small(digest),
+      find: (digest) => {
+        const found = content.find(digest);
+        if (found === undefined) return undefined;
+        const read = async (into: Buffer, position: number): Promise<void> => {
+          if (isHeld) reading.resolve();
+          if (isHeld) await release.promise;
+          await found.read(into, position);
+        };
+        return { ...found, complete: found.complete, read };
+      },
+    }),
+  });
+  await using _ = parts.fleet;
+  const { fleet, server, client, blob, ask } = parts;
+  const { transport } = client.swarm;
+  server.content.add(blob);
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
+  await untilLanes(client, 'opened');
+  (await transport.fetchChunk(link.peerId, ask(0), signal()))[Symbol.dispose]();
+  isHeld = true;
+  const slow = transport.fetchChunk(link.peerId, ask(1), signal());
+  await abortable(reading.promise, signal().signal);
+  const all = blob.layout.chunkCount;
+  const limit = { signal: AbortSignal.timeout(HAVE_WAIT_MS + LINK_TIMEOUT_MS) };
+  const told = await link.have(blob.digest, { count: all, waitMs: HAVE_WAIT_MS }, limit);
+  assert.equal(told?.complete, true);
+  release.resolve();
+  using chunk = await slow;
+  assert.ok(chunk.bytes.equals(blob.bytes.subarray(MIB, 2 * MIB)));
 });

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import { layoutOf } from '../../../proto/chunks/layout.ts';
 import { ChunkBitmap } from '../../../proto/swarm/bitmap.ts';
 import { encodeLaneHave, LANE_HAVE_MAX_BYTES, LANE_HEAD_BYTES } from '../../../proto/swarm/lane.ts';
 import { code } from '../test-fleet.ts';
 import { LANE_NEWS_TURN_MS, LANE_QUESTIONS_MAX } from './constants.ts';
+import type { LaneSocket } from './lane-socket.ts';
 import { MIB } from './test-lane.ts';
 import { bodyOf, fetch, have, headOf, laneTo, type Answer } from './test-peer.ts';
 
@@ -104,6 +106,7 @@ test('behind a chunk a question goes on a lane whose chunks come quickly', async
     tell: (id, socket) => void socket.write(told(id)),
   });
   const { lane } = rig;
+  assert.equal(lane.isQuick, false, 'nobody knows yet');
   (await fetch(lane, 0))[Symbol.dispose]();
   const held = Promise.withResolvers<void>();
   gate = held.promise;
@@ -128,4 +131,46 @@ test('no more questions wait on a lane than the other side takes', async () => {
   const closed = Promise.all(open.map((one) => assert.rejects(one, code('CLOSED'))));
   rig.lane.close();
   await closed;
+});
+
+type Use = (lane: LaneSocket) => Promise<void>;
+const asks: Use = async (lane) => void (await have(lane));
+const breaks: Use = (lane) => assert.rejects(fetch(lane, 0), code('CLOSED'));
+const broken: Answer = (_id, _index, _socket, raw) => raw.resetAndDestroy();
+const tell = (id: number, socket: TLSSocket): void => void socket.write(told(id));
+
+test('a lane has failed when it ended without doing what it was asked for', async () => {
+  const cases: [uses: Use[], failed: boolean][] = [
+    [[], false],
+    [[asks], false],
+    [[breaks], true],
+    [[asks, breaks], true],
+  ];
+  for (const [uses, failed] of cases) {
+    // oxlint-disable no-await-in-loop -- one after the other
+    await using rig = await laneTo(broken, { tell });
+    for (const use of uses) await use(rig.lane);
+    rig.lane.close();
+    assert.equal(rig.lane.failed, failed);
+    // oxlint-enable no-await-in-loop
+  }
+  await using rig = await laneTo(chunk, { tell: (_id, socket) => void socket.destroy() });
+  await assert.rejects(have(rig.lane), code('CLOSED'));
+  assert.equal(rig.lane.failed, true);
+});
+
+test('a lane without a byte since a question that got no answer in time is given up', async () => {
+  await using rig = await laneTo(chunk);
+  const sinceMs = performance.now();
+  const open = assert.rejects(have(rig.lane), code('TIMEOUT'));
+  (await fetch(rig.lane, 0))[Symbol.dispose]();
+  rig.lane.unanswered(sinceMs);
+  assert.equal(rig.lane.closed, false, 'bytes have come');
+  const chunkUnderWay = fetch(rig.lane, 1);
+  rig.lane.unanswered(performance.now());
+  assert.equal(rig.lane.closed, false, 'a chunk is on its way');
+  (await chunkUnderWay)[Symbol.dispose]();
+  rig.lane.unanswered(performance.now());
+  await open;
+  assert.equal(rig.lane.closed, true);
 });

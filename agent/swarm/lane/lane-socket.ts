@@ -56,13 +56,15 @@ export class LaneSocket {
   #body: Body | undefined;
   #socket: TLSSocket | undefined;
   #nextId = 1;
+  #answered = false;
+  #askedChunk = false;
   #served = false;
   #timer: NodeJS.Timeout | undefined;
   #lastByteMs = 0;
   /** Since when the oldest request is the next to be answered. */
   #turnMs = 0;
-  /** How long the last answer took from there; 0 before the first. */
-  #turnTookMs = 0;
+  /** How long the last body took from there. */
+  #turnTookMs = Number.POSITIVE_INFINITY;
   /** The last byte before the silence in which the peer was asked elsewhere. */
   #doubtedMs = -1;
   #closed: Error | undefined;
@@ -78,9 +80,15 @@ export class LaneSocket {
     return this.#closed !== undefined;
   }
 
-  /** Whether the peer ever answered here. */
+  /** Whether a chunk ever came here. */
   get served(): boolean {
     return this.#served;
+  }
+
+  /** Whether it has ended without ever doing what it was asked for. */
+  get failed(): boolean {
+    if (this.#closed === undefined || this.#nextId === 1) return false;
+    return this.#askedChunk ? !this.#served : !this.#answered;
   }
 
   /** Whether an answer to a question would come without a chunk before it. */
@@ -88,7 +96,7 @@ export class LaneSocket {
     return this.#closed === undefined && this.#pending.length === 0 && this.#questions.hasRoom;
   }
 
-  /** Whether it would come soon, behind the chunk that is on its way. */
+  /** Whether it would come soon, behind the chunk that is on its way, as far as one can tell. */
   get isQuick(): boolean {
     if (this.#closed !== undefined || !this.#questions.hasRoom) return false;
     const turnMs = this.#pending.length === 0 ? 0 : performance.now() - this.#turnMs;
@@ -128,6 +136,7 @@ export class LaneSocket {
     const { length, ...asked } = request;
     const answered = Promise.withResolvers<ChunkBytes>();
     const pending: Pending = { id, length, answered, abandoned: false };
+    this.#askedChunk = true;
     if (this.#pending.length === 0) this.#lastByteMs = this.#turnMs = performance.now();
     this.#pending.push(pending);
     this.#watch();
@@ -154,6 +163,12 @@ export class LaneSocket {
     const id = this.#takeId();
     this.#socket.write(encodeFrame(encodeRequest({ id, kind: 'have', ...request })));
     return await this.#questions.ask(id, signal);
+  }
+
+  /** A question got no answer in time. With no byte since then, and no chunk due, the lane ends. */
+  unanswered(sinceMs: number): void {
+    if (this.#pending.length > 0 || this.#lastByteMs > sinceMs) return;
+    this.#giveUp(performance.now() - sinceMs, 0);
   }
 
   /** Ends the lane, because of an error if there is one; open requests are rejected as CLOSED. */
@@ -204,7 +219,7 @@ export class LaneSocket {
       const isNews = this.#questions.has(head.id);
       const used = isNews ? this.#questions.take(head, rest) : this.#take(head, rest);
       if (used === undefined) break;
-      this.#served = true;
+      this.#answered = true;
       at += LANE_HEAD_BYTES + used;
     }
     this.#scratch.copyWithin(0, at, end);
@@ -215,12 +230,13 @@ export class LaneSocket {
   #take(head: LaneHead, rest: Buffer): number {
     const [pending] = this.#pending;
     if (pending?.id !== head.id) throw new Error(`answer ${head.id} to no request`);
+    this.#served = true;
     const expected = head.status === 'ok' ? pending.length : 0;
     if (head.bodyBytes !== expected) {
       throw new Error(`a body of ${head.bodyBytes} bytes, ${expected} were asked for`);
     }
     if (head.status !== 'ok') {
-      this.#answered();
+      this.#nextTurn();
       pending.answered.reject(statusError(head.status, this.#peerId));
       return 0;
     }
@@ -242,16 +258,15 @@ export class LaneSocket {
     }
     if (body.filled < pending.length) return;
     this.#body = undefined;
-    this.#answered();
+    this.#turnTookMs = performance.now() - this.#turnMs;
+    this.#nextTurn();
     if (body.chunk !== undefined) pending.answered.resolve(body.chunk);
   }
 
   /** The oldest request is answered; it is the turn of the next one. */
-  #answered(): void {
+  #nextTurn(): void {
     this.#pending.shift();
-    const nowMs = performance.now();
-    this.#turnTookMs = nowMs - this.#turnMs;
-    this.#turnMs = nowMs;
+    this.#turnMs = performance.now();
   }
 
   #watch(): void {
@@ -301,7 +316,7 @@ export class LaneSocket {
   }
 
   #giveUp(quietMs: number, turnMs: number): void {
-    const text = `The peer was silent for ${quietMs} ms, a chunk took ${turnMs} ms.`;
+    const text = `The peer was silent for ${Math.round(quietMs)} ms, a chunk took ${turnMs} ms.`;
     this.#end(new PeerError(text, { code: 'TIMEOUT', peerId: this.#peerId }));
   }
 

@@ -6,7 +6,7 @@ import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { LANE_HEAD_BYTES, readLaneHead } from '../../../proto/swarm/lane.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
 import { code } from '../test-fleet.ts';
-import { LANE_PIPELINE_MAX } from './constants.ts';
+import { LANE_DIAL_PAUSE_MS, LANE_PIPELINE_MAX, LANE_RETRY_MIN_MS } from './constants.ts';
 import {
   chunkFrame,
   dial,
@@ -193,6 +193,7 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
   await using rig = await onMuteLane(STALL_MS);
   const { client, blob, ask, link } = rig;
   const { transport } = client.swarm;
+  client.clock.nowMs += LANE_DIAL_PAUSE_MS;
   const lost = [1, 2].map((index) =>
     assert.rejects(transport.fetchChunk(link.peerId, ask(index), signal()), code('TIMEOUT')),
   );
@@ -203,6 +204,43 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
   assert.ok(chunk.bytes.equals(blob.bytes.subarray(3 * MIB, 4 * MIB)));
   using next = await transport.fetchChunk(link.peerId, ask(4), signal());
   assert.ok(next.bytes.equals(blob.bytes.subarray(4 * MIB, 5 * MIB)));
+  // Both waited on one silence, which counts once.
+  client.clock.nowMs += LANE_RETRY_MIN_MS;
+  using last = await transport.fetchChunk(link.peerId, ask(5), signal());
+  assert.ok(last.bytes.equals(blob.bytes.subarray(5 * MIB, 6 * MIB)));
+  await untilLanes(client, 'opened', 3);
+});
+
+test('a second lane that is refused is not dialled with every chunk', async () => {
+  const { fleet, server, client, blob, ask } = await fleetWithBlob();
+  await using _ = fleet;
+  const link = await client.swarm.link(server.membership, signal());
+  await link.openGrant(fleet.grant([blob.digest]), signal());
+  const fetchAll = async (): Promise<void> => {
+    for (const index of [0, 1, 2]) {
+      const two = [0, 1].map((more) =>
+        client.swarm.transport.fetchChunk(link.peerId, ask(index + more), signal()),
+      );
+      // oxlint-disable-next-line no-await-in-loop -- two at a time
+      for (const chunk of await Promise.all(two)) chunk[Symbol.dispose]();
+    }
+  };
+  await fetchAll();
+  await untilLanes(client, 'opened');
+  const refusing = createServer((socket) => void socket.destroy());
+  refusing.listen(0, '127.0.0.1');
+  await once(refusing, 'listening');
+  moveLane(fleet, { server, client }, portOf(refusing));
+  client.clock.nowMs += LANE_DIAL_PAUSE_MS;
+  await fetchAll();
+  await untilLanes(client, 'failed');
+  client.clock.nowMs += LANE_DIAL_PAUSE_MS;
+  await fetchAll();
+  assert.equal(await lanes(client, 'failed'), 1);
+  client.clock.nowMs += LANE_RETRY_MIN_MS;
+  await fetchAll();
+  await untilLanes(client, 'failed', 2);
+  refusing.close();
 });
 
 test('requests on a lane whose peer is gone do not wait for the whole stall time', async () => {

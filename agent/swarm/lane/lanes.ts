@@ -83,8 +83,8 @@ export class Lanes {
   }
 
   /** See LaneBook.silent. */
-  silent(peerId: string): void {
-    this.#book.silent(peerId);
+  silent(peerId: string, lane: LaneSocket): void {
+    this.#book.silent(peerId, lane);
   }
 
   /** Cuts the lanes to and from one peer. */

@@ -13,6 +13,7 @@ import { encodeFrame } from '../../../proto/swarm/frame-codec.ts';
 import { encodeRequest } from '../../../proto/swarm/request.ts';
 import type { Membership } from '../../../proto/trust/membership.ts';
 import { libp2pKeyOf, type NodeIdentity } from '../../fleet/identity.ts';
+import type { ContentReader } from '../content-reader.ts';
 import { TestFleet, type TestNode } from '../test-fleet.ts';
 import { createLaneCertificate } from './certificate.ts';
 import { LANE_ALPN } from './constants.ts';
@@ -57,7 +58,13 @@ export async function untilClosed(socket: TLSSocket): Promise<Buffer> {
 }
 
 /** Two nodes with lanes, one of them with a blob of six chunks. */
-export async function fleetWithBlob(options: { bodyStallMs?: number; versionMax?: number } = {}) {
+export async function fleetWithBlob(
+  options: {
+    bodyStallMs?: number;
+    versionMax?: number;
+    wrap?: (content: ContentReader) => ContentReader;
+  } = {},
+) {
   const fleet = new TestFleet();
   const nodes = await fleet.pair({ lane: true, ...options });
   const blob = fleet.blob(6 * MIB);

@@ -205,6 +205,15 @@ describe('chunks of other zones', () => {
     assert.deepEqual(trial.wanted(), []);
   });
 
+  it('are fetched freely over a slow line, too, by who has lost its last neighbour', () => {
+    const trial = trialWith(0);
+    assert.deepEqual(trial.crossed, []);
+    trial.tell({ type: 'peerDown', peerId: 'near' });
+    trial.wait(TICK_MS);
+    assert.ok(trial.crossed.length > 1);
+    assert.deepEqual(trial.wanted(), []);
+  });
+
   it('are fetched all the same when a reader stands at one for too long', () => {
     const trial = trialWith(0);
     for (let ms = 0; ms < PATIENCE_MAX_MS; ms += 1000) {

@@ -20,13 +20,13 @@ import { hasStood } from './urgency.ts';
 /**
  * Which chunks may be fetched from other zones. Over a slow line those that the tracker lets us
  * fetch for our zone, so that each crosses it about once. Over a quick one, or when nobody knows
- * who fetches what, any that our zone lacks.
+ * who fetches what, any that our zone lacks. Alone in our zone any.
  */
 export class Crossings {
   readonly #table: ChunkTable;
   readonly #flights: Flights;
   readonly #line = new LinePace();
-  readonly #peers: Pick<PlannerPeers, 'available'>;
+  readonly #peers: Pick<PlannerPeers, 'available' | 'farCount' | 'hasNear'>;
   readonly #patienceAtFirstMs: number;
   #patienceMs: number;
   /** Of the last answer of `closed`. */
@@ -48,7 +48,7 @@ export class Crossings {
     modules: {
       table: ChunkTable;
       flights: Flights;
-      peers: Pick<PlannerPeers, 'available'>;
+      peers: Pick<PlannerPeers, 'available' | 'farCount' | 'hasNear'>;
     },
   ) {
     this.#table = modules.table;
@@ -62,12 +62,13 @@ export class Crossings {
 
   /** Whether only what was granted may be fetched. */
   isGoverned(nowMs: number): boolean {
-    return this.#isGoverned && this.#line.isSlow && nowMs >= this.#freeUntilMs;
+    const isShared = this.#isGoverned && this.#peers.hasNear;
+    return isShared && this.#line.isSlow && nowMs >= this.#freeUntilMs;
   }
 
   /** Chunk requests in flight to other zones. */
   get inflightMax(): number {
-    const isTrial = this.#isGoverned && this.#line.isUnknown;
+    const isTrial = this.#isGoverned && this.#peers.hasNear && this.#line.isUnknown;
     return isTrial ? FAR_INFLIGHT_UNKNOWN : FAR_INFLIGHT_MAX;
   }
 
@@ -83,7 +84,9 @@ export class Crossings {
 
   /** Chunks that are not to be fetched from other zones; holds until it is called again. */
   closed(nowMs: number): Uint32Array {
-    const { heardNear, everything } = this.#table;
+    const { heardNear, everything, nothing } = this.#table;
+    // The very set, by which who picks knows that a peer without a chunk has none for us at all.
+    if (!this.#peers.hasNear) return nothing;
     const isGoverned = this.isGoverned(nowMs);
     if (!isGoverned && this.#opened.size === 0) return heardNear;
     this.#scratch.set(isGoverned ? everything : heardNear);
@@ -123,7 +126,7 @@ export class Crossings {
    * read first first. Counts as asked for.
    */
   wanted(cursor: number, nowMs: number): readonly number[] {
-    if (!this.isGoverned(nowMs)) return [];
+    if (this.#peers.farCount === 0 || !this.isGoverned(nowMs)) return [];
     for (const [index, untilMs] of this.#declined) {
       if (untilMs <= nowMs) this.#declined.delete(index);
     }

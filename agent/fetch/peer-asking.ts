@@ -1,6 +1,6 @@
 import { hasBit } from './chunk-bits.ts';
 import type { ChunkTable } from './chunk-table.ts';
-import { FAR_INFLIGHT_MAX, NEAR_PEERS_MIN, PEER_INFLIGHT_MAX } from './constants.ts';
+import { NEAR_PEERS_MIN, PEER_INFLIGHT_MAX } from './constants.ts';
 import type { Crossings } from './crossings.ts';
 import { HUB } from './flights.ts';
 import type { Flights } from './flights.ts';
@@ -48,11 +48,9 @@ export class PeerAsking {
     const { table, peers, isRoom, crossings } = this.#modules;
     if (!isRoom(nowMs)) return;
     const hasFar = peers.farCount > 0;
-    const isAlone = !peers.hasNear;
-    const except = isAlone ? table.nothing : crossings.closed(nowMs);
-    if (hasFar) this.#round({ ...view, near: false, except });
+    if (hasFar) this.#round({ ...view, near: false, except: crossings.closed(nowMs) });
     this.#round({ ...view, near: true, except: table.nothing });
-    if (!hasFar || isAlone || crossings.isGoverned(nowMs) || !isRoom(nowMs)) return;
+    if (!hasFar || !peers.hasNear || crossings.isGoverned(nowMs) || !isRoom(nowMs)) return;
     let near = 0;
     for (const peer of peers.list) {
       if (peer.near && !peer.idle && !peer.leaving && peers.isUsable(peer, nowMs)) near += 1;
@@ -75,7 +73,6 @@ export class PeerAsking {
   #level(level: number, round: Round & { peers: readonly PeerState[]; failed: boolean }): boolean {
     const { table, peers, crossings, isRoom, ask } = this.#modules;
     const { nowMs, except } = round;
-    const farMax = peers.hasNear ? crossings.inflightMax : FAR_INFLIGHT_MAX;
     let more = false;
     for (const peer of round.peers) {
       if (peer.near !== round.near || peer.idle || peer.leaving) continue;
@@ -83,7 +80,8 @@ export class PeerAsking {
       if (peer.flights >= Math.min(peer.pace.depth, this.#inflightMax)) continue;
       more = true;
       if (peer.flights > level || !peers.isUsable(peer, nowMs)) continue;
-      if (!isRoom(nowMs) || (!peer.near && peers.farInflight >= farMax)) return false;
+      if (!isRoom(nowMs) || (!peer.near && peers.farInflight >= crossings.inflightMax))
+        return false;
       const index = this.#pickFor(peer, round);
       if (index >= 0) ask(peer, index);
       else if (except === table.nothing) peer.idle = true;
@@ -110,7 +108,7 @@ export class PeerAsking {
   /** A chunk on its way over a slow line would not come sooner if it took that way twice. */
   #mayRepeat(peer: PeerState, index: number, nowMs: number): boolean {
     const { flights, peers, crossings } = this.#modules;
-    if (peer.near || !peers.hasNear || !crossings.isGoverned(nowMs)) return true;
+    if (peer.near || !crossings.isGoverned(nowMs)) return true;
     if (crossings.isOpened(index)) return true;
     return flights.of(index).every(({ overdue, source }) => {
       return overdue || source === HUB || peers.get(source)?.near !== false;

@@ -107,7 +107,6 @@ export class SwarmPlanner implements Planner {
   }
 
   crossingsWanted(nowMs: number): readonly number[] {
-    if (this.#peers.farCount === 0 || !this.#peers.hasNear) return [];
     return this.#crossings.wanted(lowestCursor(this.#readers), nowMs);
   }
 

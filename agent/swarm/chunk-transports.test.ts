@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { LEAF_BYTES } from '../../proto/chunks/layout.ts';
 import { digestOf } from '../../proto/oci/digest.ts';
-import type { ContentReader } from './content-reader.ts';
 import { sleep } from '../../proto/std/abort.ts';
-import { TestFleet, type TestBlob, type TestNode } from './test-fleet.ts';
+import { readingAfter, TestFleet, type TestBlob, type TestNode } from './test-fleet.ts';
 import { chunkTransportConformance, type ConformanceRig } from './transport-conformance.ts';
 
 const MIB = 1024 * 1024;
@@ -32,18 +31,7 @@ function inLargeChunks(blob: TestBlob): TestBlob {
 
 async function createRig(lane: boolean, stallMs: number): Promise<ConformanceRig> {
   const fleet = new TestFleet();
-  const wrap = (content: ContentReader): ContentReader => ({
-    small: (digest) => content.small(digest),
-    find: (digest) => {
-      const blob = content.find(digest);
-      if (!blob) return undefined;
-      const read = async (into: Buffer, position: number): Promise<void> => {
-        await rig.onRead(position);
-        await blob.read(into, position);
-      };
-      return { ...blob, complete: blob.complete, read };
-    },
-  });
+  const wrap = readingAfter((position) => rig.onRead(position));
   const { server, client } = await fleet.pair({ wrap, bodyStallMs: stallMs, lane });
   const blob = inLargeChunks(fleet.blob(12 * MIB + 4_321));
   const ungranted = fleet.blob(5 * MIB);

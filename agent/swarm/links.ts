@@ -27,7 +27,7 @@ export type LinksModules = {
   isBanned: (peerId: string) => boolean;
   /** Over 0 while no hub answers. */
   graceMs: () => number;
-  /** See LaneBook.forQuestion. */
+  /** See LaneBook.forQuestion. Throws what `memberOf` throws. */
   questionLane: (peerId: string) => LaneSocket | undefined;
   metrics: SwarmMetrics;
   logger: Logger;

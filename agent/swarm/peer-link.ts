@@ -113,7 +113,7 @@ export class Libp2pPeerLink implements PeerLink {
       } catch (err) {
         o.signal?.throwIfAborted();
         if (!hasCode(err, 'CLOSED', 'TIMEOUT')) throw err;
-        // Who asks has waited for news already.
+        // Part of the time for the answer is over.
         waitMs = 0;
       }
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
 import { LINK_IDLE_MS } from './constants.ts';
-import { code, NO_RELAY, TestFleet } from './test-fleet.ts';
+import { code, NO_RELAY, readingAfter, TestFleet } from './test-fleet.ts';
 
 const MIB = 1024 * 1024;
 const TIMEOUT_MS = 20_000;
@@ -113,20 +113,11 @@ test('a grant that runs out closes what it had opened', async () => {
 test('a clock that is set back does not hide that a peer is silent', async (t) => {
   await using fleet = new TestFleet();
   const asked = Promise.withResolvers<void>();
-  const read = (): Promise<void> => {
+  const wrap = readingAfter(() => {
     asked.resolve();
     return new Promise(() => {});
-  };
-  const { client, blob, link } = await fleet.linked(5 * MIB, {
-    bodyStallMs: 50,
-    wrap: (content) => ({
-      small: (digest) => content.small(digest),
-      find: (digest) => {
-        const found = content.find(digest);
-        return found && { ...found, complete: found.complete, read };
-      },
-    }),
   });
+  const { client, blob, link } = await fleet.linked(5 * MIB, { bodyStallMs: 50, wrap });
   await link.openGrant(fleet.grant([blob.digest]), signal());
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
   const request = { digest: blob.digest, index: 0, length: MIB };

@@ -97,6 +97,24 @@ function nameOf(digest: Digest, session: Buffer | undefined): string {
   return session === undefined ? digest : `${digest} ${session.toString('hex')}`;
 }
 
+/** The same content, but each read of a chunk waits for `before`. */
+export function readingAfter(
+  before: (position: number) => Promise<void>,
+): (content: ContentReader) => ContentReader {
+  return (content) => ({
+    small: (digest) => content.small(digest),
+    find: (digest) => {
+      const found = content.find(digest);
+      if (found === undefined) return undefined;
+      const read = async (into: Buffer, position: number): Promise<void> => {
+        await before(position);
+        await found.read(into, position);
+      };
+      return { ...found, complete: found.complete, read };
+    },
+  });
+}
+
 export type TestBlob = ReturnType<TestFleet['blob']>;
 
 export type TestNode = {

@@ -46,9 +46,6 @@ export type SwarmReport = {
   nowMs: number;
 };
 
-/** Tells the blobs of this process apart. */
-let lastId = 0;
-
 /**
  * Who holds and who fetches one blob, and which chunks the hub has yet to give away. Without I/O
  * or clock. A chunk is free while no participant holds it and none has it on lease.
@@ -57,7 +54,7 @@ export class BlobSwarm {
   readonly layout: ChunkLayout;
   readonly #pace: LeasePace;
   readonly #missed: MissedChunks;
-  readonly #id = (lastId += 1);
+  readonly #id: number;
   readonly #participants = new Map<string, Participant>();
   readonly #holders: Uint32Array;
   readonly #lessees = new Map<number, string>();
@@ -75,6 +72,7 @@ export class BlobSwarm {
     this.layout = layout;
     this.#pace = pace;
     this.#missed = missed;
+    this.#id = missed.blob();
     this.#holders = new Uint32Array(layout.chunkCount);
     this.#free = new FreeChunks(layout.chunkCount);
     this.#none = new ChunkBitmap(layout.chunkCount);

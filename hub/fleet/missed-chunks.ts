@@ -7,6 +7,13 @@ import { CROSSINGS_MISSED_MAX, CROSSING_MISSED_MS } from './constants.ts';
 export class MissedChunks {
   readonly #known = new Map<string, { fromMs: number; askedMs: number }>();
 
+  #blobs = 0;
+
+  /** A number that tells one blob apart from all others. */
+  blob(): number {
+    return (this.#blobs += 1);
+  }
+
   /** A member asks; true when it has done so for CROSSING_MISSED_MS. */
   asked(key: string, nowMs: number): boolean {
     const known = this.#known.get(key);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { layoutOf } from '../../proto/chunks/layout.ts';
-import { digestOf } from '../../proto/oci/digest.ts';
+import { digestOf, type Digest } from '../../proto/oci/digest.ts';
 import { ChunkBitmap } from '../../proto/swarm/bitmap.ts';
 import {
   CROSSINGS_PER_MEMBER_MIN,
@@ -17,15 +17,20 @@ const SIZE = 40 * 1024 ** 2;
 const DIGEST = digestOf(Buffer.from('blob'));
 const { chunkCount } = layoutOf(SIZE);
 
-type Ask = { has?: readonly number[] | 'all'; wants?: readonly number[]; nowMs?: number };
+type Ask = {
+  has?: readonly number[] | 'all';
+  wants?: readonly number[];
+  nowMs?: number;
+  digest?: Digest;
+};
 
 /** Members are named after their zone: 'a1' and 'a2' are of zone 'a'. */
 function announce(tracker: Tracker, peerId: string, ask: Ask): BlobAnswer {
-  const { has = [], wants = [], nowMs = 0 } = ask;
+  const { has = [], wants = [], nowMs = 0, digest = DIGEST } = ask;
   const have = has === 'all' ? undefined : new ChunkBitmap(chunkCount);
   if (has !== 'all') for (const index of has) have?.set(index);
   const wishes = { hubChunksWanted: 0, bypassWanted: 0, crossingsWanted: wants, leasable: true };
-  const blobs = [{ digest: DIGEST, size: SIZE, have, ...wishes }];
+  const blobs = [{ digest, size: SIZE, have, ...wishes }];
   const zone = peerId.slice(0, 1);
   const [answer] = tracker.announce({ peerId, zone, full: false, blobs }, nowMs).blobs;
   assert.ok(answer);
@@ -93,6 +98,19 @@ describe('a chunk that another zone has', () => {
     const nowMs = CROSSING_MISSED_MS;
     assert.deepEqual(announce(tracker, 'b3', { wants: [4], nowMs }).crossings, []);
     assert.deepEqual(announce(tracker, 'b2', { wants: [4], nowMs }).crossings, [4]);
+  });
+
+  it('is asked for long only where it is one of the same blob', () => {
+    const tracker = new Tracker();
+    const other = digestOf(Buffer.from('another blob'));
+    for (const digest of [DIGEST, other]) {
+      announce(tracker, 'a1', { has: [4], digest });
+      announce(tracker, 'b1', { has: [4], digest });
+    }
+    announce(tracker, 'b2', { wants: [4] });
+    const ask = { wants: [4], nowMs: CROSSING_MISSED_MS };
+    assert.deepEqual(announce(tracker, 'b2', { ...ask, digest: other }).crossings, []);
+    assert.deepEqual(announce(tracker, 'b2', ask).crossings, [4]);
   });
 
   it('cannot be one the blob does not have', () => {

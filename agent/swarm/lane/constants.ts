@@ -14,11 +14,11 @@ export const LANE_GREETINGS_PER_ADDRESS_MAX = 16;
 export const LANE_GREETINGS_MAX = 128;
 /** From the accepted connection to the end of the TLS handshake. */
 export const LANE_HANDSHAKE_TIMEOUT_MS = 8_000;
-/** From one address of a peer to a connection. */
+/** To connect to one address of a peer. */
 export const LANE_CONNECT_TIMEOUT_MS = 3_000;
-/** To the end of its handshake, which takes seconds where many nodes begin at once. */
+/** The handshake included, which takes seconds where many nodes begin at once. */
 export const LANE_DIAL_TIMEOUT_MS = 8_000;
-/** From one lane to a peer that is dialled to the next one. */
+/** Between two lanes to one peer that are dialled, at least. */
 export const LANE_DIAL_PAUSE_MS = 1_000;
 /**
  * Streams are used for this long after a lane could not be opened, or ended before it answered:

@@ -154,8 +154,7 @@ export class LaneBook {
 
   async #dial(lanes: Lanes, member: Membership): Promise<void> {
     const { peerId, node } = member;
-    const { metrics, logger } = this.#modules;
-    const { now } = this.#modules;
+    const { metrics, logger, now } = this.#modules;
     lanes.dialling = true;
     lanes.dialAtMs = now() + LANE_DIAL_PAUSE_MS;
     try {
@@ -167,8 +166,8 @@ export class LaneBook {
     } catch (err) {
       if (this.#stopped.signal.aborted) return;
       metrics.lanes.inc({ outcome: 'failed' });
-      // A second lane that does not come up is no reason to give up the first.
       lanes.dialAtMs = now() + LANE_RETRY_MIN_MS;
+      // A second lane that does not come up is no reason to give up the first.
       if (lanes.sockets.every((socket) => socket.closed)) this.#failed(peerId);
       logger.info({ node, peerId, reason: messageOf(err) }, 'no lane; streams are used');
     } finally {

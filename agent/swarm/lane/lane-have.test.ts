@@ -10,6 +10,7 @@ import { encodeRequest } from '../../../proto/swarm/request.ts';
 import { HAVE_WAIT_MS } from '../../fetch/constants.ts';
 import { LINK_PROOF_MS, LINK_TIMEOUT_MS } from '../constants.ts';
 import { LANE_QUESTIONS_MAX, LANE_RETRY_MIN_MS } from './constants.ts';
+import { readingAfter } from '../test-fleet.ts';
 import {
   chunkFrame,
   dial,
@@ -190,21 +191,12 @@ test('a question behind a chunk that takes long is answered, and the chunk goes 
   const reading = Promise.withResolvers<void>();
   const release = Promise.withResolvers<void>();
   let isHeld = false;
-  const parts = await fleetWithBlob({
-    wrap: (content) => ({
-      small: (digest) => content.small(digest),
-      find: (digest) => {
-        const found = content.find(digest);
-        if (found === undefined) return undefined;
-        const read = async (into: Buffer, position: number): Promise<void> => {
-          if (isHeld) reading.resolve();
-          if (isHeld) await release.promise;
-          await found.read(into, position);
-        };
-        return { ...found, complete: found.complete, read };
-      },
-    }),
+  const wrap = readingAfter(async () => {
+    if (!isHeld) return;
+    reading.resolve();
+    await release.promise;
   });
+  const parts = await fleetWithBlob({ wrap });
   await using _ = parts.fleet;
   const { fleet, server, client, blob, ask } = parts;
   const { transport } = client.swarm;

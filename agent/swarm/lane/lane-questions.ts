@@ -20,6 +20,11 @@ export class LaneQuestions {
     return this.#abandoned === 0 && this.#open.size < LANE_QUESTIONS_MAX;
   }
 
+  /** Whether an answer is due, whoever still waits for it. */
+  get isAsked(): boolean {
+    return this.#open.size > 0;
+  }
+
   has(id: number): boolean {
     return this.#open.has(id);
   }

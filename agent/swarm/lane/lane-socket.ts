@@ -57,8 +57,8 @@ export class LaneSocket {
   #socket: TLSSocket | undefined;
   #nextId = 1;
   #answered = false;
-  #askedChunk = false;
   #served = false;
+  #failed = false;
   #timer: NodeJS.Timeout | undefined;
   #lastByteMs = 0;
   /** Since when the oldest request is the next to be answered. */
@@ -80,15 +80,14 @@ export class LaneSocket {
     return this.#closed !== undefined;
   }
 
-  /** Whether a chunk ever came here. */
+  /** Whether the peer ever answered a request for a chunk here. */
   get served(): boolean {
     return this.#served;
   }
 
   /** Whether it has ended without ever doing what it was asked for. */
   get failed(): boolean {
-    if (this.#closed === undefined || this.#nextId === 1) return false;
-    return this.#askedChunk ? !this.#served : !this.#answered;
+    return this.#failed;
   }
 
   /** Whether an answer to a question would come without a chunk before it. */
@@ -136,7 +135,6 @@ export class LaneSocket {
     const { length, ...asked } = request;
     const answered = Promise.withResolvers<ChunkBytes>();
     const pending: Pending = { id, length, answered, abandoned: false };
-    this.#askedChunk = true;
     if (this.#pending.length === 0) this.#lastByteMs = this.#turnMs = performance.now();
     this.#pending.push(pending);
     this.#watch();
@@ -185,6 +183,8 @@ export class LaneSocket {
   #end(cause: PeerError): void {
     if (this.#closed !== undefined) return;
     this.#closed = cause;
+    const hasNoChunk = this.#pending.length > 0 && !this.#served;
+    this.#failed = hasNoChunk || (this.#questions.isAsked && !this.#answered);
     clearTimeout(this.#timer);
     this.#socket?.destroy();
     this.#body?.chunk?.discard();

@@ -49,19 +49,17 @@ export class LaneBook {
   }
 
   /**
-   * The lane with the least work, if there is one with room; opens another one in the background
-   * when that is worth a try.
+   * A lane with room for a chunk, if there is one. Opens another one in the background only where
+   * there is none: two to one peer cost the sender more CPU for each byte than one.
    */
   pick(member: Membership): LaneSocket | undefined {
     const lanes = this.#of(member);
+    const { sockets } = lanes;
     lanes.lastUsedMs = this.#modules.now();
-    let best = lanes.sockets[0];
-    for (const socket of lanes.sockets) if (best && socket.load < best.load) best = socket;
-    const isWork = best === undefined || best.load > 0;
-    if (isWork && lanes.sockets.length < LANE_SOCKETS_OPENED && this.#mayDial(lanes, member)) {
-      void this.#dial(lanes, member);
-    }
-    return best !== undefined && best.load < LANE_PIPELINE_MAX ? best : undefined;
+    const found = sockets.find(({ load }) => load < LANE_PIPELINE_MAX);
+    const isFull = found === undefined && sockets.length < LANE_SOCKETS_OPENED;
+    if (isFull && this.#mayDial(lanes, member)) void this.#dial(lanes, member);
+    return found;
   }
 
   /**

@@ -194,9 +194,11 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
   const { client, blob, ask, link } = rig;
   const { transport } = client.swarm;
   client.clock.nowMs += LANE_DIAL_PAUSE_MS;
-  const lost = [1, 2].map((index) =>
-    assert.rejects(transport.fetchChunk(link.peerId, ask(index), signal()), code('TIMEOUT')),
+  const lost = Array.from({ length: LANE_PIPELINE_MAX }, () =>
+    assert.rejects(transport.fetchChunk(link.peerId, ask(1), signal()), code('TIMEOUT')),
   );
+  // On a stream: the lane is full, and the next one is dialled.
+  (await transport.fetchChunk(link.peerId, ask(2), signal()))[Symbol.dispose]();
   await untilLanes(client, 'opened', 2);
   const saved = transport.fetchChunk(link.peerId, ask(3), signal());
   await Promise.all(lost);
@@ -204,7 +206,7 @@ test('a silent lane is given up with its sisters, whose chunks take streams', as
   assert.ok(chunk.bytes.equals(blob.bytes.subarray(3 * MIB, 4 * MIB)));
   using next = await transport.fetchChunk(link.peerId, ask(4), signal());
   assert.ok(next.bytes.equals(blob.bytes.subarray(4 * MIB, 5 * MIB)));
-  // Both waited on one silence, which counts once.
+  // All waited on one silence, which counts once.
   client.clock.nowMs += LANE_RETRY_MIN_MS;
   using last = await transport.fetchChunk(link.peerId, ask(5), signal());
   assert.ok(last.bytes.equals(blob.bytes.subarray(5 * MIB, 6 * MIB)));
@@ -217,13 +219,10 @@ test('a second lane that is refused is not dialled with every chunk', async () =
   const link = await client.swarm.link(server.membership, signal());
   await link.openGrant(fleet.grant([blob.digest]), signal());
   const fetchAll = async (): Promise<void> => {
-    for (const index of [0, 1, 2]) {
-      const two = [0, 1].map((more) =>
-        client.swarm.transport.fetchChunk(link.peerId, ask(index + more), signal()),
-      );
-      // oxlint-disable-next-line no-await-in-loop -- two at a time
-      for (const chunk of await Promise.all(two)) chunk[Symbol.dispose]();
-    }
+    const chunks = Array.from({ length: LANE_PIPELINE_MAX + 2 }, () =>
+      client.swarm.transport.fetchChunk(link.peerId, ask(0), signal()),
+    );
+    for (const chunk of await Promise.all(chunks)) chunk[Symbol.dispose]();
   };
   await fetchAll();
   await untilLanes(client, 'opened');

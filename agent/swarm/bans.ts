@@ -6,15 +6,16 @@ type Offender = { offences: number; lastMs: number; untilMs: number; reason: Ban
 /** Which peers are banned and until when. Every further offence doubles the time. */
 export class BanBook {
   readonly #offenders = new Map<string, Offender>();
-  readonly #now: () => number;
+  readonly #steadyNow: () => number;
 
-  constructor(options: { now?: () => number } = {}) {
-    this.#now = options.now ?? Date.now;
+  /** `steadyNow`: milliseconds that no change of the clock moves. */
+  constructor(options: { steadyNow?: () => number } = {}) {
+    this.#steadyNow = options.steadyNow ?? (() => performance.now());
   }
 
   /** Records an offence. Returns the length of the ban in ms. */
   ban(peerId: string, reason: BanReason): number {
-    const nowMs = this.#now();
+    const nowMs = this.#steadyNow();
     const before = this.#offenders.get(peerId);
     const remembered = before !== undefined && nowMs - before.lastMs < BAN_MEMORY_MS;
     // An offence reported while the ban runs is mostly the tail of the same one.
@@ -32,6 +33,6 @@ export class BanBook {
 
   isBanned(peerId: string): boolean {
     const offender = this.#offenders.get(peerId);
-    return offender !== undefined && offender.untilMs > this.#now();
+    return offender !== undefined && offender.untilMs > this.#steadyNow();
   }
 }

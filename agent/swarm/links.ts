@@ -14,7 +14,11 @@ import type { LaneSocket } from './lane/lane-socket.ts';
 import type { SwarmMetrics } from './metrics.ts';
 import { Libp2pPeerLink } from './peer-link.ts';
 
-export type LinksOptions = { bodyStallMs: number; now: () => number; stopped: AbortSignal };
+export type LinksOptions = {
+  bodyStallMs: number;
+  steadyNow: () => number;
+  stopped: AbortSignal;
+};
 
 export type LinksModules = {
   node: Libp2p;
@@ -71,7 +75,8 @@ export class Links {
   /** Closes those that nobody used for LINK_IDLE_MS. */
   closeIdle(): void {
     for (const [peerId, link] of this.#open) {
-      if (link.closed || this.#options.now() - link.lastAskedMs >= LINK_IDLE_MS) this.cut(peerId);
+      const quietMs = this.#options.steadyNow() - link.lastAskedMs;
+      if (link.closed || quietMs >= LINK_IDLE_MS) this.cut(peerId);
     }
   }
 
@@ -81,7 +86,7 @@ export class Links {
 
   async #connect(peerId: string): Promise<Libp2pPeerLink> {
     const { admission, memberOf, ban, isBanned, graceMs, metrics } = this.#modules;
-    const { bodyStallMs, now, stopped } = this.#options;
+    const { bodyStallMs, steadyNow, stopped } = this.#options;
     using limit = deadline(LINK_TIMEOUT_MS, stopped);
     const membership = memberOf(peerId);
     try {
@@ -92,7 +97,7 @@ export class Links {
       };
       const version = admission.versionOf(connection);
       const questionLane = (): LaneSocket | undefined => this.#modules.questionLane(peerId);
-      const modules = { metrics, onViolation, bodyStallMs, now, version, questionLane };
+      const modules = { metrics, onViolation, bodyStallMs, steadyNow, version, questionLane };
       const link = await Libp2pPeerLink.open(membership, connection, modules, limit);
       if (isBanned(peerId)) {
         link.close();

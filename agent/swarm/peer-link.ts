@@ -30,7 +30,7 @@ export type LinkModules = {
   metrics: SwarmMetrics;
   onViolation: (err: Error) => void;
   bodyStallMs: number;
-  now: () => number;
+  steadyNow: () => number;
   version: number;
   /** See LaneBook.forQuestion. */
   questionLane: () => LaneSocket | undefined;
@@ -58,7 +58,7 @@ export class Libp2pPeerLink implements PeerLink {
     this.#control = control;
     this.#bulk = bulkStreamsOf(connection, { onViolation: modules.onViolation });
     this.#modules = modules;
-    this.#lastAskedMs = modules.now();
+    this.#lastAskedMs = modules.steadyNow();
   }
 
   /** Opens the control stream on an admitted connection. */
@@ -102,7 +102,7 @@ export class Libp2pPeerLink implements PeerLink {
   ): Promise<PeerAvailability | undefined> {
     const { session } = known;
     if (session !== undefined && this.#modules.version < SESSION_VERSION_MIN) return undefined;
-    const isProven = this.#modules.now() - this.#lastAskedMs < LINK_PROOF_MS;
+    const isProven = this.#modules.steadyNow() - this.#lastAskedMs < LINK_PROOF_MS;
     const isNew = this.#modules.version >= LANE_HAVE_VERSION_MIN;
     const lane = isNew && isProven ? this.#modules.questionLane() : undefined;
     let { waitMs } = known;
@@ -226,7 +226,7 @@ export class Libp2pPeerLink implements PeerLink {
     how: { stream?: ExchangeStream; expect?: BodyExpectation } = {},
   ): Promise<Answer> {
     const { stream = this.#control, expect } = how;
-    this.#lastAskedMs = this.#modules.now();
+    this.#lastAskedMs = this.#modules.steadyNow();
     const stallMs = o.stallMs ?? REQUEST_TIMEOUT_MS;
     const count = (outcome: string): void => {
       this.#modules.metrics.asked.inc({ kind: ask.kind, outcome });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf } from '../../proto/oci/digest.ts';
-import { LINK_IDLE_MS } from './constants.ts';
+import { BAN_BASE_MS, LINK_IDLE_MS } from './constants.ts';
 import { code, NO_RELAY, readingAfter, TestFleet } from './test-fleet.ts';
 
 const MIB = 1024 * 1024;
@@ -242,6 +242,22 @@ test('a link that nobody used is closed, and made again when asked for', async (
   assert.equal(link.closed, true);
   const again = await client.swarm.link(server.membership, signal());
   assert.deepEqual(await again.peers(1, signal()), []);
+});
+
+test('a clock that is set back keeps no idle link and prolongs no ban', async () => {
+  await using fleet = new TestFleet();
+  const { server, client } = await fleet.pair();
+  const { clock, swarm } = client;
+  const link = await swarm.link(server.membership, signal());
+  clock.steadyMs = clock.nowMs + LINK_IDLE_MS;
+  clock.nowMs -= 1_800_000;
+  swarm.closeIdle();
+  assert.equal(link.closed, true);
+  swarm.ban(link.peerId, 'protocol-violation', {});
+  clock.steadyMs += BAN_BASE_MS - 1;
+  assert.equal(swarm.isBanned(link.peerId), true);
+  clock.steadyMs += 1;
+  assert.equal(swarm.isBanned(link.peerId), false);
 });
 
 test('nodes exchange over IPv6', async () => {

@@ -50,7 +50,10 @@ export type SwarmNodeOptions = {
   versionMax?: number;
   /** Longest silence while a chunk body is awaited; default BODY_STALL_TIMEOUT_MS. */
   bodyStallMs?: number;
+  /** Milliseconds since 1970, for what is valid until then; default the clock. */
   now?: () => number;
+  /** Milliseconds that no change of the clock moves, for waits; default performance.now. */
+  steadyNow?: () => number;
 };
 
 export type SwarmNodeModules = {
@@ -92,6 +95,7 @@ export class SwarmNode implements Swarm {
   readonly #modules: SwarmNodeModules;
   readonly #bodyStallMs: number;
   readonly #now: () => number;
+  readonly #steadyNow: () => number;
   readonly #configuredPort: number;
   readonly #links: Links;
   readonly #stopped = new AbortController();
@@ -112,7 +116,9 @@ export class SwarmNode implements Swarm {
     this.peerId = node.peerId.toString();
     this.#uploads = new UploadSlots({ uploads: options.uploads, rate: options.uploadRate });
     const now = options.now ?? Date.now;
+    const steadyNow = options.steadyNow ?? (() => performance.now());
     this.#now = now;
+    this.#steadyNow = steadyNow;
     this.#configuredPort = options.listen.map(parseListen).find(({ port }) => port > 0)?.port ?? 0;
     this.#grants = new GrantTable({ now, graceMs: modules.graceMs }, modules);
     this.#metrics = modules.metrics(() => ({
@@ -124,7 +130,7 @@ export class SwarmNode implements Swarm {
     const { metrics, logger, members } = { ...modules, metrics: this.#metrics };
     this.#hello = new HelloProtocol(options, { admission, members, metrics, logger });
     this.#links = new Links(
-      { bodyStallMs: this.#bodyStallMs, now, stopped: this.#stopped.signal },
+      { bodyStallMs: this.#bodyStallMs, steadyNow, stopped: this.#stopped.signal },
       {
         ...modules,
         node,
@@ -154,7 +160,7 @@ export class SwarmNode implements Swarm {
 
   /** Starts the host. Throws the errors of libp2p when an address cannot be listened on. */
   static async start(options: SwarmNodeOptions, modules: SwarmNodeModules): Promise<SwarmNode> {
-    const bans = new BanBook(options.now ? { now: options.now } : {});
+    const bans = new BanBook(options);
     let swarm: SwarmNode | undefined;
     const refused: CountRefusals = (reason, count) => {
       if (swarm !== undefined) swarm.#metrics.refused.inc({ reason }, count);
@@ -273,10 +279,10 @@ export class SwarmNode implements Swarm {
       maxOutboundStreams: STREAMS_PER_PEER_MAX,
     });
     await node.start();
-    const { privateKey, lanePort } = options;
-    const listen = options.listen;
+    const { privateKey, lanePort, listen } = options;
+    const clocks = { now: this.#now, steadyNow: this.#steadyNow };
     this.#lanes = await Lanes.start(
-      { privateKey, listen, lanePort, stallMs: this.#bodyStallMs, now: this.#now },
+      { privateKey, listen, lanePort, stallMs: this.#bodyStallMs, ...clocks },
       {
         ...server,
         admitted: (peerId) => this.#admitted(peerId),

@@ -125,8 +125,15 @@ export type TestNode = {
   content: MemoryContent;
   metrics: MetricsRegistry;
   membership: Membership;
-  clock: { nowMs: number };
+  clock: TestClock;
 };
+
+/** `steadyMs`: what passes when the clock is set; without it the same as `nowMs`. */
+type TestClock = { nowMs: number; steadyMs?: number };
+
+function clocksOf(clock: TestClock) {
+  return { now: () => clock.nowMs, steadyNow: () => clock.steadyMs ?? clock.nowMs };
+}
 
 /** Signs for a fleet and runs its nodes; disposing stops them all. */
 export class TestFleet implements AsyncDisposable {
@@ -157,7 +164,7 @@ export class TestFleet implements AsyncDisposable {
       wrap?: (content: ContentReader) => ContentReader;
       relay?: Relay;
       enrolled?: boolean;
-      clock?: { nowMs: number };
+      clock?: TestClock;
       bodyStallMs?: number;
       graceMs?: number;
       /** Whether others may open lanes to it. */
@@ -169,8 +176,8 @@ export class TestFleet implements AsyncDisposable {
     } = {},
   ): Promise<TestNode> {
     const { host = '127.0.0.1', wrap = (content) => content, enrolled = true } = options;
-    const clock = options.clock ?? { nowMs: Date.now() };
-    const now = (): number => clock.nowMs;
+    const clock: TestClock = options.clock ?? { nowMs: Date.now() };
+    const { now } = clocksOf(clock);
     const identity = await this.identity();
     const trust = this.trust();
     const fleetId = (): string => FLEET_ID;
@@ -188,7 +195,7 @@ export class TestFleet implements AsyncDisposable {
         build: 'test',
         ...(options.bodyStallMs === undefined ? {} : { bodyStallMs: options.bodyStallMs }),
         ...(options.versionMax === undefined ? {} : { versionMax: options.versionMax }),
-        now,
+        ...clocksOf(clock),
       },
       {
         members,

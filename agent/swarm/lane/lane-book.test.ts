@@ -5,9 +5,11 @@ import { test } from 'node:test';
 import { LANE_RETRY_MIN_MS } from './constants.ts';
 import { fleetWithBlob, lanes, moveLane, portOf, signal, untilLanes } from './test-lane.ts';
 
-test('a peer without a lane is tried again soon, then less and less often', async () => {
+const HALF_HOUR_MS = 1_800_000;
+
+/** Two nodes; what answers at the lane of one cuts each connection. */
+async function withoutLane() {
   const { fleet, server, client, blob, ask } = await fleetWithBlob();
-  await using _ = fleet;
   const cutting = createServer((socket) => socket.destroy());
   cutting.listen(0, '127.0.0.1');
   await once(cutting, 'listening');
@@ -18,6 +20,16 @@ test('a peer without a lane is tried again soon, then less and less often', asyn
     using chunk = await client.swarm.transport.fetchChunk(link.peerId, ask(0), signal());
     assert.equal(chunk.bytes.length, ask(0).length);
   };
+  const end = async (): Promise<void> => {
+    await fleet[Symbol.asyncDispose]();
+    cutting.close();
+  };
+  return { client, fetch, [Symbol.asyncDispose]: end };
+}
+
+test('a peer without a lane is tried again soon, then less and less often', async () => {
+  await using rig = await withoutLane();
+  const { client, fetch } = rig;
   await fetch();
   await untilLanes(client, 'failed', 1);
   for (const [waitMs, failures] of [
@@ -33,5 +45,15 @@ test('a peer without a lane is tried again soon, then less and less often', asyn
     await untilLanes(client, 'failed', failures);
   }
   assert.equal(await lanes(client, 'failed'), 3);
-  cutting.close();
+});
+
+test('a clock that is set back makes no pause between lanes longer', async () => {
+  await using rig = await withoutLane();
+  const { client, fetch } = rig;
+  await fetch();
+  await untilLanes(client, 'failed', 1);
+  client.clock.steadyMs = client.clock.nowMs + LANE_RETRY_MIN_MS;
+  client.clock.nowMs -= HALF_HOUR_MS;
+  await fetch();
+  await untilLanes(client, 'failed', 2);
 });

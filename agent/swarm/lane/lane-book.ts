@@ -26,6 +26,8 @@ type Lanes = {
 export type LaneBookModules = LaneDialModules & {
   members: Pick<MemberDirectory, 'get'>;
   metrics: SwarmMetrics;
+  /** For what is waited; `now` tells of certificates. */
+  steadyNow: () => number;
   logger: Logger;
 };
 
@@ -55,7 +57,7 @@ export class LaneBook {
   pick(member: Membership): LaneSocket | undefined {
     const lanes = this.#of(member);
     const { sockets } = lanes;
-    lanes.lastUsedMs = this.#modules.now();
+    lanes.lastUsedMs = this.#modules.steadyNow();
     const found = sockets.find(({ load }) => load < LANE_PIPELINE_MAX);
     const isFull = found === undefined && sockets.length < LANE_SOCKETS_OPENED;
     if (isFull && this.#mayDial(lanes, member)) void this.#dial(lanes, member);
@@ -73,7 +75,7 @@ export class LaneBook {
     if (sockets.length === 0 && this.#mayDial(lanes, member)) void this.#dial(lanes, member);
     const found =
       sockets.findLast(({ isFree }) => isFree) ?? sockets.findLast(({ isQuick }) => isQuick);
-    if (found !== undefined) lanes.lastUsedMs = this.#modules.now();
+    if (found !== undefined) lanes.lastUsedMs = this.#modules.steadyNow();
     return found;
   }
 
@@ -95,7 +97,7 @@ export class LaneBook {
 
   /** Closes lanes nobody used for LANE_IDLE_MS. */
   closeIdle(): void {
-    const nowMs = this.#modules.now();
+    const nowMs = this.#modules.steadyNow();
     for (const [peerId, lanes] of this.#lanes) {
       const busy = lanes.dialling || lanes.sockets.some((socket) => socket.load > 0);
       if (!busy && nowMs - lanes.lastUsedMs >= LANE_IDLE_MS) this.cut(peerId);
@@ -119,7 +121,7 @@ export class LaneBook {
     const count = (this.#failures.get(peerId)?.count ?? 0) + 1;
     const waitMs = Math.min(LANE_RETRY_MAX_MS, LANE_RETRY_MIN_MS * 2 ** (count - 1));
     this.#failures.delete(peerId);
-    this.#failures.set(peerId, { count, retryAtMs: this.#modules.now() + waitMs });
+    this.#failures.set(peerId, { count, retryAtMs: this.#modules.steadyNow() + waitMs });
     const [oldest] = this.#failures.keys();
     if (this.#failures.size > LANE_FAILURES_MAX && oldest !== undefined) {
       this.#failures.delete(oldest);
@@ -128,7 +130,7 @@ export class LaneBook {
 
   /** The lanes to a peer that are open. */
   #of({ peerId }: Membership): Lanes {
-    const nowMs = this.#modules.now();
+    const nowMs = this.#modules.steadyNow();
     const lanes = this.#lanes.get(peerId) ?? {
       sockets: [],
       dialling: false,
@@ -147,14 +149,14 @@ export class LaneBook {
   #mayDial(lanes: Lanes, member: Membership): boolean {
     if (lanes.dialling || member.lanePort === 0 || this.#stopped.signal.aborted) return false;
     const retryAtMs = this.#failures.get(member.peerId)?.retryAtMs ?? 0;
-    return this.#modules.now() >= Math.max(lanes.dialAtMs, retryAtMs);
+    return this.#modules.steadyNow() >= Math.max(lanes.dialAtMs, retryAtMs);
   }
 
   async #dial(lanes: Lanes, member: Membership): Promise<void> {
     const { peerId, node } = member;
-    const { metrics, logger, now } = this.#modules;
+    const { metrics, logger, steadyNow } = this.#modules;
     lanes.dialling = true;
-    lanes.dialAtMs = now() + LANE_DIAL_PAUSE_MS;
+    lanes.dialAtMs = steadyNow() + LANE_DIAL_PAUSE_MS;
     try {
       const socket = await dialLane(member, this.#modules, this.#stopped.signal);
       // Cut, banned or closed meanwhile.
@@ -164,7 +166,7 @@ export class LaneBook {
     } catch (err) {
       if (this.#stopped.signal.aborted) return;
       metrics.lanes.inc({ outcome: 'failed' });
-      lanes.dialAtMs = now() + LANE_RETRY_MIN_MS;
+      lanes.dialAtMs = steadyNow() + LANE_RETRY_MIN_MS;
       // A second lane that does not come up is no reason to give up the first.
       if (lanes.sockets.every((socket) => socket.closed)) this.#failed(peerId);
       logger.info({ node, peerId, reason: messageOf(err) }, 'no lane; streams are used');

@@ -17,6 +17,7 @@ export type LaneOptions = {
   lanePort: number | undefined;
   stallMs: number;
   now: () => number;
+  steadyNow: () => number;
 };
 
 export type LaneModules = Omit<LaneServerModules, 'certificate' | 'now'> & {
@@ -52,13 +53,13 @@ export class Lanes {
 
   /** Starts the listener. A port that is taken costs the lane to this node, not the swarm. */
   static async start(options: LaneOptions, modules: LaneModules): Promise<Lanes> {
-    const { privateKey, now, stallMs } = options;
+    const { privateKey, now, steadyNow, stallMs } = options;
     const held = { current: await createLaneCertificate(privateKey, now()) };
     const parts = { ...modules, now, certificate: () => held.current };
     const onViolation = (peerId: string, err: Error): void => {
       modules.ban(peerId, 'protocol-violation', { reason: messageOf(err) });
     };
-    const book = new LaneBook({ ...parts, stallMs, onViolation });
+    const book = new LaneBook({ ...parts, steadyNow, stallMs, onViolation });
     const server = await listen(options, parts);
     return new Lanes(options, { book, server, buffers: modules.buffers, certificate: held });
   }

@@ -60,8 +60,12 @@ export class PeerAsking {
 
   /** Fills the pipelines evenly, those of peers that failed of late at the end. */
   #round(round: Round): void {
-    if (!this.#modules.isRoom(round.nowMs)) return;
-    const peers = this.#modules.peers.bySpeed(round.usualMs);
+    const { nowMs, usualMs, near } = round;
+    if (!this.#modules.isRoom(nowMs)) return;
+    const peers = this.#modules.peers.bySpeed(usualMs, (peer) => {
+      return peer.near === near && this.#mayAsk(peer, nowMs);
+    });
+    if (peers.length === 0) return;
     for (const failed of [false, true]) {
       for (let level = 0; level < PEER_INFLIGHT_MAX; level += 1) {
         if (!this.#level(level, { ...round, peers, failed })) break;
@@ -75,11 +79,9 @@ export class PeerAsking {
     const { nowMs, except } = round;
     let more = false;
     for (const peer of round.peers) {
-      if (peer.near !== round.near || peer.idle || peer.leaving) continue;
-      if (peer.failures > 0 !== round.failed) continue;
-      if (peer.flights >= Math.min(peer.pace.depth, this.#inflightMax)) continue;
+      if (peer.failures > 0 !== round.failed || !this.#mayAsk(peer, nowMs)) continue;
       more = true;
-      if (peer.flights > level || !peers.isUsable(peer, nowMs)) continue;
+      if (peer.flights > level) continue;
       if (!isRoom(nowMs) || (!peer.near && peers.farInflight >= crossings.inflightMax))
         return false;
       const index = this.#pickFor(peer, round);
@@ -87,6 +89,13 @@ export class PeerAsking {
       else if (except === table.nothing) peer.idle = true;
     }
     return more;
+  }
+
+  /** Whether it is in working order, may hold something for us, and has a place for a request. */
+  #mayAsk(peer: PeerState, nowMs: number): boolean {
+    if (peer.idle || peer.leaving) return false;
+    if (peer.flights >= Math.min(peer.pace.depth, this.#inflightMax)) return false;
+    return this.#modules.peers.isUsable(peer, nowMs);
   }
 
   #pickFor(peer: PeerState, { nowMs, except, urgent, readers }: Round): number {

@@ -80,14 +80,17 @@ export class PlannerPeers {
   }
 
   /**
-   * Those first that are quickest now, to a whole number of the usual duration, in random order
-   * among equals: with few requests on their way, senders with a queue must not get more while
-   * others are idle. Who brought nothing yet counts as quick.
+   * Of those that may be asked, those first that are quickest now, to a whole number of the usual
+   * duration, in random order among equals: with few requests on their way, senders with a queue
+   * must not get more while others are idle. Who brought nothing yet counts as quick.
    */
-  bySpeed(usualMs: number): PeerState[] {
-    const ranked = this.#list.map((peer) => {
-      return { peer, rank: Math.floor(peer.pace.lastMs / Math.max(1, usualMs)) + this.#random() };
-    });
+  bySpeed(usualMs: number, mayAsk: (peer: PeerState) => boolean): PeerState[] {
+    const ranked: { peer: PeerState; rank: number }[] = [];
+    for (const peer of this.#list) {
+      if (!mayAsk(peer)) continue;
+      const slowness = Math.floor(peer.pace.lastMs / Math.max(1, usualMs));
+      ranked.push({ peer, rank: slowness + this.#random() });
+    }
     return ranked.sort((a, b) => a.rank - b.rank).map(({ peer }) => peer);
   }
 

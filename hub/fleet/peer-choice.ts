@@ -21,7 +21,9 @@ export function choosePeers(swarm: BlobSwarm, peerId: string, random: () => numb
   const byNames = (peers: string[]): string[] =>
     shuffle(peers, random)
       .filter((other) => other !== peerId)
-      .sort((a, b) => swarm.timesNamed(a) - swarm.timesNamed(b));
+      .map((other) => ({ other, times: swarm.timesNamed(other) }))
+      .sort((a, b) => a.times - b.times)
+      .map(({ other }) => other);
   const near = byNames(swarm.sampleNear(peerId, random));
   const crossing = swarm.isFeeder(peerId) || near.length < OWN_ZONE_PEERS_MIN;
   const far = crossing ? byNames(swarm.sampleFar(peerId, random)) : [];
